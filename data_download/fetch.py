@@ -1,0 +1,195 @@
+"""Bring a source's files here and prove that they are the right ones.
+
+In: a source's name or row, and three environment variables: ``GENSAR_MIRROR`` (a folder or URL laid out as
+``<mirror>/<host>/<path>``, tried first), ``GENSAR_OFFLINE=1`` (no connection at all), ``GENSAR_DATA`` (where
+files are kept, else ``./downloads``). Out: ``{file name: path}``, every sha256 checked, each time. Whole files
+only: nothing is unpacked here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import pooch
+from filelock import FileLock, Timeout
+from tqdm.auto import tqdm
+
+from data_download.registry import SOURCES, RemoteFile, Source
+
+_LOCK_SECONDS = 3600
+_CONNECT_SECONDS = 30
+
+
+class DownloadError(RuntimeError):
+    """A file could not be had, or is not the pinned one; the message names the next step."""
+
+
+def data_folder() -> Path:
+    """Where files are kept: ``GENSAR_DATA``, else ``./downloads``."""
+    return Path(os.environ.get("GENSAR_DATA") or "downloads")
+
+
+def fetch(
+    source: str | Source, folder: Path | str | None = None, say: Callable[[str], None] = print, progress: bool = True
+) -> dict[str, Path]:
+    """Every file of `source`, in ``<folder>/<source's name>/``; what is there and intact is not fetched again.
+
+    `say` receives the licence line before the first download. A second process waits for the first.
+    Raises `DownloadError` when a file is missing offline, cannot be reached, or has another sha256.
+    """
+    source = _row(source)
+    home = Path(folder or data_folder()) / source.name
+    if missing_files(source, folder):
+        _make_room(source, home)
+        try:
+            with FileLock(home / ".lock", timeout=_LOCK_SECONDS):
+                _fetch_missing(source, missing_files(source, folder), home, say, progress)
+        except Timeout:
+            raise DownloadError(
+                f"{source.name}: another process has held {home / '.lock'} for an hour. "
+                "Stop it, or set GENSAR_DATA to another folder."
+            ) from None
+    return {file.name: home / file.name for file in source.files}
+
+
+def missing_files(source: str | Source, folder: Path | str | None = None) -> list[RemoteFile]:
+    """The files of `source` that are not here or not intact."""
+    source = _row(source)
+    home = Path(folder or data_folder()) / source.name
+    return [file for file in source.files if not _intact(home / file.name, file)]
+
+
+def describe() -> str:
+    """Every source in a few lines: what it is, its size, licence, and whether it is here already."""
+    blocks = ["shop: built in, generated from a seed, nothing to fetch"]
+    for source in SOURCES.values():
+        missing = len(missing_files(source))
+        here = (
+            f"{missing} of {len(source.files)} files to fetch" if missing else f"here, in {data_folder() / source.name}"
+        )
+        blocks.append(
+            f"{source.name}: {source.title}\n  {source.size / 2**20:.1f} MiB, {here}\n"
+            f"  licence: {source.licence}\n  cite: {source.citation}\n  {source.notes}".rstrip()
+        )
+    return "\n".join(blocks)
+
+
+def _row(source: str | Source) -> Source:
+    if isinstance(source, Source):
+        return source
+    if source not in SOURCES:
+        raise DownloadError(f"download: there is no source {source!r}. Choose one of: {', '.join(SOURCES)}.")
+    return SOURCES[source]
+
+
+def _intact(path: Path, file: RemoteFile) -> bool:
+    if not path.is_file() or path.stat().st_size != file.size:
+        return False
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256
+
+
+def _make_room(source: Source, home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise DownloadError(
+            f"{source.name}: cannot write to {home} ({problem.strerror}). Set GENSAR_DATA to a folder of yours."
+        ) from None
+    free = shutil.disk_usage(home).free
+    if free < source.size:
+        raise DownloadError(
+            f"{source.name}: needs {source.size / 2**20:.0f} MiB in {home}, {free / 2**20:.0f} MiB are free. "
+            "Make room, or set GENSAR_DATA to another disk."
+        )
+
+
+def _fetch_missing(
+    source: Source, missing: list[RemoteFile], home: Path, say: Callable[[str], None], progress: bool
+) -> None:
+    if not missing:  # another process fetched them while this one waited
+        return
+    if _offline() and not _mirror_folder():
+        raise DownloadError(_how_to_go_on(source, missing, home, "GENSAR_OFFLINE=1 forbids connections"))
+    say(f"{source.name}: {source.size / 2**20:.1f} MiB. Licence: {source.licence} Please cite: {source.citation}.")
+    for number, file in enumerate(missing, start=1):
+        label = f"{source.name} {number}/{len(missing)} {file.name}"
+        problems = _try_places(file, home, label, progress)
+        if problems:
+            raise DownloadError(_how_to_go_on(source, [file], home, "; ".join(problems)))
+
+
+def _try_places(file: RemoteFile, home: Path, label: str, progress: bool) -> list[str]:
+    """Fetch one file from the first place that has the right one; returns [] or what went wrong where."""
+    pooch.get_logger().setLevel("WARNING")  # one bar and one line are enough
+    problems = []
+    for place in _places(file):
+        shown = str(place)
+        bar = None
+        if isinstance(place, Path):
+            downloader = _copy_from(place)
+        else:
+            bar = tqdm(total=file.size, unit="B", unit_scale=True, desc=label, disable=not progress)
+            downloader = pooch.HTTPDownloader(progressbar=bar, timeout=_CONNECT_SECONDS)
+        try:
+            pooch.retrieve(
+                url=shown,
+                known_hash=f"sha256:{file.sha256}",
+                fname=file.name,
+                path=home,
+                downloader=downloader,
+            )
+            (home / file.name).chmod(0o644)  # pooch leaves 0600; a class shares its folder
+            return []
+        except ValueError:  # pooch's word for another hash; the file it got is already gone
+            problems.append(f"{shown} is not the pinned file (its sha256 differs)")
+        except OSError as problem:  # requests' errors are OSErrors too
+            problems.append(f"{shown} cannot be read ({type(problem).__name__})")
+        finally:
+            if bar is not None:
+                bar.close()
+    return problems
+
+
+def _places(file: RemoteFile) -> list[Path | str]:
+    mirror = os.environ.get("GENSAR_MIRROR", "")
+    places: list[Path | str] = []
+    if folder := _mirror_folder():
+        places.append(folder / file.host_path)
+    elif mirror and not _offline():
+        places.append(f"{mirror.rstrip('/')}/{file.host_path}")
+    return places if _offline() else [*places, file.url]
+
+
+def _mirror_folder() -> Path | None:
+    mirror = os.environ.get("GENSAR_MIRROR", "")
+    if mirror.startswith("file:"):
+        return Path(url2pathname(urlsplit(mirror).path))
+    return Path(mirror) if mirror and "://" not in mirror else None
+
+
+def _copy_from(place: Path) -> Callable:
+    def copy(url: str, output_file: str, pooch: object) -> None:
+        shutil.copyfile(place, output_file)
+
+    return copy
+
+
+def _offline() -> bool:
+    return os.environ.get("GENSAR_OFFLINE", "").lower() not in ("", "0", "false")
+
+
+def _how_to_go_on(source: Source, files: list[RemoteFile], home: Path, reason: str) -> str:
+    lines = [f"  {file.url} -> {home / file.name}" for file in files]
+    step = "Unset GENSAR_OFFLINE" if _offline() else "Check the network and run this again"
+    return (
+        f"{source.name}: {len(files)} of {len(source.files)} files are missing: {reason}.\n"
+        f"{step}, or set GENSAR_MIRROR to a folder or URL that holds <host>/<path>, or copy by hand:\n"
+        + "\n".join(lines)
+    )
