@@ -1,0 +1,215 @@
+"""Every setting of the project, in one frozen tree.
+
+In: a preset's name and overrides (from a notebook, papermill or ``--set a.b=c``). Out: a `Config`.
+This file knows no data, no model and no file system: it only names what can be set and checks types.
+A stage's function receives its own section, never the whole tree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from dataclasses import dataclass, field
+
+from gensar_lite.presets import PRESETS
+
+STAGES = ("data", "embeddings", "identifiers", "training", "decoding", "evaluation")
+
+
+class ConfigError(ValueError):
+    """An unknown setting or a value of the wrong type; the message lists what is valid."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    source: str = "shop"  # which source, see `gensar download --list`: shop (built in) | beauty (Amazon Beauty 2014)
+    seed: int = 0  # seed of everything that is drawn: the shop, the search twins
+    num_items: int = 1500  # shop only: items in the catalogue
+    num_users: int = 3000  # shop only: users
+    num_events: int = 30000  # shop only: events of both tasks together
+    search_rate: float = 0.758  # beauty only: share of purchases with a search twin (Ai et al. 2017)
+    max_history: int = 50  # events of a user kept before a target, the most recent ones
+    min_events: int = 3  # users with fewer events are dropped (one each for train, validation, test)
+
+
+@dataclass(frozen=True)
+class EmbeddingsConfig:
+    seed: int = 0  # seed of SASRec's weights, order and dropout
+    encoder: str = "minilm"  # minilm (from its package) | any sentence-transformers name or folder
+    max_tokens: int = 128  # text cut, word pieces (paper: 256)
+    text_batch: int = 64  # texts a batch of the encoder
+    dim: int = 64  # d_col, width of SASRec and of the collaborative view (paper: 64)
+    num_layers: int = 2  # SASRec blocks
+    num_heads: int = 2  # SASRec attention heads
+    max_length: int = 20  # SASRec history length, items
+    dropout: float = 0.3  # SASRec dropout
+    loss: str = "ce"  # SASRec loss: ce (full softmax) | bce (one random negative a position)
+    lr: float = 1e-3  # AdamW learning rate
+    weight_decay: float = 0.01  # AdamW weight decay
+    batch_size: int = 64  # users a step
+    max_epochs: int = 16  # upper bound of SASRec's epochs
+    patience: int = 5  # evaluations without a better validation NDCG@10 before stopping
+    eval_every: int = 2  # epochs between validations
+    max_minutes: float = 10.0  # wall-clock bound of SASRec's training, a safety net; the best epoch so far is kept
+    precision: str = "fp32"  # SASRec's matrix products: fp32 | bf16 | auto (bf16 where the CPU has it)
+
+
+@dataclass(frozen=True)
+class IdentifiersConfig:
+    seed: int = 0  # seed of initialisation and k-means
+    strategy: str = "dual"  # dual (shared trunk + two branches) | semantic | collaborative | random
+    quantizer: str = "rq-kmeans"  # rq-vae (the paper's) | rq-kmeans
+    num_levels: int = 4  # L = L_m + L_n, codes an identifier
+    num_shared: int = 2  # L_m, levels both views share (dual only)
+    codebook_size: int = 64  # K, codewords a level (paper: 256)
+    latent_dim: int = 32  # d of each view's latent: rq-vae's z_s, z_c; rq-kmeans' PCA width
+    hidden: tuple[int, ...] = (512, 256, 128, 64)  # rq-vae encoder widths between input and latent
+    epochs: int = 200  # rq-vae epochs over the whole catalogue (paper: 500)
+    lr: float = 1e-3  # rq-vae AdamW learning rate
+    weight_decay: float = 1e-5  # rq-vae AdamW weight decay
+    commitment: float = 0.25  # weight of the commitment loss, the paper's mu
+    kmeans_iterations: int = 25  # Lloyd iterations a level
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    seed: int = 0  # seed of weights, order, prompts and dropout
+    backbone: str = "t5-micro"  # t5-micro | t5-mini | t5-small (from scratch) | name or folder of a pretrained T5
+    tasks: tuple[str, ...] = ("nrip", "nsip")  # next recommended item, next search item
+    task_weights: tuple[float, ...] = (1.0, 1.0)  # share of examples drawn a task, relative to its size
+    head: str = "level"  # level: softmax over the level's codes | vocabulary: over every token, as HF scores
+    num_text_tokens: int = 2000  # size of the BPE vocabulary trained on the corpus (from-scratch backbones)
+    max_recommend: int = 5  # history items from recommendation kept in the prompt (paper: 5)
+    max_search: int = 5  # history search sessions kept in the prompt (paper: 5)
+    history_queries: bool = (
+        True  # past searches show their query and the click; false: only the click (shorter, faster)
+    )
+    max_query_tokens: int = 24  # query cut, text tokens (paper: 64)
+    prompts: bool = True  # put a task prompt before the history, paraphrased in training
+    lr: float = 1e-3  # peak learning rate (paper: 1e-3)
+    weight_decay: float = 0.01  # AdamW weight decay
+    warmup_rate: float = 0.05  # share of steps with rising learning rate (paper: 1 %)
+    small_embeddings: bool = False  # from scratch: embeddings start with deviation d^-1/2 and no output scale (T5: 1)
+    dropout: float = 0.1  # dropout of the backbone
+    label_smoothing: float = 0.0  # of the cross-entropy over a level's codes
+    batch_size: int = 256  # examples an optimiser step and process
+    epochs: int = 10  # upper bound of passes over the mixture
+    max_minutes: float = 10.0  # wall-clock bound, a safety net: the best validation so far is kept
+    eval_every: int = 1  # epochs between validations
+    eval_sample: int = 500  # validation targets a task, a fixed sample
+    eval_beams: int = 10  # beams of the validation ranking
+    patience: int = 5  # validations without a better score before stopping
+    precision: str = "fp32"  # fp32 | bf16 | auto (bf16 where the machine has it)
+
+
+@dataclass(frozen=True)
+class DecodingConfig:
+    num_beams: int = 30  # beams of the constrained search (paper: 30)
+    top_k: int = 20  # items kept a query
+    batch_size: int = 64  # queries decoded together
+    precision: str = "fp32"  # fp32 | bf16 | auto (bf16 where the machine has it)
+    split: str = "test"  # which targets are decoded: test | validation
+    exclude_seen: bool = True  # recommendation: leave out what stands in the history (no user meets an item twice here)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    seed: int = 0  # seed of the bootstrap and of sampled candidates
+    ks: tuple[int, ...] = (5, 10, 20)  # cut-offs of Recall and NDCG
+    num_bootstrap: int = 1000  # bootstrap resamples of an interval
+    confidence: float = 0.95  # level of the interval
+    num_negatives: int = 99  # sampled candidates beside the target in 1+99
+    max_sampled: int = 2000  # targets a task ranked among sampled candidates, a fixed sample (all are ranked in full)
+    num_examples: int = 6  # example lists in the report (built-in shop only)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole tree. `name` is the preset it came from."""
+
+    name: str = "tour"
+    data: DataConfig = field(default_factory=DataConfig)
+    embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
+    identifiers: IdentifiersConfig = field(default_factory=IdentifiersConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+
+def preset(name: str = "tour") -> Config:
+    """The settings called `name`. Raises `ConfigError` that lists the presets."""
+    if name not in PRESETS:
+        raise ConfigError(f"preset: there is no {name!r}. Choose one of: {', '.join(PRESETS)}.")
+    return dataclasses.replace(override(Config(), PRESETS[name]), name=name)
+
+
+def override(config: Config, changes: dict[str, object]) -> Config:
+    """`config` with dotted `changes`, e.g. ``{"identifiers.num_shared": 1}``.
+
+    Text is parsed to the field's type (``"1e-3"``, ``"true"``, ``"5,10"``), so papermill parameters and
+    ``--set`` take the same road. The bare key ``seed`` sets the seed of every stage that has one.
+    Raises `ConfigError` naming the nearest valid keys, or the type that was expected.
+    """
+    for key, value in changes.items():
+        if key == "seed":
+            seeds = {f"{stage}.seed": value for stage in STAGES if hasattr(getattr(config, stage), "seed")}
+            config = override(config, seeds)
+            continue
+        stage, _, name = key.partition(".")
+        if stage not in STAGES or name not in _fields(getattr(config, stage)):
+            raise ConfigError(_unknown(key, config))
+        section = getattr(config, stage)
+        section = dataclasses.replace(section, **{name: _parse(key, value, _fields(section)[name])})
+        config = dataclasses.replace(config, **{stage: section})
+    return config
+
+
+def flat(config: Config) -> dict[str, object]:
+    """Every setting as ``{"stage.name": value}``, in order."""
+    return {
+        f"{stage}.{name}": value for stage in STAGES for name, value in section_dict(getattr(config, stage)).items()
+    }
+
+
+def section_dict(section: object) -> dict[str, object]:
+    """One section as plain JSON-ready values (tuples become lists)."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(section).items()}
+
+
+def _fields(section: object) -> dict[str, object]:
+    return typing.get_type_hints(type(section))
+
+
+def _unknown(key: str, config: Config) -> str:
+    valid = ["seed", *flat(config)]
+    near = difflib.get_close_matches(key, valid, n=3, cutoff=0.5)
+    stage = key.partition(".")[0]
+    listed = [k for k in valid if k.startswith(stage + ".")] if stage in STAGES else valid
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return f"settings: there is no {key!r}.{hint} Valid keys: {', '.join(listed)}."
+
+
+def _parse(key: str, value: object, kind: object) -> object:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            raise ConfigError(
+                f"settings: {key} expects a list of {args[0].__name__}, got {value!r}. Write it as a,b,c."
+            )
+        return tuple(_parse(key, part.strip() if isinstance(part, str) else part, args[0]) for part in parts)
+    if kind is bool and isinstance(value, str) and value.lower() in ("true", "false", "1", "0"):
+        return value.lower() in ("true", "1")
+    if kind is str and isinstance(value, str):
+        return value
+    try:
+        if isinstance(value, str) and kind in (int, float):
+            return kind(value)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+    except ValueError:
+        pass
+    if type(value) is kind:
+        return value
+    raise ConfigError(f"settings: {key} expects {kind.__name__}, got {value!r} ({type(value).__name__}).")

@@ -1,0 +1,115 @@
+"""The presets: what each named set of settings changes against the defaults in config.py.
+
+Plain data, no code: ``{preset: {"stage.name": value}}``.
+"""
+
+from __future__ import annotations
+
+_BEAUTY = {
+    "data.source": "beauty",
+    "embeddings.dim": 128,
+    "embeddings.dropout": 0.5,
+    "embeddings.weight_decay": 0.1,
+    "embeddings.batch_size": 256,
+    "embeddings.max_epochs": 60,
+    "embeddings.patience": 6,
+    "embeddings.precision": "auto",
+    "identifiers.codebook_size": 256,
+    "identifiers.latent_dim": 64,
+    "identifiers.num_levels": 3,
+    "identifiers.num_shared": 1,
+    "training.precision": "auto",
+}
+
+# a small catalogue: three levels, few codewords; short inputs, since every second of a laptop counts
+_SHOP = {
+    "identifiers.num_levels": 3,
+    "identifiers.num_shared": 1,
+    "identifiers.latent_dim": 16,
+    "training.task_weights": (1.0, 1.5),
+    "training.max_recommend": 4,
+    "training.max_search": 4,
+    "training.history_queries": False,
+    "training.small_embeddings": True,
+    "training.lr": 2e-3,
+    "training.dropout": 0.0,
+    "training.eval_sample": 300,
+    "training.eval_beams": 30,
+}
+
+PRESETS: dict[str, dict[str, object]] = {
+    # seconds, for tests: every stage real, nothing learned to speak of
+    "tiny": {
+        **_SHOP,
+        "data.num_items": 200,
+        "data.num_users": 150,
+        "data.num_events": 1800,
+        "embeddings.dim": 16,
+        "embeddings.max_epochs": 2,
+        "embeddings.eval_every": 1,
+        "identifiers.codebook_size": 16,
+        "identifiers.epochs": 20,
+        "training.epochs": 1,
+        "training.num_text_tokens": 600,
+        "training.eval_sample": 40,
+        "decoding.num_beams": 20,
+        "evaluation.num_bootstrap": 100,
+    },
+    # the built-in shop, minutes on a laptop: what the notebooks show
+    "tour": {
+        **_SHOP,
+        "identifiers.codebook_size": 32,
+        "training.batch_size": 32,
+        "training.epochs": 5,
+    },
+    # real purchases in at most 90 minutes on 2 cores
+    "beauty-quick": {
+        **_BEAUTY,
+        "embeddings.max_minutes": 20.0,
+        "training.backbone": "t5-mini",
+        "training.max_recommend": 8,
+        "training.max_search": 2,
+        "training.lr": 2e-3,
+        "training.dropout": 0.0,
+        "training.epochs": 11,
+        "training.max_minutes": 60.0,
+        "training.eval_sample": 1000,
+    },
+    # real data at full strength: one GPU, or a night of CPU
+    "beauty": {
+        **_BEAUTY,
+        "embeddings.max_minutes": 120.0,
+        "embeddings.max_epochs": 150,
+        "identifiers.epochs": 500,
+        "training.backbone": "t5-small",
+        "training.max_recommend": 20,
+        "training.max_minutes": 720.0,
+        "training.epochs": 200,
+        "training.eval_sample": 2000,
+        "training.eval_beams": 30,
+        "training.patience": 10,
+        "decoding.num_beams": 50,
+    },
+    # the paper's own recipe: Electronics, RQ-VAE 2 + 2 levels of 256, t5-small, many GPUs
+    "paper": {
+        "data.source": "electronics",
+        "embeddings.encoder": "BAAI/bge-base-en-v1.5",
+        "embeddings.max_tokens": 256,
+        "embeddings.weight_decay": 0.1,
+        "embeddings.batch_size": 256,
+        "embeddings.max_minutes": 600.0,
+        "embeddings.max_epochs": 100,
+        "identifiers.quantizer": "rq-vae",
+        "identifiers.codebook_size": 256,
+        "identifiers.epochs": 500,
+        "training.backbone": "t5-small",
+        "training.head": "vocabulary",
+        "training.batch_size": 1024,
+        "training.epochs": 200,
+        "training.warmup_rate": 0.01,
+        "training.max_query_tokens": 64,
+        "training.max_minutes": 6000.0,
+        "training.eval_sample": 5000,
+        "training.eval_beams": 30,
+    },
+}
