@@ -1,0 +1,11 @@
+"""Stage data: what happened in the shop, as one validated log of behaviour.
+
+Verb: `prepare`. In: a source's name. Out: a `Corpus` on disk.
+"""
+
+from gensar_lite.data.histories import history_bounds, history_items, seen_items
+from gensar_lite.data.splitting import joint_time_split
+from gensar_lite.data.stage import build_corpus, prepare
+from gensar_lite.data.tables import Tables
+
+__all__ = ["Tables", "build_corpus", "history_bounds", "history_items", "joint_time_split", "prepare", "seen_items"]

@@ -1,0 +1,56 @@
+"""A history is a slice of the event table: the rows of the same user that are strictly earlier.
+
+In: events sorted by user, then time. Out: row bounds, never copies of rows.
+This file does not know how a history is turned into tokens or vectors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+
+def history_bounds(events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """For each event the rows ``start[e]:end[e]`` of its history, two (E,) integer arrays.
+
+    The history ends before the first event of the same user with the same time, so an event never sees
+    itself, nor its twin in the other task.
+    """
+    user, when = events["user_id"].to_numpy(), events["time"].to_numpy()
+    rows = np.arange(len(events))
+    new_user = np.r_[True, user[1:] != user[:-1]]
+    new_step = new_user | np.r_[True, when[1:] != when[:-1]]
+    start = np.maximum.accumulate(np.where(new_user, rows, 0))
+    end = np.maximum.accumulate(np.where(new_step, rows, 0))
+    return start, end
+
+
+def history_items(events: pd.DataFrame, rows: np.ndarray, length: int, task: str | None = None) -> np.ndarray:
+    """The last `length` items before each of `rows` (positions in `events`), oldest first.
+
+    Returns (B, length) item ids, padded with -1 on the left. With `task`, only events of that task count.
+    An item that stands twice at one time (a purchase and its search twin) is listed once.
+    """
+    start, end = history_bounds(events)
+    item = events["item_id"].to_numpy()
+    # a twin directly follows its purchase (same user, time, item): keep the first of the two
+    keep = np.r_[True, ~((item[1:] == item[:-1]) & (np.diff(end) == 0) & (np.diff(start) == 0))]
+    if task is not None:
+        keep = (events["task"] == task).to_numpy()
+    order = np.flatnonzero(keep)  # kept rows
+    before = np.r_[0, np.cumsum(keep)]  # kept rows before row e
+    low, high = before[start[rows]], before[end[rows]]  # (B,)
+    columns = high[:, None] - length + np.arange(length)  # (B, length) positions among kept rows
+    found = np.full((len(rows), length), -1, dtype=np.int64)
+    valid = columns >= low[:, None]
+    found[valid] = item[order[columns[valid]]]
+    return found
+
+
+def seen_items(events: pd.DataFrame, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every item in the histories of `rows`, as pairs: ``query`` (position in rows) and ``item`` id, both (P,)."""
+    start, end = history_bounds(events)
+    counts = end[rows] - start[rows]
+    query = np.repeat(np.arange(len(rows)), counts)
+    offset = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return query, events["item_id"].to_numpy()[start[rows][query] + offset]

@@ -1,0 +1,67 @@
+"""The data stage: from a source's tables to a validated, split corpus on disk.
+
+In: `DataConfig`. Out: ``items, queries, events, relevance`` as parquet, a funnel of counts, and the true
+process of the built-in shop. This file does not know what a later stage makes of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import save_file
+
+from gensar_lite.artifacts import SPLITS, TASKS, ArtifactError, Corpus, Workspace
+from gensar_lite.config import DataConfig
+from gensar_lite.data.sources import load_source
+from gensar_lite.data.splitting import drop_short_users, joint_time_split
+from gensar_lite.data.tables import Tables
+
+
+def build_corpus(tables: Tables, settings: DataConfig) -> tuple[Corpus, dict[str, object]]:
+    """Sort, filter, renumber and split a source's tables; also the funnel of what was kept.
+
+    Ties in time keep the source's order. Raises `ArtifactError` with the funnel when no user is left.
+    """
+    events = tables.events.sort_values(["user_id", "time"], kind="stable", ignore_index=True)
+    funnel = {"events_read": len(events), "users_read": int(events["user_id"].nunique())}
+    events, funnel["users_dropped"] = drop_short_users(events, settings.min_events)
+    if events.empty:
+        raise ArtifactError(
+            f"data: no user has at least {settings.min_events} time steps ({funnel}). "
+            "Lower data.min_events or bring a longer log."
+        )
+    events = events.assign(user_id=pd.factorize(events["user_id"])[0])
+    events = events.assign(split=joint_time_split(events)).reset_index(drop=True)
+    events.insert(0, "event_id", np.arange(len(events)))
+    corpus = Corpus(tables.items, tables.queries, events, tables.relevance).check()
+    return corpus, funnel | statistics(corpus) | {"facts": tables.facts}
+
+
+def statistics(corpus: Corpus) -> dict[str, object]:
+    """Counts that describe a corpus: sizes, events per task and split, and cold items."""
+    counts = corpus.events.groupby(["task", "split"]).size()
+    train_items = corpus.events.loc[corpus.events["split"] == "train", "item_id"].unique()
+    return {
+        "items": corpus.num_items,
+        "queries": len(corpus.queries),
+        "users": corpus.num_users,
+        "events": len(corpus.events),
+        "by_task": {task: {split: int(counts.get((task, split), 0)) for split in SPLITS} for task in TASKS},
+        "items_without_train_event": corpus.num_items - len(train_items),
+    }
+
+
+def prepare(ws: Workspace) -> Path:
+    """Build ``artifacts/<run>/data`` (or reuse it). Returns the folder."""
+
+    def make(folder: Path) -> dict:
+        tables = load_source(ws.config.data)
+        corpus, report = build_corpus(tables, ws.config.data)
+        corpus.save(folder)
+        if tables.truth is not None:
+            save_file({k: np.ascontiguousarray(v) for k, v in tables.truth.items()}, folder / "truth.safetensors")
+        return report
+
+    return ws.build("data", make)

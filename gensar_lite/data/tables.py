@@ -1,0 +1,30 @@
+"""What a source returns, before splitting: four plain tables and what is worth saying about them.
+
+This file does not know where the tables come from (sources.py, synthetic.py) nor how they are split.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+
+
+class Tables(NamedTuple):
+    """One data set as its source delivers it.
+
+    items      ``item_id, title, text, brand, category``; row number = id; category levels joined by `` > ``
+    queries    ``query_id, text``; row number = id
+    events     ``user_id, time, task, item_id, query_id``; one row an event (a search event is one query with
+               one click), any order; ``query_id`` is -1 for recommendation
+    relevance  ``query_id, item_id, grade``: every item that answers a query (grade >= 1)
+    facts      numbers and sentences for the data report, e.g. ``{"search": "semi-synthetic"}``
+    truth      tensors of the generating process (built-in shop only), saved beside the corpus
+    """
+
+    items: pd.DataFrame
+    queries: pd.DataFrame
+    events: pd.DataFrame
+    relevance: pd.DataFrame
+    facts: dict[str, object]
+    truth: dict | None = None

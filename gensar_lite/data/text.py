@@ -1,0 +1,19 @@
+"""Strangers' text, made safe to store: one function.
+
+In: a title or a name as published. Out: the same words on one line. This file does not know what the text
+is for; escaping for a page is the page's business.
+"""
+
+from __future__ import annotations
+
+import html
+import unicodedata
+
+MAX_CHARACTERS = 512
+
+
+def clean(text: str) -> str:
+    """HTML entities resolved once, control, bidi and zero-width characters gone, one space between words, cut."""
+    text = html.unescape(text[: 8 * MAX_CHARACTERS])
+    kept = (c if c.isprintable() else " " for c in text if unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn"))
+    return " ".join("".join(kept).split())[:MAX_CHARACTERS].rstrip()
