@@ -1,0 +1,166 @@
+"""The collaborative view: SASRec trained on train events alone, and kept as a baseline that ranks.
+
+In: a `Corpus`. Out: item vectors (N, d_col), the trained model, one row of figures per validation.
+This file does not read item texts.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from tqdm.auto import tqdm
+
+from gensar_lite.artifacts import ArtifactError, Corpus
+from gensar_lite.config import EmbeddingsConfig
+from gensar_lite.data import history_items, seen_items
+from gensar_lite.embeddings.precision import use_bf16
+from gensar_lite.embeddings.sasrec import SASRec
+
+
+@dataclass(frozen=True)
+class SASRecRanker:
+    """A trained SASRec that ranks the catalogue after any event's history."""
+
+    model: SASRec
+    events: pd.DataFrame
+
+    @torch.no_grad()
+    def scores(self, targets: pd.DataFrame) -> np.ndarray:
+        """(B, N) scores of every item for target events, each from its strictly earlier history."""
+        self.model.eval()
+        history = history_items(self.events, targets["event_id"].to_numpy(), self.model.max_length)
+        items, last = _right_padded(history, self.model.num_items)
+        hidden = self.model(torch.from_numpy(items))
+        return self.model.scores(hidden[torch.arange(len(items)), torch.from_numpy(last)]).float().numpy()
+
+
+def new_model(num_items: int, settings: EmbeddingsConfig) -> SASRec:
+    """A freshly initialised SASRec of the settings' size (uses torch's current random state)."""
+    return SASRec(
+        num_items, settings.dim, settings.num_layers, settings.num_heads, settings.max_length, settings.dropout
+    )
+
+
+def train_sequences(corpus: Corpus, max_length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every user's train items as (U, T) inputs and next-item targets, plus a (U, T) mask of targets that count.
+
+    Only train events appear. A purchase and its search twin are one item. A target counts when its event is a
+    recommendation: clicks after a query say what was asked for, not what comes next. Padding is -1.
+    """
+    events = corpus.events
+    train = events[(events["split"] == "train").to_numpy()]
+    train = train.drop_duplicates(["user_id", "time", "item_id"])  # keeps the purchase of a purchase + twin
+    user, item = train["user_id"].to_numpy(), train["item_id"].to_numpy()
+    counts = np.bincount(user, minlength=corpus.num_users)
+    place = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts) if len(user) else user
+    from_end = counts[user] - 1 - place
+    table = np.full((2, corpus.num_users, max_length + 1), -1, dtype=np.int64)
+    keep = from_end <= max_length
+    # left-aligned; of longer logs the last max_length + 1 items
+    column = np.where(counts[user] > max_length + 1, max_length - from_end, place)
+    table[0, user[keep], column[keep]] = item[keep]
+    table[1, user[keep], column[keep]] = (train["task"] == "recommend").to_numpy()[keep]
+    inputs, targets = table[0, :, :-1], table[0, :, 1:]
+    return inputs, targets, (targets >= 0) & (table[1, :, 1:] == 1)
+
+
+def train_sasrec(corpus: Corpus, settings: EmbeddingsConfig) -> tuple[SASRec, list[dict]]:
+    """Train SASRec with early stopping on the validation targets' full-ranking NDCG@10.
+
+    Returns the best model and one row ``{epoch, seconds, loss, ndcg@10, recall@10}`` per validation.
+    Raises `ArtifactError` when the loss is not finite.
+    """
+    torch.manual_seed(settings.seed)
+    model = new_model(corpus.num_items, settings)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
+    )
+    inputs, targets, counts = train_sequences(corpus, settings.max_length)
+    users = np.flatnonzero(counts.any(axis=1))
+    judge = _Validation(corpus, settings)
+    curve, best, best_state, started = [], -1.0, None, time.perf_counter()
+    bar = tqdm(range(1, settings.max_epochs + 1), desc="SASRec", unit="epoch")
+    for epoch in bar:
+        order = np.random.default_rng([settings.seed, epoch]).permutation(users)
+        losses = []
+        model.train()
+        for low in range(0, len(order), settings.batch_size):
+            rows = order[low : low + settings.batch_size]
+            losses.append(_step(model, optimiser, inputs[rows], targets[rows], counts[rows], settings))
+        if not np.isfinite(losses[-1]):
+            raise ArtifactError(f"embeddings: SASRec's loss became {losses[-1]} in epoch {epoch}. Lower embeddings.lr.")
+        minutes = (time.perf_counter() - started) / 60
+        out_of_time = minutes > settings.max_minutes
+        if epoch % settings.eval_every == 0 or epoch == settings.max_epochs or out_of_time:
+            row = {"epoch": epoch, "seconds": round(60 * minutes, 1), "loss": float(np.mean(losses))} | judge(model)
+            curve.append(row)
+            bar.set_postfix(loss=f"{row['loss']:.3f}", ndcg=f"{row['ndcg@10']:.4f}")
+            if row["ndcg@10"] > best:
+                best, best_state = row["ndcg@10"], {k: v.clone() for k, v in model.state_dict().items()}
+            stale = len(curve) - 1 - int(np.argmax([r["ndcg@10"] for r in curve]))
+            if out_of_time or stale >= settings.patience:
+                break
+    bar.close()
+    model.load_state_dict(best_state)
+    return model.eval(), curve
+
+
+def _step(model, optimiser, inputs, targets, counts, settings: EmbeddingsConfig) -> float:
+    longest = max(int((inputs >= 0).sum(axis=1).max()), 1)
+    inputs = torch.from_numpy(np.where(inputs < 0, model.num_items, inputs)[:, :longest])  # (B, T)
+    counts, targets = torch.from_numpy(counts[:, :longest]), torch.from_numpy(targets[:, :longest])
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=use_bf16(settings.precision)):
+        hidden = model(inputs)[counts]  # (P, d): only positions with a target
+        loss = (full_softmax if settings.loss == "ce" else one_negative)(model, hidden, targets[counts])
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    return float(loss.detach())
+
+
+def full_softmax(model: SASRec, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy over the whole catalogue for hidden states (P, d)."""
+    return F.cross_entropy(model.scores(hidden).float(), targets)
+
+
+def one_negative(model: SASRec, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy with one uniform negative a position: the loss of the SASRec paper, eq. 7."""
+    negatives = torch.randint_like(targets, model.num_items)
+    positive = (hidden * model.items(targets)).sum(-1).float()
+    negative = (hidden * model.items(negatives)).sum(-1).float()
+    return F.softplus(-positive).mean() + F.softplus(negative).mean()
+
+
+class _Validation:
+    """Full-ranking Recall@10 and NDCG@10 on the validation recommendation targets, seen items left out."""
+
+    def __init__(self, corpus: Corpus, settings: EmbeddingsConfig, batch: int = 1024):
+        self.targets = corpus.targets("validation", "recommend")
+        self.events, self.batch = corpus.events, batch
+
+    def __call__(self, model: SASRec) -> dict[str, float]:
+        ranker, ranks = SASRecRanker(model, self.events), []
+        for low in range(0, len(self.targets), self.batch):
+            part = self.targets.iloc[low : low + self.batch]
+            scores = ranker.scores(part)
+            rows, items = seen_items(self.events, part["event_id"].to_numpy())
+            scores[rows, items] = -np.inf
+            own = scores[np.arange(len(part)), part["item_id"].to_numpy()]
+            ranks.append((scores >= own[:, None]).sum(axis=1))
+        rank = np.concatenate(ranks)
+        gain = np.where(rank <= 10, 1 / np.log2(rank + 1), 0.0)
+        return {"recall@10": float((rank <= 10).mean()), "ndcg@10": float(gain.mean())}
+
+
+def _right_padded(history: np.ndarray, pad: int) -> tuple[np.ndarray, np.ndarray]:
+    """Left-padded (-1) histories (B, T) as right-padded rows, and the position of each row's last item (B,)."""
+    lengths = (history >= 0).sum(axis=1)
+    columns = np.arange(history.shape[1])[None, :] + (history.shape[1] - lengths)[:, None]
+    rows = np.take_along_axis(history, np.minimum(columns, history.shape[1] - 1), axis=1)
+    rows[columns >= history.shape[1]] = pad
+    return rows, np.maximum(lengths - 1, 0)

@@ -1,0 +1,69 @@
+"""SASRec (Kang and McAuley, 2018): a causal transformer over a user's items.
+
+In: (B, T) item ids padded on the right. Out: hidden states and scores over the catalogue. It is both the source
+of the collaborative view and a baseline that ranks. This file does not know users, splits or files.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Block(nn.Module):
+    """Pre-norm causal self-attention and a feed-forward layer, (B, T, d) -> (B, T, d)."""
+
+    def __init__(self, dim: int, num_heads: int, dropout: float):
+        super().__init__()
+        self.num_heads, self.dropout = num_heads, dropout
+        self.norm_attention, self.norm_feed = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.feed = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * dim, dim))
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, length, dim = x.shape
+        qkv = self.qkv(self.norm_attention(x)).view(batch, length, 3, self.num_heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, heads, T, d / heads) each
+        rate = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=rate)
+        x = x + self.drop(self.out(mixed.transpose(1, 2).reshape(batch, length, dim)))
+        return x + self.drop(self.feed(self.norm_feed(x)))
+
+
+class SASRec(nn.Module):
+    """Item table (N, d) shared by input and output, learned positions, causal blocks.
+
+    Padding is the id N on the right: under a causal mask no real position ever looks at it.
+    """
+
+    def __init__(self, num_items: int, dim: int, num_layers: int, num_heads: int, max_length: int, dropout: float):
+        super().__init__()
+        self.num_items, self.max_length = num_items, max_length
+        self.items = nn.Embedding(num_items + 1, dim)
+        self.positions = nn.Embedding(max_length, dim)
+        self.blocks = nn.ModuleList(Block(dim, num_heads, dropout) for _ in range(num_layers))
+        self.norm, self.drop = nn.LayerNorm(dim), nn.Dropout(dropout)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+
+    def forward(self, items: torch.Tensor) -> torch.Tensor:
+        """Hidden states (B, T, d) for item ids (B, T)."""
+        x = self.items(items) + self.positions.weight[: items.shape[1]]
+        x = self.drop(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+    def scores(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Scores (..., N) of every item after hidden states (..., d)."""
+        return hidden @ self.items.weight[: self.num_items].T
+
+    @property
+    def item_vectors(self) -> torch.Tensor:
+        """The collaborative view: (N, d)."""
+        return self.items.weight[: self.num_items].detach()
