@@ -1,0 +1,79 @@
+"""Residual quantization: a vector becomes a sequence of codes, each naming what the ones before left over.
+
+In: latents (N, d) and codebooks (L, K, d). Out: codes (N, L) and the last residual (N, d).
+This file does not know how codebooks are fitted, nor which items collide.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gensar_lite.artifacts import VIEWS
+
+
+class Latents(NamedTuple):
+    """Both views of every item in the space that is quantized, (N, d) each."""
+
+    semantic: np.ndarray
+    collaborative: np.ndarray
+
+
+class DualCodebooks(NamedTuple):
+    """A shared trunk and one branch a view (GenSAR, section 3.2).
+
+    trunk          (L_m, K, 2d)  quantizes [z_s ; z_c]
+    semantic       (L_n, K, d)   quantizes the semantic half of what the trunk left over
+    collaborative  (L_n, K, d)   quantizes the collaborative half
+    """
+
+    trunk: np.ndarray
+    semantic: np.ndarray
+    collaborative: np.ndarray
+
+    @property
+    def num_shared(self) -> int:
+        return self.trunk.shape[0]
+
+
+class DualCodes(NamedTuple):
+    """Codes (N, L) and the residual before the last level (N, d) of each view: what repair works on."""
+
+    semantic: np.ndarray
+    collaborative: np.ndarray
+    last_residual: dict[str, np.ndarray]
+
+
+def squared_distances(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
+    """||x - e||^2 up to a term constant in e: (N, d), (K, d) -> (N, K)."""
+    return (codebook**2).sum(axis=1)[None, :] - 2 * vectors @ codebook.T
+
+
+def nearest(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
+    """The nearest codeword of each vector, (N,). Ties go to the lower code."""
+    return squared_distances(vectors, codebook).argmin(axis=1)
+
+
+def residual_quantize(vectors: np.ndarray, codebooks: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Codes (N, L), and the residual before each level plus the final one (L + 1 arrays of (N, d)).
+
+    Level l encodes ``r_l = x - sum of the codewords chosen before`` (RQ-VAE, Lee et al. 2022, eq. 2).
+    """
+    residuals, codes = [vectors], np.zeros((len(vectors), len(codebooks)), dtype=np.int64)
+    for level, codebook in enumerate(codebooks):
+        codes[:, level] = nearest(residuals[-1], codebook)
+        residuals.append(residuals[-1] - codebook[codes[:, level]])
+    return codes, residuals
+
+
+def dual_quantize(latents: Latents, books: DualCodebooks) -> DualCodes:
+    """Codes of both views: the trunk's codes, then each branch's, (N, L_m + L_n) a view."""
+    joint = np.concatenate(latents, axis=1)  # (N, 2d)
+    shared, trunk_residuals = residual_quantize(joint, books.trunk)
+    codes, last = {}, {}
+    for view, half in zip(VIEWS, np.split(trunk_residuals[-1], [latents.semantic.shape[1]], axis=1), strict=True):
+        own, residuals = residual_quantize(half, getattr(books, view))
+        codes[view] = np.concatenate([shared, own], axis=1)
+        last[view] = residuals[-2] if len(residuals) > 1 else half
+    return DualCodes(codes["semantic"], codes["collaborative"], last)
