@@ -1,0 +1,147 @@
+"""The training stage: one model learns to recommend and to search.
+
+In: corpus and identifiers. Out: a Hugging Face model folder with its tokenizer, ``layout.json`` and the
+learning curve. Ranking quality during training comes in as a callback (`judge`), since decoding lies downstream.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from transformers import T5ForConditionalGeneration
+
+from gensar_lite.artifacts import ArtifactError, Corpus, Identifiers, Workspace
+from gensar_lite.config import ConfigError, TrainingConfig, section_dict
+from gensar_lite.identifiers import TokenLayout, layout_for
+from gensar_lite.training.checkpoint import fingerprint
+from gensar_lite.training.loop import Judge, Trainer
+from gensar_lite.training.mixture import TaskMixture
+from gensar_lite.training.model import from_scratch, loading, new_model, num_text_tokens
+from gensar_lite.training.prompts import PROMPTS
+from gensar_lite.training.tasks import TASKS, SequenceBuilder
+from gensar_lite.training.text import TextCodec
+
+
+class Generator(NamedTuple):
+    """A model with everything needed to speak to it."""
+
+    model: T5ForConditionalGeneration
+    builder: SequenceBuilder
+    codec: TextCodec
+    corpus: Corpus
+    identifiers: Identifiers
+
+    @property
+    def layout(self) -> TokenLayout:
+        return self.builder.layout
+
+
+def train_codec(corpus: Corpus, settings: TrainingConfig) -> TextCodec:
+    """The backbone's own tokenizer, or a BPE vocabulary of item titles, train queries and prompts."""
+    if not from_scratch(settings.backbone):
+        with loading(settings.backbone):
+            codec = TextCodec.load(settings.backbone)
+            return TextCodec(codec.tokenizer, num_text_tokens(settings, codec.num_tokens))
+    train = corpus.targets("train", "search")
+    asked = corpus.queries["text"].iloc[train["query_id"].to_numpy()]
+    prompts = [sentence for sentences in PROMPTS.values() for sentence in sentences]
+    return TextCodec.train([*corpus.items["title"], *asked, *prompts], settings.num_text_tokens)
+
+
+def new_generator(corpus: Corpus, identifiers: Identifiers, settings: TrainingConfig) -> Generator:
+    """An untrained model and its tokenizer for a corpus and its identifiers."""
+    _check(settings)
+    codec = train_codec(corpus, settings)
+    layout = layout_for(identifiers, codec.num_tokens)
+    builder = SequenceBuilder(corpus, identifiers, layout, codec, settings)
+    return Generator(new_model(settings, layout), builder, codec, corpus, identifiers)
+
+
+def new_mixture(generator: Generator, settings: TrainingConfig) -> TaskMixture:
+    """Every train event of a task is one example. A recommendation needs a history to be read; a search does not."""
+    rows, lengths = {}, {}
+    builder = generator.builder
+    for name in settings.tasks:
+        own = generator.corpus.targets("train", TASKS[name].events)["event_id"].to_numpy()
+        rows[name] = own if name != "nrip" else own[builder.end[own] > builder.start[own]]
+        if not len(rows[name]):
+            raise ArtifactError(f"training: there is no train example of {name}. Leave it out of training.tasks.")
+        lengths[name] = builder.lengths(TASKS[name], rows[name])
+    weights = dict(zip(settings.tasks, settings.task_weights, strict=True))
+    num_prompts = len(PROMPTS["nrip"]) if settings.prompts else 1
+    return TaskMixture(rows, lengths, weights, settings.batch_size, num_prompts, settings.seed)
+
+
+def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None) -> Path:
+    """Build ``artifacts/<run>/training`` (or reuse it). Returns the folder.
+
+    `make_judge` turns the untrained generator into a function that ranks a fixed validation sample; the best
+    epoch by it is kept. A run that was stopped goes on from its last checkpoint.
+    """
+
+    def make(folder: Path) -> dict:
+        settings = ws.config.training
+        generator = new_generator(
+            Corpus.load(ws.require("data")), Identifiers.load(ws.require("identifiers")), settings
+        )
+        trainer = Trainer(
+            generator.model,
+            generator.builder,
+            new_mixture(generator, settings),
+            settings,
+            make_judge(generator) if make_judge else None,
+            checkpoints=ws.folder("training").parent / ".training-checkpoints",
+            fingerprint=fingerprint(
+                [section_dict(settings), ws.meta("data")["digest"], ws.meta("identifiers")["digest"]]
+            ),
+        )
+        curve = trainer.fit()
+        trainer.accelerator.wait_for_everyone()
+        save_generator(generator, folder)
+        pd.DataFrame(curve).to_parquet(folder / "curve.parquet", index=False)
+        return {
+            "parameters": sum(p.numel() for p in generator.model.parameters()),
+            "steps": trainer.step,
+            "examples_an_epoch": sum(trainer.mixture.num_examples(t) for t in settings.tasks),
+            "processes": trainer.accelerator.num_processes,
+            "best": max(curve, key=lambda row: row.get("score", row["epoch"] * 1e-9)),
+        }
+
+    return ws.build("training", make, rank=int(os.environ.get("RANK", "0")))
+
+
+def save_generator(generator: Generator, folder: Path) -> None:
+    """Model, tokenizer and token layout in one Hugging Face folder."""
+    generator.model.save_pretrained(folder)
+    generator.codec.save(folder)
+    (folder / "layout.json").write_text(json.dumps(dataclasses.asdict(generator.layout)))
+
+
+def load_generator(ws: Workspace) -> Generator:
+    """The trained model of a run, ready to be decoded from."""
+    folder = ws.require("training")
+    layout = TokenLayout(**json.loads((folder / "layout.json").read_text()))
+    corpus, identifiers = Corpus.load(ws.require("data")), Identifiers.load(ws.require("identifiers"))
+    codec = TextCodec.load(folder, layout.num_text)
+    model = T5ForConditionalGeneration.from_pretrained(folder, use_safetensors=True).eval()
+    builder = SequenceBuilder(corpus, identifiers, layout, codec, ws.config.training)
+    return Generator(model, builder, codec, corpus, identifiers)
+
+
+def _check(settings: TrainingConfig) -> None:
+    unknown = [t for t in settings.tasks if t not in TASKS]
+    if unknown or not settings.tasks:
+        raise ConfigError(f"training.tasks: {', '.join(unknown) or 'empty'}. Choose from: {', '.join(TASKS)}.")
+    if len(settings.task_weights) != len(settings.tasks) or min(settings.task_weights) <= 0:
+        raise ConfigError(
+            f"training.task_weights: {len(settings.tasks)} tasks need as many positive weights, "
+            f"got {list(settings.task_weights)}."
+        )
+    if settings.head not in ("level", "vocabulary"):
+        raise ConfigError(f"training.head: {settings.head!r} is none of level, vocabulary.")
