@@ -1,0 +1,10 @@
+"""Stage decoding: from a model to ranked items, over the whole catalogue.
+
+Verb: `decode`. In: a trained generator. Out: a run on disk - no invalid item, none twice.
+"""
+
+from gensar_lite.decoding.beam import Decoder
+from gensar_lite.decoding.stage import decode, load_decoder, rank_events, ranking_judge
+from gensar_lite.decoding.trie import Trie
+
+__all__ = ["Decoder", "Trie", "decode", "load_decoder", "rank_events", "ranking_judge"]

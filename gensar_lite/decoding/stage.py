@@ -1,0 +1,113 @@
+"""The decoding stage: ranked items for every target of a split.
+
+In: the trained generator. Out: ``run.parquet`` with ``event_id, item_id, rank, score``.
+This file does not know metrics, except for the judge that training calls back.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from gensar_lite.artifacts import TASKS, Workspace
+from gensar_lite.config import Config, DecodingConfig
+from gensar_lite.data import seen_items
+from gensar_lite.decoding.beam import Decoder
+from gensar_lite.training import TASK_OF_EVENTS, Generator, Judge, load_generator
+
+
+def load_decoder(ws: Workspace) -> Decoder:
+    """The run's trained model with its tries."""
+    return Decoder.of(load_generator(ws), ws.config.training, ws.config.decoding.precision)
+
+
+def rank_events(
+    decoder: Decoder, targets: pd.DataFrame, settings: DecodingConfig, progress: bool = True
+) -> pd.DataFrame:
+    """A run (``event_id, item_id, rank, score``) for target events of any task, `settings.top_k` items each.
+
+    For recommendation, items of the history are left out when `settings.exclude_seen` says so.
+    """
+    parts = []
+    bar = tqdm(total=len(targets), desc="decoding", unit="query", disable=not progress)
+    for task in TASKS:
+        rows = targets.loc[targets["task"] == task, "event_id"].to_numpy()
+        for places in decoder.batches(task, np.arange(len(rows)), rows, settings.batch_size):
+            items, scores = decoder.search(task, rows[places], settings.num_beams)
+            if task == "recommend" and settings.exclude_seen:
+                items = drop_seen(items, decoder.generator.corpus.events, rows[places])
+            parts.append(to_run(rows[places], items, scores, settings.top_k))
+            bar.update(len(places))
+    bar.close()
+    run = pd.concat(parts, ignore_index=True)
+    return run.sort_values(["event_id", "rank"], ignore_index=True)
+
+
+def drop_seen(items: np.ndarray, events: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
+    """Items (B, n) with those of each event's history replaced by -1."""
+    query, seen = seen_items(events, rows)
+    width = int(max(items.max(initial=0), seen.max(initial=0))) + 1
+    known = np.isin(items + np.arange(len(rows))[:, None] * width, seen + query * width)
+    return np.where(known | (items < 0), -1, items)
+
+
+def to_run(event_ids: np.ndarray, items: np.ndarray, scores: np.ndarray, top_k: int) -> pd.DataFrame:
+    """A run from items (B, n), best first, -1 where there is none: what is left is ranked from 1 to `top_k`."""
+    valid = items >= 0
+    rank = np.cumsum(valid, axis=1)
+    keep = valid & (rank <= top_k)
+    event = np.broadcast_to(event_ids[:, None], items.shape)
+    return pd.DataFrame({"event_id": event[keep], "item_id": items[keep], "rank": rank[keep], "score": scores[keep]})
+
+
+def decode(ws: Workspace) -> Path:
+    """Build ``artifacts/<run>/decoding`` (or reuse it). Returns the folder."""
+
+    def make(folder: Path) -> dict:
+        decoder, settings = load_decoder(ws), ws.config.decoding
+        targets = decoder.generator.corpus.targets(settings.split)
+        run = rank_events(decoder, targets, settings)
+        run.to_parquet(folder / "run.parquet", index=False)
+        return {"queries": len(targets), "rows": len(run), "head": ws.config.training.head}
+
+    return ws.build("decoding", make)
+
+
+def ranking_judge(config: Config):
+    """A maker of judges for training: NDCG@10 and Recall@10 of both tasks on a fixed validation sample."""
+
+    def make(generator: Generator) -> Judge:
+        settings = config.training
+        rng = np.random.default_rng(settings.seed)
+        targets = {}
+        for name in settings.tasks:
+            pool = generator.corpus.targets("validation", _events_of(name))
+            chosen = np.sort(rng.permutation(len(pool))[: settings.eval_sample])
+            targets[name] = pool.iloc[chosen]
+        decoder = Decoder.of(generator, settings, settings.precision)
+        beams = DecodingConfig(
+            num_beams=settings.eval_beams,
+            top_k=10,
+            batch_size=config.decoding.batch_size,
+            exclude_seen=config.decoding.exclude_seen,
+        )
+
+        def judge(model) -> dict[str, float]:
+            found = {}
+            for name, part in targets.items():
+                run = rank_events(decoder, part, beams, progress=False)
+                hit = run.merge(part[["event_id", "item_id"]], on=["event_id", "item_id"])
+                found[f"{name}/recall@10"] = len(hit) / len(part)
+                found[f"{name}/ndcg@10"] = float((1 / np.log2(hit["rank"] + 1)).sum() / len(part))
+            return found
+
+        return judge
+
+    return make
+
+
+def _events_of(task_name: str) -> str:
+    return next(events for events, task in TASK_OF_EVENTS.items() if task.name == task_name)
