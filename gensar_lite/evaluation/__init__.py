@@ -1,0 +1,24 @@
+"""Stage evaluation: who ranks how well, how sure that is, and a page that shows it.
+
+Verb: `evaluate`, then `write_report`. In: every earlier stage. Out: a value a query, metrics with intervals, a report.
+"""
+
+from gensar_lite.evaluation.metrics import make_qrels, rank_of_target, relevance_metrics, target_metrics
+from gensar_lite.evaluation.report import console_table
+from gensar_lite.evaluation.scores import values_of
+from gensar_lite.evaluation.stage import evaluate
+from gensar_lite.evaluation.summary_page import write_report
+from gensar_lite.evaluation.uncertainty import bootstrap_interval, paired_difference
+
+__all__ = [
+    "bootstrap_interval",
+    "console_table",
+    "evaluate",
+    "make_qrels",
+    "paired_difference",
+    "rank_of_target",
+    "relevance_metrics",
+    "target_metrics",
+    "values_of",
+    "write_report",
+]

@@ -1,0 +1,163 @@
+"""Simple systems that a learned one must beat, and the oracle that none can beat.
+
+In: a `Corpus`. Out: scorers, objects with ``scores(targets) -> (B, N) float32`` for rows of the event table, and
+runs of the k best items. ``-inf`` means "never". Nothing here reads a validation or test event, but for what the
+user had met before the target. This file does not know the joint model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import bm25s
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from gensar_lite.artifacts import Corpus
+from gensar_lite.evaluation.protocols import Seen
+from gensar_lite.evaluation.runs import run_from_scores
+
+
+class Scorer(Protocol):
+    """Anything that scores the whole catalogue for target events."""
+
+    def scores(self, targets: pd.DataFrame) -> np.ndarray:
+        """(B, N) scores for B rows of the event table; higher is better, -inf is never answered."""
+        ...
+
+
+def train_counts(corpus: Corpus) -> np.ndarray:
+    """How often each item occurs in train events of both tasks, (N,); one user's purchase and its search twin
+    (same user, time and item) are one occurrence."""
+    events = corpus.events[corpus.events["split"] == "train"].drop_duplicates(["user_id", "time", "item_id"])
+    return np.bincount(events["item_id"], minlength=corpus.num_items)
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """The same list for everybody: items by `train_counts`."""
+
+    counts: np.ndarray  # (N,)
+
+    @classmethod
+    def fit(cls, corpus: Corpus) -> Popularity:
+        return cls(train_counts(corpus))
+
+    def scores(self, targets: pd.DataFrame) -> np.ndarray:
+        return np.tile(self.counts.astype(np.float32), (len(targets), 1))
+
+
+@dataclass(frozen=True)
+class CategoryPopularity:
+    """Search only: the items that answer the query (any grade), by train counts; after them all others, too.
+
+    It is *given* the relevance table, that is, it knows which items match. Where queries are made from category
+    paths, this is a look-up that needs no learning; a learned search model is honest only beside it.
+    """
+
+    counts: np.ndarray  # (N,)
+    query: np.ndarray  # (R,) sorted
+    item: np.ndarray  # (R,)
+
+    @classmethod
+    def fit(cls, corpus: Corpus) -> CategoryPopularity:
+        table = corpus.relevance[corpus.relevance["grade"] >= 1].sort_values(["query_id", "item_id"])
+        return cls(train_counts(corpus), table["query_id"].to_numpy(), table["item_id"].to_numpy())
+
+    def scores(self, targets: pd.DataFrame) -> np.ndarray:
+        share = (self.counts / (self.counts.max() + 1)).astype(np.float32)  # in [0, 1)
+        table = np.tile(share, (len(targets), 1))
+        queries = targets["query_id"].to_numpy()
+        low, high = np.searchsorted(self.query, queries, "left"), np.searchsorted(self.query, queries, "right")
+        for row, (first, last) in enumerate(zip(low, high, strict=True)):
+            table[row, self.item[first:last]] += 1
+        return table
+
+
+class BM25:
+    """Search only: BM25 (Robertson & Zaragoza 2009; Lucene's variant by bm25s) of the query over title and text.
+
+    An item that holds no word of the query is no answer (-inf), so a misspelt query may have an empty list.
+    """
+
+    def __init__(self, corpus: Corpus):
+        self.queries, self.num_items = corpus.queries["text"].tolist(), corpus.num_items
+        pairs = zip(corpus.items["title"].fillna(""), corpus.items["text"].fillna(""), strict=True)
+        texts = [text if text.startswith(title) else f"{title} {text}" for title, text in pairs]
+        self.index = bm25s.BM25()
+        self.index.index(self._words(texts), show_progress=False)
+
+    def scores(self, targets: pd.DataFrame) -> np.ndarray:
+        queries, back = np.unique(targets["query_id"].to_numpy(), return_inverse=True)
+        found = np.full((len(queries), self.num_items), -np.inf, dtype=np.float32)
+        for row, words in enumerate(self._words([self.queries[q] for q in queries])):
+            known = [word for word in words if word in self.index.vocab_dict]
+            if known:
+                values = self.index.get_scores(known)
+                found[row] = np.where(values > 0, values, -np.inf)
+        return found[back]
+
+    @staticmethod
+    def _words(texts: list[str]) -> list[list[str]]:
+        texts = [text[:2000] for text in texts]
+        return bm25s.tokenize(texts, stopwords="en", return_ids=False, show_progress=False)
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Built-in shop only: the true probability of every item, without what the user has met (no one meets it twice).
+
+    No system can do better on average, for the log is drawn from exactly these numbers. `truth` answers
+    ``scores(task, user_ids, query_ids, previous_items) -> (B, N)``.
+    """
+
+    truth: object
+    seen: Seen
+
+    def scores(self, targets: pd.DataFrame) -> np.ndarray:
+        """Rows of `targets` may be of either task."""
+        event, user, query = (targets[c].to_numpy() for c in ("event_id", "user_id", "query_id"))
+        previous, task = self.seen.last(event), targets["task"].to_numpy()
+        table = None
+        for name in sorted(set(task)):
+            rows = np.flatnonzero(task == name)
+            part = self.truth.scores(name, user[rows], query[rows], previous[rows])
+            table = np.empty((len(targets), part.shape[1])) if table is None else table
+            table[rows] = part
+        table[table <= 0] = -np.inf
+        table[self.seen.pairs(event)] = -np.inf
+        return table.astype(np.float32)
+
+
+def top_k_run(
+    scorer: Scorer, targets: pd.DataFrame, k: int, seen: Seen | None = None, batch: int = 512, name: str = "ranking"
+) -> pd.DataFrame:
+    """The run of the k best items of each target event (rows of the event table), over the whole catalogue.
+
+    With `seen`, items of the user's history are left out of *recommendation* lists; search may return them.
+    Ties are broken by item id, so the run is the same whatever the batch.
+    """
+    parts = []
+    for low in tqdm(range(0, len(targets), batch), desc=name, unit="batch", leave=False):
+        part = targets.iloc[low : low + batch]
+        event, scores = part["event_id"].to_numpy(), scorer.scores(part)
+        if seen is not None:
+            rows, items = seen.pairs(event)
+            recommend = (part["task"] == "recommend").to_numpy()[rows]
+            scores[rows[recommend], items[recommend]] = -np.inf
+        parts.append(run_from_scores(event, scores, k))
+    return pd.concat(parts, ignore_index=True) if parts else run_from_scores(np.zeros(0, int), np.zeros((0, k)), k)
+
+
+def candidate_run(
+    scorer: Scorer, targets: pd.DataFrame, candidates: np.ndarray, k: int, batch: int = 512
+) -> pd.DataFrame:
+    """The run of the k best among each event's `candidates` (B, C), padded with -1."""
+    parts = []
+    for low in range(0, len(targets), batch):
+        part, items = targets.iloc[low : low + batch], candidates[low : low + batch]
+        scores = np.take_along_axis(scorer.scores(part), np.maximum(items, 0), axis=1)
+        parts.append(run_from_scores(part["event_id"].to_numpy(), scores, k, items))
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,68 @@
+"""Example lists for people: what a user had done, what was asked, what the model answered.
+
+In: a corpus, a run, identifiers. Out: plain dicts of text for the report. Examples are drawn at random from the
+targets, hits and misses alike. Without `with_texts` an item is only its number: texts of real shops are not ours
+to publish. This file does not know HTML; the page escapes what comes from here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from gensar_lite.artifacts import Corpus, Identifiers
+from gensar_lite.evaluation.protocols import Seen, sample_targets
+from gensar_lite.evaluation.runs import to_matrix
+
+TASK_LABEL = {"search": "Search", "recommend": "Recommendation"}
+
+
+def example_lists(
+    corpus: Corpus,
+    identifiers: Identifiers,
+    run: pd.DataFrame,
+    targets: pd.DataFrame,
+    seen: Seen,
+    num_examples: int,
+    with_texts: bool,
+    seed: int = 0,
+    depth: int = 5,
+) -> list[dict]:
+    """`num_examples` of one task: ``{title, history, query, target, answers}``, each answer ``{label, codes, mark}``.
+
+    `mark` says whether an answer is the item taken or answers the query as well; it is empty otherwise.
+    """
+    chosen = sample_targets(targets, num_examples, seed)
+    ranked = to_matrix(run, chosen["event_id"].to_numpy(), depth)
+    pairs = set(zip(corpus.relevance["query_id"], corpus.relevance["item_id"], strict=True))
+
+    def label(item: int) -> str:
+        return str(corpus.items["title"].iloc[item])[:160] if with_texts else f"item {item}"
+
+    def answer(item: int, row) -> dict:
+        codes = "-".join(map(str, identifiers.view(row.task)[item]))
+        relevant = (row.query_id, item) in pairs
+        mark = "taken" if item == row.item_id else "answers the query" if relevant else ""
+        return {"label": label(item), "codes": codes, "mark": mark}
+
+    found = []
+    for row, items in zip(chosen.itertuples(index=False), ranked, strict=True):
+        query = None
+        if row.task == "search":
+            query = str(corpus.queries["text"].iloc[row.query_id]) if with_texts else f"query {row.query_id}"
+        found.append(
+            {
+                "title": f"{TASK_LABEL[row.task]} for user {row.user_id}",
+                "history": [label(item) for item in _latest(seen.of(row.event_id), depth)],
+                "query": query,
+                "target": label(row.item_id),
+                "answers": [answer(int(item), row) for item in items if item >= 0],
+            }
+        )
+    return found
+
+
+def _latest(items: np.ndarray, length: int) -> list[int]:
+    """The last `length` items, a purchase and its search twin (neighbours) told once."""
+    kept = [int(item) for i, item in enumerate(items) if i == 0 or item != items[i - 1]]
+    return kept[-length:]

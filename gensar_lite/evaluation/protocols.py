@@ -1,0 +1,98 @@
+"""Who competes with the target: the whole catalogue, 99 random items, or 99 items that BM25 likes.
+
+In: target events and the log they stand in. Out: candidate lists (B, 1 + num_negatives), the target in column 0.
+This file scores nothing. Names: ``full``, ``random-99``, ``bm25-99``; the suffix ``/all-relevant`` says that every
+relevant item counts as an answer, without it only the clicked one does. Sampled candidates flatter every system
+and can change their order (Krichene & Rendle 2020), so they are only ever shown beside ``full``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+ALL_RELEVANT = "/all-relevant"
+
+
+def protocol_name(kind: str, num_negatives: int = 99, all_relevant: bool = False) -> str:
+    """``full``, or `kind` (``random``, ``bm25``) with its number, e.g. ``bm25-99``; plus the suffix if asked for."""
+    if kind not in ("full", "random", "bm25"):
+        raise ValueError(f"protocol: there is no {kind!r}; choose full, random or bm25")
+    return (kind if kind == "full" else f"{kind}-{num_negatives}") + (ALL_RELEVANT if all_relevant else "")
+
+
+class Seen:
+    """What each event's user had met before it: strictly earlier events of the user, of both tasks.
+
+    `events` is the whole log (row number = event id); ``start, end`` (E,) are row bounds as
+    `gensar_lite.data.histories.history_bounds` gives them.
+    """
+
+    def __init__(self, events: pd.DataFrame, start: np.ndarray, end: np.ndarray):
+        self.items, self.start, self.end = events["item_id"].to_numpy(), np.asarray(start), np.asarray(end)
+
+    def pairs(self, event_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """``rows, items``, flat: row i of `event_ids` (B,) has met that item. Made to index a (B, N) matrix."""
+        first, length = self.start[event_ids], self.end[event_ids] - self.start[event_ids]
+        rows = np.repeat(np.arange(len(first)), length)
+        within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+        return rows, self.items[np.repeat(first, length) + within]
+
+    def of(self, event_id: int) -> np.ndarray:
+        """The items met before one event, oldest first."""
+        return self.items[self.start[event_id] : self.end[event_id]]
+
+    def last(self, event_ids: np.ndarray) -> np.ndarray:
+        """The item met last before each event (B,); -1 for a user's first time step."""
+        start, end = self.start[event_ids], self.end[event_ids]
+        return np.where(end > start, self.items[np.maximum(end - 1, 0)], -1)
+
+
+def sample_targets(targets: pd.DataFrame, max_sampled: int, seed: int) -> pd.DataFrame:
+    """At most `max_sampled` rows of `targets`, drawn without replacement, in their old order."""
+    if len(targets) <= max_sampled:
+        return targets
+    chosen = np.random.default_rng(seed).choice(len(targets), max_sampled, replace=False)
+    return targets.iloc[np.sort(chosen)]
+
+
+def random_candidates(
+    targets: pd.DataFrame, seen: Seen, num_items: int, num_negatives: int = 99, seed: int = 0
+) -> np.ndarray:
+    """The target and `num_negatives` random items that are neither it nor in the user's history.
+
+    Returns (B, 1 + num_negatives), padded with -1 when the catalogue has too few other items. An event's draw
+    depends on (seed, event id) alone, so any subset of events in any order gets the same candidates.
+    """
+    table = np.full((len(targets), 1 + num_negatives), -1, dtype=np.int64)
+    for row, (event, target) in enumerate(zip(targets["event_id"], targets["item_id"], strict=True)):
+        allowed = np.ones(num_items, dtype=bool)
+        allowed[seen.of(event)] = False
+        allowed[target] = False
+        _fill(table[row], target, np.zeros(0, dtype=np.int64), np.flatnonzero(allowed), (seed, event))
+    return table
+
+
+def bm25_candidates(targets: pd.DataFrame, scores: np.ndarray, num_negatives: int = 99, seed: int = 0) -> np.ndarray:
+    """The target and the `num_negatives` items that BM25 ranks highest for the query, other than the target.
+
+    `scores` (B, N) come from the BM25 baseline, ``-inf`` where no word matches; ties by item id. Where fewer
+    items match, random other items fill up (seeded by event). These negatives hold relevant items: that is the
+    protocol's known fault, and why ``full`` stands beside it.
+    """
+    table = np.full((len(targets), 1 + num_negatives), -1, dtype=np.int64)
+    for row, (event, target) in enumerate(zip(targets["event_id"], targets["item_id"], strict=True)):
+        order = np.argsort(-scores[row], kind="stable")
+        order = order[order != target]
+        matches = np.isfinite(scores[row][order])
+        _fill(table[row], target, order[matches], np.sort(order[~matches]), (seed, event))
+    return table
+
+
+def _fill(row: np.ndarray, target: int, first: np.ndarray, pool: np.ndarray, seed: tuple[int, int]) -> None:
+    """Write the target, then `first`, then random items of `pool` into `row`, as far as there are any."""
+    first = first[: len(row) - 1]
+    missing = min(len(row) - 1 - len(first), len(pool))
+    more = np.random.default_rng(seed).choice(pool, missing, replace=False) if missing else pool[:0]
+    chosen = np.r_[target, first, more]
+    row[: len(chosen)] = chosen

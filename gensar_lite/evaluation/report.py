@@ -1,0 +1,126 @@
+"""What a run's figures say, for a terminal and for a browser.
+
+In: metrics (list of dicts, see scores.py) and plain facts. Out: `console_table` as text, `metric_tables` and
+`verdicts` for the page, `write_page` for the file. This file reads no artefact (stage.py does).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from gensar_lite.evaluation.page import render
+from gensar_lite.evaluation.plots import TASK_TITLE, figure_uri
+from gensar_lite.evaluation.scores import system_order
+
+COLUMNS = ("recall@5", "recall@10", "ndcg@10", "mrr")
+_PROTOCOLS = {"full": 0, "full/all-relevant": 1}
+
+
+def short(value: float) -> str:
+    """A share as ``.0825``; 1 as ``1.000``."""
+    return f"{value:.4f}".removeprefix("0") if value < 0.99995 else f"{value:.3f}"
+
+
+def console_table(metrics: list[dict], columns: tuple[str, ...] = ("recall@10", "ndcg@10")) -> str:
+    """One table for the terminal: full-catalogue search and recommendation, a row a system, with intervals."""
+    found = {(r["system"], r["task"], r["metric"]): r for r in metrics if r["protocol"] == "full"}
+    systems = sorted({key[0] for key in found}, key=system_order)
+    keys = [(task, column) for task in TASK_TITLE for column in columns]
+    width = max([len(s) for s in systems] + [6]) + 2
+    cell = 22
+    head = " " * width + "".join(f"{TASK_TITLE[task]:<{cell * len(columns)}}" for task in TASK_TITLE)
+    lines = [head, f"{'system':<{width}}" + "".join(f"{column:<{cell}}" for _, column in keys)]
+    for system in systems:
+        cells = [_cell(found.get((system, *key))) for key in keys]
+        texts = [f"{c['value']} [{c['interval']}]" if c else "-" for c in cells]
+        lines.append(f"{system:<{width}}" + "".join(f"{text:<{cell}}" for text in texts))
+    counts = {task: max([r["num_queries"] for r in found.values() if r["task"] == task] + [0]) for task in TASK_TITLE}
+    said = ", ".join(f"{counts[task]:,} {TASK_TITLE[task].lower()} targets" for task in TASK_TITLE)
+    return "\n".join(line.rstrip() for line in [*lines, f"full catalogue; {said}"])
+
+
+def _cell(row: dict | None) -> dict | None:
+    return row and {"value": short(row["value"]), "interval": f"{short(row['low'])}, {short(row['high'])}"}
+
+
+def metric_tables(metrics: list[dict], columns: tuple[str, ...] = COLUMNS) -> list[dict]:
+    """One table a task and protocol, full ranking first: ``{title, caption, full, columns, rows}``."""
+    keys = {(row["protocol"], row["task"]) for row in metrics}
+    tasks = list(TASK_TITLE)
+    ordered = sorted(keys, key=lambda key: (_PROTOCOLS.get(key[0], 2), key[0], tasks.index(key[1])))
+    tables = []
+    for protocol, task in ordered:
+        rows = [row for row in metrics if (row["protocol"], row["task"]) == (protocol, task)]
+        found = {(row["system"], row["metric"]): row for row in rows}
+        systems = sorted({row["system"] for row in rows}, key=system_order)
+        lines = [{"system": s, "cells": [_cell(found.get((s, column))) for column in columns]} for s in systems]
+        title, full = f"{TASK_TITLE[task]}, {protocol}", protocol == "full"
+        caption = f"{rows[0]['num_queries']:,} queries; below each figure its bootstrap interval"
+        tables.append({"title": title, "caption": caption, "full": full, "columns": columns, "rows": lines})
+    return tables
+
+
+def kind_table(groups: list[dict], systems: tuple[str, ...] = ("joint", "bm25", "oracle")) -> dict | None:
+    """Rows of `systems`, a column a kind of query, from `by_group`; None where queries have no kind."""
+    kinds = list(dict.fromkeys(row["group"] for row in groups))
+    found = {(row["system"], row["group"]): row for row in groups}
+    present = [s for s in systems if any((s, kind) in found for kind in kinds)]
+    if not present:
+        return None
+    counts = {row["group"]: row["num_queries"] for row in groups}
+    rows = [{"system": s, "cells": [_cell(found.get((s, kind))) for kind in kinds]} for s in present]
+    columns = [f"{kind} ({counts[kind]:,})" for kind in kinds]
+    return {
+        "caption": f"{groups[0]['metric']}, full catalogue; in brackets the queries",
+        "columns": columns,
+        "rows": rows,
+    }
+
+
+def verdicts(metrics: list[dict], metric: str = "ndcg@10") -> list[str]:
+    """A sentence a task: how the joint model stands to the best other system, in the recorded numbers."""
+    lines = []
+    for task, title in TASK_TITLE.items():
+        rows = [r for r in metrics if (r["task"], r["metric"], r["protocol"]) == (task, metric, "full")]
+        value = {row["system"]: row["value"] for row in rows}
+        others = {name: v for name, v in value.items() if name not in ("joint", "oracle")}
+        if "joint" not in value or not others:
+            continue
+        best = max(others, key=others.get)
+        word = (
+            "ahead of" if value["joint"] > others[best] else "behind" if value["joint"] < others[best] else "level with"
+        )
+        line = f"{title}: joint reaches {metric} {short(value['joint'])}, {word} {best} ({short(others[best])})"
+        if value.get("oracle"):
+            line += f"; that is {value['joint'] / value['oracle']:.0%} of the oracle's {short(value['oracle'])}"
+        lines.append(line + ".")
+    return lines
+
+
+def shown(drawn: tuple[Figure, str] | None, caption: str = "") -> list[dict]:
+    """A figure and its alt text as the page wants it; an empty list for None."""
+    return [] if drawn is None else [{"uri": figure_uri(drawn[0]), "alt": drawn[1], "caption": caption}]
+
+
+def flat_rows(value: object, name: str = "") -> list[tuple[str, str]]:
+    """Nested statistics as ``(dotted name, text)`` rows; floats with four digits."""
+    if isinstance(value, dict):
+        inside = [(f"{name}.{key}" if name else str(key), part) for key, part in value.items()]
+        return [row for key, part in inside for row in flat_rows(part, key)]
+    if isinstance(value, list) and any(isinstance(part, dict) for part in value):
+        return [row for i, part in enumerate(value) for row in flat_rows(part, f"{name}.{i + 1}")]
+    if isinstance(value, list):
+        return [(name, ", ".join(map(str, value)))]
+    return [(name, f"{value:.4g}" if isinstance(value, float) else str(value))]
+
+
+def write_page(folder: Path, context: dict[str, object]) -> Path:
+    """Render `context` into ``folder/index.html``: a reader sees the old page or the new one, never half."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".index.html.{os.getpid()}"
+    draft.write_text(render(context), encoding="utf-8")
+    os.replace(draft, folder / "index.html")
+    return folder / "index.html"

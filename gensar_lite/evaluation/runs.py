@@ -1,0 +1,105 @@
+"""A `Run` is a table ``event_id, item_id, rank (from 1), score``: what a system answered.
+
+In: matrices of scores or items. Out: runs, runs checked, runs as padded matrices or TREC run files.
+This file does not know which system wrote a run, nor what the right answers are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gensar_lite.artifacts import ArtifactError
+
+RUN_COLUMNS = ["event_id", "item_id", "rank", "score"]
+
+
+def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The k best columns of each row: `scores` (B, N) -> ``rows, columns, ranks``, flat, in order of row and rank.
+
+    Equal scores are ordered by column, so the answer never depends on the sorting algorithm. Columns of
+    ``-inf`` are never chosen, so a row may have fewer than k. Raises `ArtifactError` on NaN.
+    """
+    if np.isnan(scores).any():
+        raise ArtifactError("run: a score is NaN. The system's scores() must return numbers, -inf for 'never'.")
+    size = scores.shape[1]
+    chosen = scores > -np.inf
+    if k < size:
+        chosen &= scores >= np.partition(scores, size - k, axis=1)[:, size - k, None]  # the k-th best and its ties
+    rows, columns = np.nonzero(chosen)
+    order = np.lexsort((columns, -scores[rows, columns], rows))
+    rows, columns = rows[order], columns[order]
+    counts = np.bincount(rows, minlength=len(scores))
+    ranks = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
+    kept = ranks <= k
+    return rows[kept], columns[kept], ranks[kept]
+
+
+def run_from_scores(event_ids: np.ndarray, scores: np.ndarray, k: int, items: np.ndarray | None = None) -> pd.DataFrame:
+    """The run that `scores` (B, N) give, k items an event at most.
+
+    Column j stands for item j, or for ``items[:, j]`` when `items` (B, C) lists each event's candidates
+    (-1 = no candidate). Ties are broken by item id.
+    """
+    if items is not None:
+        by_id = np.argsort(items, axis=1, kind="stable")
+        items = np.take_along_axis(items, by_id, axis=1)
+        scores = np.where(items >= 0, np.take_along_axis(scores, by_id, axis=1), -np.inf)
+    rows, columns, ranks = top_k(scores, k)
+    chosen = columns if items is None else items[rows, columns]
+    values = scores[rows, columns].astype(np.float64)
+    return pd.DataFrame(dict(zip(RUN_COLUMNS, (np.asarray(event_ids)[rows], chosen, ranks, values), strict=True)))
+
+
+def check_run(run: pd.DataFrame, num_items: int, event_ids: np.ndarray | None = None) -> pd.DataFrame:
+    """Assert a run's promises and return it sorted by event and rank.
+
+    0 invalid items, 0 duplicate items an event, ranks 1, 2, ... without gaps, scores finite and non-increasing,
+    no event but the asked ones (an event without an answer is allowed and counts 0).
+    Raises `ArtifactError` that names the first event at fault.
+    """
+    missing = [c for c in RUN_COLUMNS if c not in run.columns]
+    if missing:
+        raise ArtifactError(f"run: no column {', '.join(missing)}; a run has {', '.join(RUN_COLUMNS)}.")
+    run = run[RUN_COLUMNS].sort_values(["event_id", "rank"], kind="stable", ignore_index=True)
+    event, item, rank, score = (run[c].to_numpy() for c in RUN_COLUMNS)
+    same = event[1:] == event[:-1]
+    previous = np.r_[0, np.where(same, rank[:-1], 0)] if len(run) else rank
+    strange = np.zeros(0, dtype=bool) if event_ids is None else ~np.isin(event, event_ids)
+    _refuse(event, "asks for an event that is no target", strange)
+    _refuse(event, f"holds an item outside [0, {num_items})", (item < 0) | (item >= num_items))
+    _refuse(event, "lists an item twice", run.duplicated(["event_id", "item_id"]).to_numpy())
+    _refuse(event, "has ranks that are not 1, 2, 3, ...", rank != previous + 1)
+    _refuse(event, "has a score that is not finite", ~np.isfinite(score))
+    _refuse(event[1:], "has scores that rise with the rank", same & (score[1:] > score[:-1]))
+    return run
+
+
+def _refuse(event: np.ndarray, what: str, bad: np.ndarray) -> None:
+    if bad.any():
+        raise ArtifactError(f"run: event {event[bad.argmax()]} {what} ({bad.sum()} rows). Build the run again.")
+
+
+def to_matrix(run: pd.DataFrame, event_ids: np.ndarray, k: int) -> np.ndarray:
+    """The items of `event_ids` (B,) as (B, k), best first, padded with -1; events without an answer are all -1."""
+    event_ids = np.asarray(event_ids)
+    matrix = np.full((len(event_ids), k), -1, dtype=np.int64)
+    row_of = pd.Series(np.arange(len(event_ids)), index=event_ids)
+    kept = run[run["event_id"].isin(event_ids) & (run["rank"] <= k)]
+    matrix[row_of[kept["event_id"]].to_numpy(), kept["rank"].to_numpy() - 1] = kept["item_id"].to_numpy()
+    return matrix
+
+
+def write_trec(run: pd.DataFrame, path: Path | str, name: str) -> Path:
+    """Write a TREC run file, ``event Q0 item rank score name`` a line, for trec_eval, ir_measures or ranx.
+
+    Those tools sort by score and order ties their own way (ties alone can move NDCG@10 by 5 %), so the column of
+    scores holds ``1 / rank``, strictly decreasing, instead of the system's own scores.
+    """
+    tag = "_".join(name.split()) or "run"
+    columns = zip(run["event_id"], run["item_id"], run["rank"], strict=True)
+    lines = [f"{event} Q0 {item} {rank} {1 / rank:.9f} {tag}\n" for event, item, rank in columns]
+    Path(path).write_text("".join(lines))
+    return Path(path)

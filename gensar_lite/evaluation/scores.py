@@ -1,0 +1,105 @@
+"""From runs to one number a query, and from those to means with intervals.
+
+In: runs and the events they answer. Out: a table ``system, protocol, task, metric, event_id, value`` with a row for
+every query, answered or not, and summaries ``{system, task, protocol, metric, value, low, high, num_queries, seeds}``.
+As each query's value is kept, intervals and paired tests need no rerun. This file does not know how a run was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from gensar_lite.config import EvaluationConfig
+from gensar_lite.evaluation.metrics import Qrels, relevance_metrics, target_metrics
+from gensar_lite.evaluation.runs import to_matrix
+from gensar_lite.evaluation.uncertainty import bootstrap_interval, bootstrap_intervals
+
+SCORE_COLUMNS = ["system", "protocol", "task", "metric", "event_id", "value"]
+SYSTEMS = ("joint", "popularity", "category-popularity", "bm25", "sasrec-ce", "oracle")  # the order of tables
+
+
+def score_run(
+    run: pd.DataFrame,
+    targets: pd.DataFrame,
+    system: str,
+    protocol: str,
+    ks: tuple[int, ...],
+    depth: int,
+    qrels: Qrels | None = None,
+) -> pd.DataFrame:
+    """Per-query values of one run on `targets` (rows of the event table, one task).
+
+    Without `qrels` the clicked item is the one answer; with them every relevant item of the query is, the
+    clicked one a grade higher. `depth` is where the reciprocal rank looks no further.
+    """
+    events, items = targets["event_id"].to_numpy(), targets["item_id"].to_numpy()
+    ranked = to_matrix(run, events, depth)
+    if qrels is None:
+        values = target_metrics(ranked, items, ks)
+    else:
+        values = relevance_metrics(qrels, ranked, targets["query_id"].to_numpy(), ks, clicked=items)
+    tasks = targets["task"].to_numpy()
+    parts = [(system, protocol, tasks, metric, events, value) for metric, value in values.items()]
+    return pd.concat([pd.DataFrame(dict(zip(SCORE_COLUMNS, part, strict=True))) for part in parts], ignore_index=True)
+
+
+def join_scores(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One table of many `score_run` parts; its four names become categories, which keeps it small on disk."""
+    table = pd.concat(parts, ignore_index=True)
+    return table.astype(dict.fromkeys(SCORE_COLUMNS[:4], "category"))
+
+
+def summary(scores: pd.DataFrame, settings: EvaluationConfig, seeds: Sequence[int] = (0,)) -> list[dict]:
+    """Mean and bootstrap interval of every system, task, protocol and metric; `seeds` are the training seeds used.
+
+    All systems and metrics of one task and protocol share the same draws of queries.
+    """
+    rows = []
+    for (task, protocol), part in scores.groupby(["task", "protocol"], observed=True, sort=True):
+        table = part.pivot_table("value", "event_id", ["system", "metric"], observed=True, sort=False)
+        intervals = bootstrap_intervals(
+            table.to_numpy(), settings.num_bootstrap, settings.confidence, settings.seed
+        )  # one a column
+        for (system, metric), (value, low, high) in zip(table.columns, intervals, strict=True):
+            names = {"system": system, "task": task, "protocol": protocol, "metric": metric}
+            figures = {"value": value, "low": low, "high": high}
+            rows.append(names | figures | {"num_queries": len(table), "seeds": list(seeds)})
+    return sorted(rows, key=lambda row: (row["task"], row["protocol"], system_order(row["system"])))
+
+
+def by_group(
+    scores: pd.DataFrame,
+    groups: pd.Series,
+    settings: EvaluationConfig,
+    metric: str = "ndcg@10",
+    protocol: str = "full",
+    task: str = "search",
+) -> list[dict]:
+    """The same mean inside groups of queries: `groups` maps event id to a name, e.g. the kind of query.
+
+    Returns ``{group, system, metric, value, low, high, num_queries}``, groups in alphabetical order.
+    """
+    keep = (scores["metric"] == metric) & (scores["protocol"] == protocol) & (scores["task"] == task)
+    part = scores[keep].assign(group=lambda table: table["event_id"].map(groups))
+    rows = []
+    for (group, system), values in part.groupby(["group", "system"], observed=True)["value"]:
+        value = values.to_numpy()
+        interval = bootstrap_interval(value, settings.num_bootstrap, settings.confidence, settings.seed)
+        names = {"group": str(group), "system": str(system), "metric": metric}
+        rows.append(names | interval._asdict() | {"num_queries": len(value)})
+    return sorted(rows, key=lambda row: (row["group"], system_order(row["system"])))
+
+
+def values_of(scores: pd.DataFrame, system: str, task: str, metric: str, protocol: str = "full") -> np.ndarray:
+    """One system's values by event id, (B,): two of these go into `paired_difference`."""
+    keep = (scores["system"] == system) & (scores["task"] == task)
+    keep &= (scores["metric"] == metric) & (scores["protocol"] == protocol)
+    return scores[keep].sort_values("event_id")["value"].to_numpy()
+
+
+def system_order(name: str) -> tuple[int, str]:
+    """A sort key that puts known systems first, in the order of `SYSTEMS`."""
+    return (SYSTEMS.index(name) if name in SYSTEMS else len(SYSTEMS), name)

@@ -1,0 +1,164 @@
+"""`write_report`: the finished stages of a run, gathered into ``reports/<run>/``.
+
+In: a workspace whose evaluation is built. Out: ``index.html``, which loads nothing, and ``metrics.json``.
+Item texts appear for the built-in shop only. Other files of the folder are left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+from pathlib import Path
+
+import pandas as pd
+
+from gensar_lite.artifacts import TASKS, VIEWS, Corpus, Identifiers, ItemEmbeddings, Workspace, write_json
+from gensar_lite.config import PRESETS, STAGES, Config, flat, preset
+from gensar_lite.data import history_bounds
+from gensar_lite.evaluation.examples import example_lists
+from gensar_lite.evaluation.plots import (
+    curve_figure,
+    figure_png,
+    identifier_map,
+    metric_bars,
+    pca_2d,
+    tradeoff_figure,
+)
+from gensar_lite.evaluation.protocols import Seen
+from gensar_lite.evaluation.report import flat_rows, kind_table, metric_tables, shown, verdicts, write_page
+from gensar_lite.evaluation.tradeoff import tradeoff_points
+from gensar_lite.identifiers import codebook_usage
+
+SHOP_NOTE = (
+    "The built-in shop is made up: items, users, searches and purchases are drawn from a known process. "
+    "That is why there is an oracle, which ranks by the true probabilities, and why texts can be shown."
+)
+SEMI_SYNTHETIC_NOTE = (
+    "Search on this data is semi-synthetic: nobody typed these queries. They are made from the category path of a "
+    "purchased item (after Ai et al., SIGIR 2017), so a look-up of the category, the row category-popularity, is a "
+    "strong baseline. The purchases are real."
+)
+NO_TEXT_NOTE = "Items are shown by number only: the texts of a real shop's catalogue are not ours to publish."
+SHOP_EXAMPLES_NOTE = "Drawn at random from the targets, hits and misses alike. Numbers are the item's identifier."
+
+
+def write_report(ws: Workspace) -> Path:
+    """Write ``reports/<run>/``: ``index.html``, ``metrics.json``, ``tradeoff.png``; returns the page's path.
+
+    Raises `ArtifactError` naming the stage to run when one is missing or stale.
+    """
+    metrics = json.loads((ws.require("evaluation") / "metrics.json").read_text())
+    page = write_page(ws.report, _context(ws, metrics))
+    write_json(ws.report / "metrics.json", metrics)
+    figure, _ = tradeoff_figure(tradeoff_points(metrics))
+    (ws.report / "tradeoff.png").write_bytes(figure_png(figure))
+    return page
+
+
+def _context(ws: Workspace, metrics: list[dict]) -> dict[str, object]:
+    corpus, identifiers = Corpus.load(ws.require("data")), Identifiers.load(ws.require("identifiers"))
+    kinds = json.loads((ws.require("evaluation") / "kinds.json").read_text())
+    curve = ws.require("training") / "curve.parquet"
+    log = pd.read_parquet(curve) if curve.exists() else pd.DataFrame()
+    is_shop = ws.config.data.source == "shop"
+    return {
+        "run": ws.run,
+        "source": "the built-in shop" if is_shop else ws.config.data.source,
+        "size": f"{corpus.num_items:,} items, {corpus.num_users:,} users, {len(corpus.events):,} events, "
+        f"{len(corpus.queries):,} queries.",
+        "notes": [SHOP_NOTE] if is_shop else [SEMI_SYNTHETIC_NOTE] if _is_semi_synthetic(ws) else [],
+        "verdicts": verdicts(metrics),
+        "tables": metric_tables(metrics),
+        "how": _how(ws.config, corpus),
+        "tradeoff": shown(tradeoff_figure(tradeoff_points(metrics))) + shown(metric_bars(metrics)),
+        "kinds": kind_table(kinds),
+        "maps": _maps(ws, corpus, identifiers),
+        "levels": _levels(identifiers),
+        "curves": shown(curve_figure(log)),
+        "examples": _examples(ws, corpus, identifiers, is_shop),
+        "examples_note": SHOP_EXAMPLES_NOTE if is_shop else f"{SHOP_EXAMPLES_NOTE} {NO_TEXT_NOTE}",
+        **_provenance(ws, metrics),
+    }
+
+
+def _is_semi_synthetic(ws: Workspace) -> bool:
+    facts = ws.meta("data")["statistics"].get("facts", {})
+    return facts.get("search", "semi-synthetic") == "semi-synthetic"
+
+
+def _how(config: Config, corpus: Corpus) -> str:
+    settings = config.evaluation
+    return (
+        f"Every system ranks all {corpus.num_items:,} items for every {config.decoding.split} target and keeps "
+        f"{config.decoding.top_k}; a target that is not among them counts 0, and MRR looks no deeper. The answer is "
+        f"the one item that was taken. {settings.confidence:.0%} intervals come from {settings.num_bootstrap:,} "
+        "bootstrap draws of the queries; they do not tell how much another training seed would change. "
+        "category-popularity is given which items answer a query and ranks them by train purchases."
+    )
+
+
+def _maps(ws: Workspace, corpus: Corpus, identifiers: Identifiers) -> list[dict]:
+    embeddings = ItemEmbeddings.load(ws.require("embeddings"))
+    top = corpus.items["category"].fillna("").str.split(" > ").str[0].replace("", "none").to_numpy()
+    figures = []
+    for view in VIEWS:
+        xy = pca_2d(getattr(embeddings, view))
+        figures += shown(identifier_map(identifiers.view(view), xy, top, view))
+    return figures
+
+
+def _levels(identifiers: Identifiers) -> list[tuple]:
+    rows = []
+    for view in VIEWS:
+        for row in codebook_usage(identifiers.view(view), identifiers.codebook_size).itertuples(index=False):
+            used = f"{row.usage:.1%} of {identifiers.codebook_size}"
+            shared = " (shared)" if row.level <= identifiers.num_shared else ""
+            rows.append((view, f"{row.level}{shared}", used, f"{row.perplexity:.1f}", f"{row.largest:.1%}"))
+    return rows
+
+
+def _examples(ws: Workspace, corpus: Corpus, identifiers: Identifiers, with_texts: bool) -> list[dict]:
+    settings, seen = ws.config.evaluation, Seen(corpus.events, *history_bounds(corpus.events))
+    run = pd.read_parquet(ws.require("decoding") / "run.parquet")
+    found, share = [], {"search": (settings.num_examples + 1) // 2, "recommend": settings.num_examples // 2}
+    for task in reversed(TASKS):
+        targets = corpus.targets(ws.config.decoding.split, task)
+        found += example_lists(corpus, identifiers, run, targets, seen, share[task], with_texts, settings.seed)
+    return found
+
+
+def _provenance(ws: Workspace, metrics: list[dict]) -> dict[str, object]:
+    metas = {stage: ws.meta(stage) for stage in STAGES}
+    seeds = {stage: getattr(ws.config, stage).seed for stage in STAGES if hasattr(getattr(ws.config, stage), "seed")}
+    counts = {row["task"]: row["num_queries"] for row in metrics if row["protocol"] == "full"}
+    facts = [
+        ("split", ws.config.decoding.split),
+        ("protocols", ", ".join(sorted({row["protocol"] for row in metrics}))),
+        ("queries", ", ".join(f"{task} {count:,}" for task, count in counts.items())),
+        ("seeds", ", ".join(f"{stage} {seed}" for stage, seed in seeds.items())),
+        ("machine of this report", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"),
+    ]
+    total = sum(meta["seconds"] for meta in metas.values())
+    return {
+        "command": command_of(ws),
+        "facts": facts,
+        "stages": [(stage, f"{meta['seconds']:,.1f}") for stage, meta in metas.items()] + [("all", f"{total:,.1f}")],
+        "versions": [("python", platform.python_version()), *metas["evaluation"]["versions"].items()],
+        "statistics": [row for stage, meta in metas.items() for row in flat_rows(meta["statistics"], stage)],
+        "settings": [(key, str(value)) for key, value in flat(ws.config).items()],
+    }
+
+
+def command_of(ws: Workspace) -> str:
+    """The shell line that makes this run again: preset, run name and every setting that differs from the preset."""
+    base = ws.config.name if ws.config.name in PRESETS else "tour"
+    told, words = flat(preset(base)), ["gensar", "run", "--preset", base]
+    if ws.run != base:
+        words += ["--run", ws.run]
+    for key, value in flat(ws.config).items():
+        if value != told[key]:
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            words += ["--set", f"{key}={text}"]
+    return " ".join(shlex.quote(word) for word in words)
