@@ -1,0 +1,183 @@
+"""The shell's door to the same functions the notebooks call: ``gensar`` and ``python -m gensar_lite``.
+
+In: command-line words. Out: exit status 0, or 1 with one clear line on what to do next.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from gensar_lite import __version__
+from gensar_lite.artifacts import ArtifactError, Workspace
+from gensar_lite.config import PRESETS, STAGES, Config, ConfigError, override, preset
+
+HELP = {
+    "data": "stage 1: a validated, split corpus from a source",
+    "embeddings": "stage 2: a semantic and a collaborative vector for every item",
+    "identifiers": "stage 3: two code sequences for every item",
+    "training": "stage 4: one model for search and recommendation",
+    "decoding": "stage 5: ranked items for every target, by constrained beam search",
+    "evaluation": "stage 6: metrics with intervals, beside baselines",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """A wrong word is a wrong setting like any other: one line, exit status 1."""
+
+    def error(self, message: str):
+        raise ConfigError(f"{message}. See: {self.prog} --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line, as `gensar --help` shows it."""
+    top = _Parser(prog="gensar", description="Unified generative search and recommendation, stage by stage.")
+    top.add_argument("--version", action="version", version=f"gensar_lite {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    settings = _settings_parent()
+    download = commands.add_parser("download", help="fetch and verify a data source")
+    download.add_argument("source", nargs="?", help="name of the source; see --list")
+    download.add_argument("--list", action="store_true", help="list sources with licence, size and citation")
+    for stage in STAGES:
+        commands.add_parser(stage, help=HELP[stage], parents=[settings])
+    run = commands.add_parser("run", help="all stages, then the report", parents=[settings])
+    run.add_argument("--until", choices=STAGES, default=STAGES[-1], help="the last stage to build")
+    lessons = commands.add_parser("notebooks", help="execute the notebooks with papermill", parents=[settings])
+    lessons.add_argument("--only", action="append", metavar="03", help="a lesson's number or name; may be repeated")
+    lessons.add_argument("--save", action="store_true", help="put the outputs back into the notebooks (for a commit)")
+    lessons.add_argument("--folder", type=Path, default=None, help="where the notebooks are (default: notebooks/)")
+    commands.add_parser("report", help="write reports/<run>/ from finished stages", parents=[settings])
+    bench = commands.add_parser("bench", help="measure speed against a plain baseline, interleaved in one run")
+    bench.add_argument("name", help="what to measure; an unknown name lists those there are")
+    bench.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    bench.add_argument("--rounds", type=int, default=3, help="interleaved rounds; the median counts")
+    commands.add_parser("doctor", help="what is installed, cores, GPU, free disk, mirror, offline mode")
+    return top
+
+
+def _settings_parent() -> argparse.ArgumentParser:
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument("--preset", default="tour", help=f"one of {', '.join(PRESETS)} (default: tour)")
+    parent.add_argument(
+        "--set", action="append", default=[], metavar="a.b=c", help="change one setting; may be repeated"
+    )
+    parent.add_argument("--run", dest="run_name", help="name of the run's folders (default: the preset's name)")
+    parent.add_argument("--workspace", type=Path, default=Path("."), help="folder of artifacts/ and reports/")
+    return parent
+
+
+def read_settings(words: argparse.Namespace) -> Config:
+    """The preset with every ``--set`` applied. Raises `ConfigError`."""
+    changes = {}
+    for text in words.set:
+        key, found, value = text.partition("=")
+        if not found:
+            raise ConfigError(f"--set {text}: write it as --set stage.name=value, e.g. --set training.epochs=3.")
+        changes[key.strip()] = value.strip()
+    return override(preset(words.preset), changes)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command. Errors that we foresee become one line; others keep their traceback."""
+    try:
+        words = parser().parse_args(arguments)
+        return _COMMANDS.get(words.command, _stage)(words)
+    except (ConfigError, ArtifactError) as error:
+        print(f"gensar: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("gensar: stopped. Run the same command again: finished stages are reused.", file=sys.stderr)
+        return 130
+
+
+def _open(words: argparse.Namespace) -> Workspace:
+    return Workspace.open(read_settings(words), words.workspace, words.run_name)
+
+
+def _stage(words: argparse.Namespace) -> int:
+    from gensar_lite.pipeline import run_stage
+
+    run_stage(_open(words), words.command)
+    return 0
+
+
+def _run(words: argparse.Namespace) -> int:
+    from gensar_lite.pipeline import run_all
+
+    page = run_all(_open(words), words.until)
+    if page:
+        print(f"report: {page}")
+    return 0
+
+
+def _report(words: argparse.Namespace) -> int:
+    from gensar_lite.evaluation import write_report
+
+    print(f"report: {write_report(_open(words))}")
+    return 0
+
+
+def _notebooks(words: argparse.Namespace) -> int:
+    from gensar_lite.lessons import executed_copy, find_lessons, run_lesson, save_back, table
+
+    ws = _open(words)
+    if words.set:
+        raise ConfigError(
+            "notebooks: --set is not passed to notebooks; their parameters cell says what can be changed."
+        )
+    folder = words.folder or ws.root / "notebooks"
+    lessons = find_lessons(folder, words.only)
+    verdicts = []
+    for number, path in enumerate(lessons, start=1):
+        print(f"[{number}/{len(lessons)}] {path.stem} ...", flush=True)
+        verdicts.append(run_lesson(path, ws))
+        if words.save and verdicts[-1].ok:
+            save_back(executed_copy(path, ws), path)
+        print(f"        {'ok' if verdicts[-1].ok else 'FAILED: ' + verdicts[-1].message} {verdicts[-1].seconds:.1f} s")
+    print(table(verdicts))
+    return 0 if all(v.ok for v in verdicts) else 1
+
+
+def _download(words: argparse.Namespace) -> int:
+    from data_download import DownloadError, describe, fetch
+
+    if words.list or not words.source:
+        print(describe())
+        return 0
+    try:
+        for name, path in fetch(words.source).items():
+            print(f"{name}: {path}")
+    except DownloadError as error:
+        print(f"gensar: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _bench(words: argparse.Namespace) -> int:
+    from gensar_lite.bench import run_bench
+
+    print(run_bench(words.name, rounds=words.rounds, as_json=words.json))
+    return 0
+
+
+def _doctor(words: argparse.Namespace) -> int:
+    from gensar_lite.doctor import report
+
+    rows = report()
+    width = max(len(name) for name, _ in rows)
+    print("\n".join(f"{name:<{width}}  {value}" for name, value in rows))
+    return 0
+
+
+_COMMANDS = {
+    "run": _run,
+    "report": _report,
+    "notebooks": _notebooks,
+    "download": _download,
+    "bench": _bench,
+    "doctor": _doctor,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

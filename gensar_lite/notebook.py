@@ -1,0 +1,110 @@
+"""What a notebook's cells need: a workspace in the first cell, the library's own source, recorded numbers.
+
+In: papermill parameters. Out: a `Workspace`, displays. This file does not know any stage.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import textwrap
+import warnings
+from pathlib import Path
+
+from gensar_lite.artifacts import Workspace
+from gensar_lite.config import ConfigError, override, preset
+
+RECORD_MIME = "application/vnd.gensar.record+json"
+PRESET_VARIABLE = "GENSAR_PRESET"
+ROOT_VARIABLE = "GENSAR_WORKSPACE"
+
+
+def start(preset_name: str = "tour", overrides: dict | None = None, run: str | None = None) -> Workspace:
+    """The workspace of a lesson: settings of a preset plus `overrides`.
+
+    `GENSAR_PRESET` wins over `preset_name` and `GENSAR_WORKSPACE` chooses the folder, so that a checker that
+    passes no parameters can still run the lesson small and elsewhere. By default the project's folder is used:
+    the nearest one above that holds ``pyproject.toml``, else the current one.
+    """
+    _quiet()
+    config = override(preset(os.environ.get(PRESET_VARIABLE) or preset_name), overrides or {})
+    root = Path(os.environ.get(ROOT_VARIABLE) or project_root())
+    ws = Workspace.open(config, root=root, run=run)
+    print(f"preset {config.name}, source {config.data.source}, artefacts in artifacts/{ws.run}/")
+    return ws
+
+
+def project_root() -> Path:
+    """The nearest folder at or above the current one with a ``pyproject.toml``, else the current one."""
+    here = Path.cwd()
+    return next((p for p in (here, *here.parents) if (p / "pyproject.toml").exists()), here)
+
+
+def show(*objects) -> None:
+    """Display the source of library functions or classes, so that a lesson shows code without copying it."""
+    from IPython.display import Code, display
+
+    for thing in objects:
+        display(Code(textwrap.dedent(inspect.getsource(thing)), language="python"))
+
+
+def record(name: str, value: float) -> None:
+    """Show a learned number and store it in the notebook's output, where tests and reports read it back.
+
+    Raises `ConfigError` for a value that is not a finite number.
+    """
+    from IPython.display import display
+
+    number = float(value)
+    if number != number or number in (float("inf"), float("-inf")):
+        raise ConfigError(f"record: {name} is {number}, which is no result. Look at the cell that computed it.")
+    display({RECORD_MIME: {"name": name, "value": number}, "text/plain": f"{name} = {number:.4g}"}, raw=True)
+
+
+def records(notebook: Path) -> dict[str, float]:
+    """Every recorded number of an executed notebook, by name."""
+    found = {}
+    for cell in json.loads(notebook.read_text())["cells"]:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {}).get(RECORD_MIME)
+            if data:
+                found[data["name"]] = data["value"]
+    return found
+
+
+def finish(ws: Workspace, lesson: str, **facts) -> Path:
+    """The last cell of a lesson: write the manifest that proves it ran to its end.
+
+    It lies under the preset's name, where `gensar notebooks` looks for it, whatever run the lesson works in.
+    """
+    from gensar_lite.artifacts import write_json
+
+    folder = ws.root / "artifacts" / ws.config.name / "lessons"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{lesson}.json"
+    write_json(path, {"lesson": lesson, "preset": ws.config.name, "run": ws.run, "facts": facts})
+    print(f"lesson {lesson} finished")
+    return path
+
+
+def check(answer, expected, hint: str, tolerance: float = 0.0) -> None:
+    """Check an exercise's answer. Prints that it is right, or raises with the hint.
+
+    Numbers may differ by `tolerance`; sequences and arrays are compared element by element.
+    """
+    import numpy as np
+
+    try:
+        right = bool(np.allclose(np.asarray(answer, dtype=float), np.asarray(expected, dtype=float), atol=tolerance))
+    except (TypeError, ValueError):
+        right = answer == expected
+    if not right:
+        raise AssertionError(f"Not yet: {answer!r}. Hint: {hint}")
+    print("Right.")
+
+
+def _quiet() -> None:
+    """Progress bars of model loading are no lesson; everything else stays visible."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore", message="IProgress not found")
