@@ -1,0 +1,231 @@
+"""The command line: one program under two names, one clear line for what is wrong, and the whole road on `tiny`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gensar_lite import __main__ as cli
+from gensar_lite.artifacts import Workspace
+from gensar_lite.config import STAGES, ConfigError, preset
+from gensar_lite.evaluation.scores import SYSTEMS
+
+COMMANDS = ("download", *STAGES, "run", "notebooks", "report", "bench", "doctor")
+METRIC_KEYS = ["system", "task", "protocol", "metric", "value", "low", "high", "num_queries", "seeds"]
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch):
+    for name in ("GENSAR_PRESET", "GENSAR_WORKSPACE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def settings(*words: str):
+    return cli.read_settings(cli.parser().parse_args(["data", *words]))
+
+
+# ------------------------------------------------------------------------------------------- the program
+
+
+def test_both_names_are_the_same_program():
+    script = Path(sys.executable).with_name("gensar")
+    programs = [[sys.executable, "-m", "gensar_lite"], *([[str(script)]] if script.exists() else [])]
+    environment = os.environ | {"COLUMNS": "100"}
+    pages = [subprocess.run([*p, "--help"], capture_output=True, text=True, env=environment) for p in programs]
+    for page in pages:
+        assert page.returncode == 0
+        assert page.stdout == pages[0].stdout
+        listed = [line.split()[0] for line in page.stdout.splitlines() if line.startswith("    ") and line.split()]
+        assert [word for word in listed if word in COMMANDS] == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as left:
+        cli.main([command, "--help"])
+    assert left.value.code == 0
+    page = capsys.readouterr().out
+    assert page.startswith(f"usage: gensar {command}")
+    if command not in ("download", "bench", "doctor"):
+        assert "--preset" in page
+        assert "--set a.b=c" in page
+
+
+def test_stages_run_one_by_one(monkeypatch):
+    called = []
+    monkeypatch.setattr("gensar_lite.pipeline.run_stage", lambda ws, stage: called.append((stage, ws.run)))
+    for stage in STAGES:
+        assert cli.main([stage, "--preset", "tiny", "--run", "mine"]) == 0
+    assert called == [(stage, "mine") for stage in STAGES]
+
+
+# ---------------------------------------------------------------------------------------------- settings
+
+
+def test_set_is_parsed_to_the_fields_type():
+    changed = settings(
+        "--preset", "tiny", "--set", "training.lr=5e-4", "--set", "identifiers.num_shared=1",
+        "--set", "training.prompts=false", "--set", "evaluation.ks=5,10", "--set", " data.source = beauty ",
+    )  # fmt: skip
+    assert (changed.training.lr, changed.identifiers.num_shared, changed.training.prompts) == (5e-4, 1, False)
+    assert (changed.evaluation.ks, changed.data.source) == ((5, 10), "beauty")
+    assert changed.decoding == preset("tiny").decoding
+
+
+def test_set_takes_the_last_word_and_seeds_every_stage():
+    assert settings("--set", "training.epochs=2", "--set", "training.epochs=4").training.epochs == 4
+    everywhere = settings("--set", "seed=7")
+    assert {everywhere.data.seed, everywhere.embeddings.seed, everywhere.training.seed} == {7}
+
+
+def test_a_value_may_hold_an_equals_sign():
+    assert settings("--set", "embeddings.encoder=a=b").embeddings.encoder == "a=b"
+
+
+@pytest.mark.parametrize("word", ["training.epochs", "training.epochs:3", ""])
+def test_set_without_an_equals_sign_shows_how_to_write_it(word):
+    with pytest.raises(ConfigError, match="write it as --set"):
+        settings("--set", word)
+
+
+# ------------------------------------------------------------------------------------ what can be wrong
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["data", "--preset", "toor"], "there is no 'toor'. Choose one of: tiny, tour"),
+        (["data", "--set", "training.epoch=3"], "Did you mean training.epochs"),
+        (["data", "--set", "training.epochs=many"], "training.epochs expects int, got 'many'"),
+        (["data", "--set", "training.epochs"], "write it as --set stage.name=value"),
+        (["dta"], "invalid choice: 'dta'"),
+        ([], "COMMAND"),
+        (["run", "--until", "learning"], "invalid choice: 'learning'"),
+        (["run", "--presets", "tiny"], "unrecognized arguments: --presets"),
+        (["training", "--preset", "tiny"], "notebooks/01_data.ipynb again, or: gensar data --preset tiny"),
+        (["report", "--preset", "tiny"], "gensar evaluation --preset tiny"),
+        (["evaluation", "--preset", "tiny", "--run", "mine"], "gensar data --preset tiny --run mine"),
+        (["notebooks", "--preset", "tiny"], "nothing matches * in notebooks/"),
+        (["notebooks", "--set", "training.epochs=1"], "--set is not passed to notebooks"),
+        (["download", "beautiful"], "beautiful"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_error_is_one_line_that_says_what_to_do(words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("gensar: ")
+    assert said in err
+
+
+def test_an_error_of_ours_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr("gensar_lite.pipeline.run_stage", lambda ws, stage: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["data", "--preset", "tiny"])
+
+
+def test_control_c_says_how_to_go_on(monkeypatch, capsys):
+    def stop(ws, stage):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gensar_lite.pipeline.run_stage", stop)
+    assert cli.main(["data", "--preset", "tiny"]) == 130
+    assert "finished stages are reused" in capsys.readouterr().err
+
+
+def test_sources_are_listed_with_licence_and_citation(capsys):
+    assert cli.main(["download", "--list"]) == 0
+    listed = capsys.readouterr().out
+    assert "beauty" in listed
+    assert "icence" in listed
+
+
+# ---------------------------------------------------------------------------------------- the whole road
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory):
+    """A workspace after `gensar run --preset tiny`, and what was printed."""
+    root = tmp_path_factory.mktemp("road")
+    ran = subprocess.run(
+        [sys.executable, "-m", "gensar_lite", "run", "--preset", "tiny", "--workspace", str(root)],
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return root, ran.stdout
+
+
+@pytest.mark.slow
+def test_run_builds_every_stage_and_prints_one_table(road):
+    root, said = road
+    for stage in STAGES:
+        assert f"{stage}: built artifacts/tiny/{stage} in" in said
+        assert (root / "artifacts/tiny" / stage / "meta.json").exists()
+    rows = {line.split()[0] for line in said.splitlines() if line.strip()}
+    assert set(SYSTEMS) <= rows
+    (line,) = [line for line in said.splitlines() if line.startswith("report: ")]
+    assert Path(line.removeprefix("report: ")) == root.resolve() / "reports/tiny/index.html"
+    assert (root / "reports/tiny/index.html").stat().st_size > 10_000
+    assert {path.name for path in root.iterdir()} == {"artifacts", "reports"}
+
+
+@pytest.mark.slow
+def test_metrics_have_the_promised_form(road):
+    rows = json.loads((road[0] / "reports/tiny/metrics.json").read_text())
+    assert all(list(row) == METRIC_KEYS for row in rows)
+    keys = [tuple(row[key] for key in METRIC_KEYS[:4]) for row in rows]
+    assert len(set(keys)) == len(keys)
+    for row in rows:
+        assert row["system"] in SYSTEMS
+        assert row["task"] in ("recommend", "search")
+        assert row["protocol"] in ("full", "full/all-relevant", "random-99", "bm25-99")
+        assert row["metric"] in {f"{name}@{k}" for name in ("recall", "ndcg") for k in (5, 10, 20)} | {"mrr"}
+        assert 0 <= row["low"] <= row["value"] <= row["high"] <= 1
+        assert row["num_queries"] > 0
+        assert row["seeds"] == [0]
+    full = {row["system"] for row in rows if row["protocol"] == "full" and row["task"] == "search"}
+    assert full == {"joint", "popularity", "category-popularity", "bm25", "oracle"}
+
+
+@pytest.mark.slow
+def test_a_second_run_reuses_everything_in_seconds(road, capsys):
+    root, _ = road
+    before = {path: path.stat().st_mtime_ns for path in (root / "artifacts").rglob("*") if path.is_file()}
+    metrics = (root / "reports/tiny/metrics.json").read_bytes()
+    started = time.perf_counter()
+    assert cli.main(["run", "--preset", "tiny", "--workspace", str(root)]) == 0
+    seconds = time.perf_counter() - started
+    said = capsys.readouterr().out
+    for stage in STAGES:
+        assert f"{stage}: reused artifacts/tiny/{stage}" in said
+    assert "built" not in said
+    assert seconds < 20
+    after = {path: path.stat().st_mtime_ns for path in (root / "artifacts").rglob("*") if path.is_file()}
+    assert after == before
+    assert (root / "reports/tiny/metrics.json").read_bytes() == metrics
+
+
+@pytest.mark.slow
+def test_until_stops_there_and_one_setting_rebuilds_what_stands_on_it(road, capsys):
+    root, _ = road
+    words = ["run", "--preset", "tiny", "--workspace", str(root), "--until", "identifiers"]
+    assert cli.main([*words, "--set", "identifiers.seed=9"]) == 0
+    said = capsys.readouterr().out
+    assert "embeddings: reused" in said
+    assert "identifiers: built" in said
+    assert "training" not in said
+    assert "report" not in said
+    tiny = Workspace.open(preset("tiny"), root)
+    assert "identifiers.seed 9 -> 0" in tiny.why_stale("identifiers")
+    assert "stands on identifiers" in tiny.why_stale("decoding")
+    assert cli.main(words) == 0  # the other tests of this file find the road as it was

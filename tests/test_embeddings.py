@@ -1,0 +1,111 @@
+"""The embeddings room: SASRec's promises, train events only, the encoder's cache."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers import small_corpus
+
+from gensar_lite.artifacts import ArtifactError, ItemEmbeddings
+from gensar_lite.config import ConfigError, EmbeddingsConfig
+from gensar_lite.embeddings import SASRecRanker, encode, item_texts, train_sasrec
+from gensar_lite.embeddings.collaborative import full_softmax, new_model, train_sequences
+from gensar_lite.embeddings.precision import use_bf16
+
+SMALL = EmbeddingsConfig(dim=16, max_epochs=2, eval_every=1, max_length=5, dropout=0.0)
+
+
+def test_sasrec_never_looks_ahead():
+    torch.manual_seed(0)
+    model = new_model(20, SMALL).eval()
+    one, two = torch.tensor([[1, 2, 3, 4, 5]]), torch.tensor([[1, 2, 3, 9, 20]])  # differ from the fourth item on
+    with torch.no_grad():
+        np.testing.assert_allclose(model(one)[:, :3], model(two)[:, :3], atol=1e-6)
+        assert not torch.allclose(model(one)[:, 3], model(two)[:, 3])
+
+
+def test_full_softmax_by_hand():
+    torch.manual_seed(0)
+    model = new_model(4, SMALL)
+    hidden = torch.randn(2, 16)
+    scores = hidden @ model.items.weight[:4].T
+    wanted = -(scores[0, 1].exp() / scores[0].exp().sum()).log() - (scores[1, 3].exp() / scores[1].exp().sum()).log()
+    assert full_softmax(model, hidden, torch.tensor([1, 3])).item() == pytest.approx(wanted.item() / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("length", [2, 3, 20])
+def test_train_sequences_hold_train_events_only_and_shift_by_one(length):
+    corpus = small_corpus()
+    inputs, targets, counts = train_sequences(corpus, length)
+    for user, log in corpus.events.groupby("user_id"):
+        train = log[log["split"] == "train"]
+        items = train["item_id"].tolist()[-(length + 1) :]
+        tasks = train["task"].tolist()[-(length + 1) :]
+        assert [i for i in targets[user] if i >= 0] == items[1:]
+        assert inputs[user][: len(items[1:])].tolist() == items[:-1]
+        assert targets[user][counts[user]].tolist() == [
+            i for i, t in zip(items[1:], tasks[1:], strict=True) if t == "recommend"
+        ]
+
+
+def test_a_ranker_scores_from_the_history_alone():
+    corpus = small_corpus()
+    torch.manual_seed(0)
+    model = new_model(corpus.num_items, SMALL).eval()
+    ranker = SASRecRanker(model, corpus.events)
+    targets = corpus.targets("test", "recommend")
+    together = ranker.scores(targets)
+    for place in range(len(targets)):
+        event = targets.iloc[place]
+        log = corpus.events
+        past = log[(log["user_id"] == event["user_id"]) & (log["time"] < event["time"])]["item_id"].tolist()[-5:]
+        with torch.no_grad():
+            alone = model.scores(model(torch.tensor([past]))[:, -1])[0].numpy()
+        np.testing.assert_allclose(together[place], alone, atol=1e-5)
+
+
+def test_training_is_deterministic_and_learns_a_cycle():
+    rows = [(u, t, "recommend", (u + t) % 12, -1) for u in range(60) for t in range(8)]
+    events = pd.DataFrame(rows, columns=["user_id", "time", "task", "item_id", "query_id"])
+    corpus = small_corpus(num_items=12, events=events)
+    settings = EmbeddingsConfig(dim=32, max_epochs=40, eval_every=10, dropout=0.0, lr=5e-3, patience=9)
+    (one, curve), (two, again) = train_sasrec(corpus, settings), train_sasrec(corpus, settings)
+    assert curve[-1]["ndcg@10"] > 0.9  # the next item is always the next number
+    assert [r["loss"] for r in curve] == [r["loss"] for r in again]
+    assert torch.equal(one.item_vectors, two.item_vectors)
+
+
+def test_bce_trains_too():
+    _, curve = train_sasrec(small_corpus(), EmbeddingsConfig(dim=16, max_epochs=3, eval_every=1, loss="bce"))
+    assert curve[-1]["loss"] < curve[0]["loss"] + 0.1
+
+
+def test_item_texts_join_title_and_description():
+    assert item_texts(["a", "b"], ["says more", ""]) == ["a. says more", "b"]
+
+
+def test_encode_uses_its_cache(tmp_path):
+    settings = EmbeddingsConfig(text_batch=4)
+    first = encode(["red tent", "blue tent", "green tea"], settings, tmp_path)
+    assert first.shape == (3, 384)
+    np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, atol=1e-5)
+    assert first[0] @ first[1] > first[0] @ first[2]
+    stored = next(tmp_path.glob("*.safetensors"))
+    changed = stored.stat().st_mtime_ns
+    assert np.array_equal(encode(["red tent", "blue tent", "green tea"], settings, tmp_path), first)
+    assert stored.stat().st_mtime_ns == changed
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+
+
+def test_an_unknown_encoder_says_what_to_do():
+    with pytest.raises(ArtifactError, match=r"embeddings\.encoder=minilm"):
+        encode(["a"], EmbeddingsConfig(encoder="./no/such/folder"))
+
+
+def test_bad_precision_and_bad_vectors_are_refused():
+    with pytest.raises(ConfigError, match="fp32, bf16, auto"):
+        use_bf16("fp8")
+    bad = np.ones((4, 3), dtype=np.float32)
+    bad[2, 1] = np.nan
+    with pytest.raises(ArtifactError, match=r"1 of 4 semantic rows.*items 2"):
+        ItemEmbeddings(bad, np.ones((4, 3))).check()

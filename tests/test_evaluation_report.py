@@ -1,0 +1,410 @@
+"""Baselines on a hand-made corpus, the stage from fake upstream folders, and a page that trusts no text."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gensar_lite.artifacts import ArtifactError, Corpus, Identifiers, ItemEmbeddings, Workspace
+from gensar_lite.config import ConfigError, override, preset
+from gensar_lite.data import history_bounds
+from gensar_lite.evaluation import stage
+from gensar_lite.evaluation.baselines import BM25, CategoryPopularity, Oracle, Popularity, candidate_run, top_k_run
+from gensar_lite.evaluation.plots import curve_figure, figure_png, identifier_map, metric_bars, pca_2d, plain
+from gensar_lite.evaluation.plots import tradeoff_figure as draw_tradeoff
+from gensar_lite.evaluation.protocols import Seen
+from gensar_lite.evaluation.report import console_table, flat_rows, kind_table, metric_tables, short, verdicts
+from gensar_lite.evaluation.runs import check_run
+from gensar_lite.evaluation.summary_page import command_of, write_report
+from gensar_lite.evaluation.tradeoff import tradeoff_points
+
+PAYLOADS = (
+    '<script src="https://evil.example/x.js"></script>',
+    '"><img src=x onerror=alert(1)>',
+    "</style></title><iframe src='//evil.example'>",
+    "{{ 7 * 7 }} {% raw %}",
+    "$\\frac{1}{0$ and $100",
+    "javascript:alert(1)",
+)
+NUM_ITEMS = 12
+
+
+def tiny_corpus() -> Corpus:
+    """12 items of two categories, 6 users with 4 steps; odd users search in their last two. Titles are hostile."""
+    titles = [f"{PAYLOADS[i % len(PAYLOADS)]} thing{i}" for i in range(NUM_ITEMS)]
+    texts = [f"a {'red lamp' if i < 6 else 'blue chair'} number{i}" for i in range(NUM_ITEMS)]
+    category = ["Light > $Lamps$" if i < 6 else "<b>Seats</b> > Chairs" for i in range(NUM_ITEMS)]
+    items = pd.DataFrame(
+        {"item_id": range(NUM_ITEMS), "title": titles, "text": texts, "brand": "", "category": category}
+    )
+    queries = pd.DataFrame({"query_id": [0, 1, 2], "text": ["red lamp", "<i>chair</i>", "lapm"]})
+    queries["kind"] = ["category", "category", "misspelling"]
+    rows = []
+    for user in range(6):
+        for step, split in enumerate(("train", "train", "validation", "test")):
+            query = (user // 2) % 3 if user % 2 and step >= 2 else -1
+            task = "recommend" if query < 0 else "search"
+            rows.append((user, step, task, (3 * user + 2 * step) % NUM_ITEMS, query, split))
+    events = pd.DataFrame(rows, columns=["user_id", "time", "task", "item_id", "query_id", "split"])
+    events.insert(0, "event_id", range(len(events)))
+    answers = [(0, i) for i in range(6)] + [(1, i) for i in range(6, 12)] + [(2, i) for i in range(6)]
+    return Corpus(
+        items, queries, events, pd.DataFrame(answers, columns=["query_id", "item_id"]).assign(grade=1)
+    ).check()
+
+
+def seen_of(corpus: Corpus) -> Seen:
+    return Seen(corpus.events, *history_bounds(corpus.events))
+
+
+# ----------------------------------------------------------------------------------------- baselines
+
+
+def test_popularity_counts_train_only_and_a_twin_once():
+    corpus = tiny_corpus()
+    train = corpus.events[corpus.events["split"] == "train"]
+    counts = Popularity.fit(corpus).counts
+    assert counts.sum() == len(train) == 12
+    twin = train.iloc[[0]].assign(task="search", query_id=0)
+    events = pd.concat([corpus.events.iloc[:1], twin, corpus.events.iloc[1:]], ignore_index=True)
+    events["event_id"] = np.arange(len(events))
+    doubled = Corpus(corpus.items, corpus.queries, events, corpus.relevance)
+    assert (Popularity.fit(doubled).counts == counts).all()
+
+
+def test_category_popularity_puts_matches_first_then_train_counts():
+    corpus = tiny_corpus()
+    targets = corpus.targets("test", "search")
+    run = check_run(top_k_run(CategoryPopularity.fit(corpus), targets, NUM_ITEMS), NUM_ITEMS)
+    counts = Popularity.fit(corpus).counts
+    for row in targets.itertuples():
+        match = set(corpus.relevance.loc[corpus.relevance["query_id"] == row.query_id, "item_id"])
+        plain_order = sorted(range(NUM_ITEMS), key=lambda i: (i not in match, -counts[i], i))
+        assert run.loc[run["event_id"] == row.event_id, "item_id"].tolist() == plain_order
+
+
+def test_bm25_finds_words_and_has_no_answer_to_a_misspelling():
+    corpus = tiny_corpus()
+    targets = corpus.targets("test", "search")  # queries 0, 1, 2
+    assert targets["query_id"].tolist() == [0, 1, 2]
+    scores = BM25(corpus).scores(targets)
+    assert scores.shape == (3, NUM_ITEMS)
+    assert np.flatnonzero(np.isfinite(scores[0])).tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.isfinite(scores[1, 6:]).all()  # "i chair": markup is no word of the titles
+    assert not np.isfinite(scores[2]).any()
+    assert top_k_run(BM25(corpus), targets, 5)["event_id"].nunique() == 2
+
+
+class FakeTruth:
+    def scores(self, task, user_ids, query_ids, previous_items):
+        """Prefers the item after the previous one (recommend) or item 6 + query (search)."""
+        wanted = (previous_items + 1) % NUM_ITEMS if task == "recommend" else 6 + query_ids
+        table = np.full((len(user_ids), NUM_ITEMS), 0.01)
+        table[np.arange(len(user_ids)), wanted] = 0.5
+        return table
+
+
+def test_oracle_reads_previous_items_and_hides_what_was_met():
+    corpus = tiny_corpus()
+    targets, seen = corpus.targets("test"), seen_of(corpus)
+    scores = Oracle(FakeTruth(), seen).scores(targets)
+    for row, event in zip(scores, targets.itertuples(), strict=True):
+        met = seen.of(event.event_id)
+        assert (row[met] == -np.inf).all()
+        wanted = (met[-1] + 1) % NUM_ITEMS if event.task == "recommend" else 6 + event.query_id
+        if wanted not in met:
+            assert row.argmax() == wanted
+
+
+def test_recommendation_leaves_out_the_history_and_search_does_not():
+    corpus, seen = tiny_corpus(), seen_of(tiny_corpus())
+    targets = corpus.targets("test")
+    run = top_k_run(Popularity.fit(corpus), targets, NUM_ITEMS, seen, batch=2)
+    assert run.equals(top_k_run(Popularity.fit(corpus), targets, NUM_ITEMS, seen, batch=100))
+    for event in targets.itertuples():
+        listed = set(run.loc[run["event_id"] == event.event_id, "item_id"])
+        assert bool(listed & set(seen.of(event.event_id))) == (event.task == "search")
+
+
+def test_candidate_run_ranks_candidates_only():
+    corpus = tiny_corpus()
+    targets = corpus.targets("test", "recommend")
+    items = np.tile([5, 1, 9, -1], (len(targets), 1))
+    run = check_run(candidate_run(Popularity.fit(corpus), targets, items, 10, batch=2), NUM_ITEMS)
+    assert (run.groupby("event_id")["item_id"].apply(set) == {1, 5, 9}).all()
+
+
+# ------------------------------------------------------------------------------------------- figures
+
+
+METRICS = [
+    {"system": s, "task": t, "protocol": p, "metric": m, "value": v, "low": v - 0.01, "high": v + 0.02}
+    | {"num_queries": 40, "seeds": [0]}
+    for s, tasks, v in (
+        ("joint", ("search", "recommend"), 0.1),
+        ("bm25", ("search",), 0.2),
+        ("sasrec-ce", ("recommend",), 0.05),
+        ("oracle", ("search", "recommend"), 0.4),
+    )
+    for t in tasks
+    for p in ("full", "bm25-99" if t == "search" else "random-99")
+    for m in ("recall@5", "recall@10", "ndcg@10", "mrr")
+]
+
+
+def test_figures_have_alt_text_and_take_hostile_names():
+    log = pd.DataFrame({"epoch": [1, 2], "$x/loss": [3.0, 2.0], "recommend/ndcg@10": [0.1, np.nan]})
+    groups = np.array(["$Lamps", "<b>$$\\frac{</b>"] * 10)
+    xy = np.random.default_rng(0).random((20, 2))
+    odd = [row | {"system": "$evil$"} for row in METRICS if row["system"] == "joint"]
+    drawn = [
+        draw_tradeoff(tradeoff_points([*METRICS, *odd])),
+        draw_tradeoff([]),
+        metric_bars([*METRICS, *odd]),
+        metric_bars([]),
+        identifier_map(np.arange(20)[:, None] % 9, xy, groups),
+        curve_figure(log),
+    ]
+    for figure, alt in drawn:
+        assert figure_png(figure).startswith(b"\x89PNG")
+        assert len(alt) > 10
+    assert "joint: search 0.100, recommendation 0.100" in drawn[0][1]
+    assert curve_figure(pd.DataFrame({"epoch": [1]})) is None
+    assert plain("a$b\n" + "x" * 99) == r"a\$b " + "x" * 56
+
+
+def test_figures_are_the_same_every_time():
+    first, second = (figure_png(draw_tradeoff(tradeoff_points(METRICS))[0]) for _ in range(2))
+    assert first == second
+
+
+def test_pca_finds_the_long_axis():
+    rng = np.random.default_rng(0)
+    vectors = np.outer(rng.standard_normal(200), [3.0, 4.0, 0.0]) + 0.01 * rng.standard_normal((200, 3)) + 7
+    xy = pca_2d(vectors)
+    assert xy.shape == (200, 2)
+    assert xy[:, 0].std() > 100 * xy[:, 1].std()
+    np.testing.assert_allclose(np.abs(xy[:, 0]), np.abs((vectors - vectors.mean(0)) @ [0.6, 0.8, 0]), atol=0.1)
+    assert pca_2d(np.arange(3.0)[:, None]).shape == (3, 2)
+
+
+# -------------------------------------------------------------------------------------------- tables
+
+
+def test_console_table_shows_full_ranking_of_both_tasks():
+    text = console_table(METRICS)
+    lines = text.splitlines()
+    assert [line.split()[0] for line in lines[2:-1]] == ["joint", "bm25", "sasrec-ce", "oracle"]
+    assert ".1000 [.0900, .1200]" in lines[2]
+    assert lines[3].split()[-2:] == ["-", "-"]
+    assert "40 search targets" in lines[-1]
+
+
+def test_tables_put_full_ranking_first():
+    tables = metric_tables(METRICS)
+    assert [t["title"] for t in tables] == [
+        "Search, full",
+        "Recommendation, full",
+        "Search, bm25-99",
+        "Recommendation, random-99",
+    ]
+    assert tables[0]["rows"][0]["cells"][0] == {"value": ".1000", "interval": ".0900, .1200"}
+    assert short(1.0) == "1.000"
+    assert short(0.99999) == "1.000"
+    assert short(0.0) == ".0000"
+
+
+def test_verdicts_say_who_wins_from_the_numbers():
+    search, recommend = verdicts(METRICS)
+    assert "behind bm25 (.2000)" in search
+    assert "ahead of sasrec-ce" in recommend
+    assert "25% of the oracle" in recommend
+
+
+def test_kind_table_and_flat_rows():
+    row = {"metric": "ndcg@10", "value": 0.1, "low": 0.0, "high": 0.2, "num_queries": 3}
+    table = kind_table([row | {"group": "synonym", "system": "joint"}])
+    assert table["columns"] == ["synonym (3)"]
+    assert kind_table([]) is None
+    assert flat_rows({"a": {"b": 1.23456}, "c": [1, 2], "d": [{"e": 1}]}) == [
+        ("a.b", "1.235"),
+        ("c", "1, 2"),
+        ("d.1.e", "1"),
+    ]
+
+
+# ------------------------------------------------------------------------------------ stage and page
+
+
+class FakeRanker:
+    def __init__(self, seed: int = 0):
+        self.table = np.random.default_rng(seed).standard_normal((99, NUM_ITEMS)).astype(np.float32)
+
+    def scores(self, targets):
+        return self.table[targets["event_id"].to_numpy()].copy()
+
+    def score_candidates(self, targets, candidates):
+        assert candidates.min() >= 0
+        return np.take_along_axis(self.scores(targets), candidates, axis=1)
+
+
+def finished_workspace(root, monkeypatch, source: str = "shop", **changes) -> Workspace:
+    """Every stage before evaluation, by hand: random vectors, made-up identifiers, a random joint run."""
+    told = {"data.source": source, "evaluation.num_bootstrap": 20, "evaluation.num_negatives": 4} | changes
+    ws = Workspace.open(override(preset("tiny"), told), root, run="hand")
+    corpus, rng = tiny_corpus(), np.random.default_rng(0)
+
+    def data(folder):
+        corpus.save(folder)
+        facts = {"search": "semi-synthetic"} if source != "shop" else {"search": "the built-in shop"}
+        return {"items": NUM_ITEMS, "facts": facts}
+
+    def embeddings(folder):
+        ItemEmbeddings(*(rng.random((NUM_ITEMS, 4), dtype=np.float32) for _ in range(2))).save(folder)
+        return {}
+
+    def identifiers(folder):
+        codes = np.stack([np.arange(NUM_ITEMS) // 4, np.arange(NUM_ITEMS) % 4], axis=1)
+        Identifiers(codes, codes, 2, 16).save(folder)
+        return {"semantic": {"collision_rate_before": 0.25}}
+
+    def training(folder):
+        curve = pd.DataFrame({"epoch": [1, 2], "nrip/loss": [3.0, 2.5], "nrip/ndcg@10": [0.1, 0.2]})
+        curve.to_parquet(folder / "curve.parquet", index=False)
+        return {"steps": 2}
+
+    def decoding(folder):
+        run = top_k_run(FakeRanker(), corpus.targets("test"), 20, seen_of(corpus))
+        run.to_parquet(folder / "run.parquet", index=False)
+        return {}
+
+    for make in (data, embeddings, identifiers, training, decoding):
+        ws.build(make.__name__, make, say=lambda _: None)
+    monkeypatch.setattr(stage, "load_decoder", lambda ws: FakeRanker())
+    monkeypatch.setattr(stage, "load_sasrec", lambda ws, corpus: FakeRanker(1))
+    return ws
+
+
+def test_evaluate_writes_scores_and_metrics(tmp_path, monkeypatch, capsys):
+    ws = finished_workspace(tmp_path, monkeypatch)
+    folder = stage.evaluate(ws)
+    assert "category-popularity" in capsys.readouterr().out
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert {(r["task"], r["protocol"]) for r in metrics} == {
+        ("recommend", "full"),
+        ("recommend", "random-4"),
+        ("search", "full"),
+        ("search", "full/all-relevant"),
+        ("search", "bm25-4"),
+    }
+    systems = {task: {r["system"] for r in metrics if r["task"] == task} for task in ("search", "recommend")}
+    assert systems["search"] == {"joint", "popularity", "category-popularity", "bm25"}
+    assert systems["recommend"] == {"joint", "popularity", "sasrec-ce"}
+    assert all(0 <= r["low"] <= r["value"] <= r["high"] <= 1 and r["num_queries"] == 3 for r in metrics)
+    scores = pd.read_parquet(folder / "scores.parquet")
+    assert list(scores.columns) == ["system", "protocol", "task", "metric", "event_id", "value"]
+    keys = ["system", "protocol", "task", "metric"]
+    assert not scores.duplicated([*keys, "event_id"]).any()
+    means = scores.groupby(keys, observed=True)["value"].mean()
+    assert all(abs(means[tuple(r[key] for key in keys)] - r["value"]) < 1e-12 for r in metrics)
+    kinds = json.loads((folder / "kinds.json").read_text())
+    assert {r["group"] for r in kinds} == {"category", "misspelling"}
+
+
+def test_evaluate_twice_gives_the_same_files(tmp_path, monkeypatch):
+    first = stage.evaluate(finished_workspace(tmp_path / "a", monkeypatch))
+    second = stage.evaluate(finished_workspace(tmp_path / "b", monkeypatch))
+    for name in ("metrics.json", "kinds.json"):
+        assert (first / name).read_text() == (second / name).read_text()
+
+
+def test_cuts_deeper_than_the_run_are_refused(tmp_path, monkeypatch):
+    ws = finished_workspace(tmp_path, monkeypatch, **{"evaluation.ks": (5, 10, 50)})
+    with pytest.raises(ConfigError, match=r"decoding\.top_k"):
+        stage.evaluate(ws)
+
+
+def test_a_report_needs_the_evaluation(tmp_path, monkeypatch):
+    with pytest.raises(ArtifactError, match="gensar evaluation"):
+        write_report(finished_workspace(tmp_path, monkeypatch))
+
+
+class Page(HTMLParser):
+    """Collects tags, addresses, handlers and text of a page."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.addresses, self.handlers, self.alts, self.text = [], [], [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [v for k, v in attrs if k in ("src", "href", "srcset", "action", "data", "poster")]
+        self.handlers += [k for k, _ in attrs if k.startswith("on")]
+        self.alts += [v for k, v in attrs if k == "alt"]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def report_of(ws) -> tuple[str, Page]:
+    stage.evaluate(ws)
+    (ws.report).mkdir(parents=True)
+    (ws.report / "LOG.md").write_text("mine")
+    text = write_report(ws).read_text()
+    assert (ws.report / "LOG.md").read_text() == "mine"
+    metrics = json.loads((ws.report / "metrics.json").read_text())
+    keys = {"system", "task", "protocol", "metric", "value", "low", "high", "num_queries", "seeds"}
+    assert all(set(row) == keys for row in metrics)
+    return text, Page(text)
+
+
+def test_the_page_loads_nothing_and_runs_nothing(tmp_path, monkeypatch):
+    text, page = report_of(finished_workspace(tmp_path, monkeypatch))
+    assert page.addresses
+    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    assert not {"script", "iframe", "link", "object", "embed", "form", "base", "a"} & set(page.tags)
+    assert not page.handlers
+    assert "@import" not in text
+    assert "url(" not in text
+    assert not re.search(r"<[^>]+https?://", text)
+    assert page.tags.count("img") == len(page.alts) == 5
+    assert all(len(alt) > 40 for alt in page.alts)
+    assert page.tags.count("h1") == 1
+    assert "default-src 'none'" in text
+    assert not list(ws_files(tmp_path, ".index*"))
+
+
+def ws_files(root, pattern):
+    return (root / "reports").rglob(pattern)
+
+
+def test_the_shops_page_shows_texts_escaped_and_whole(tmp_path, monkeypatch):
+    _, page = report_of(finished_workspace(tmp_path, monkeypatch))
+    shown = [payload for payload in PAYLOADS if payload in page.text]
+    assert len(shown) >= 4  # six examples show most of the titles, letter by letter
+    assert "the built-in shop is made up" in page.text.lower()
+    for part in ("Search against recommendation", "misspelling (1)", "0-1", "perplexity", "gensar run --preset tiny"):
+        assert part in page.text
+
+
+def test_the_page_of_real_data_has_no_item_text_and_says_semi_synthetic(tmp_path, monkeypatch):
+    _, page = report_of(finished_workspace(tmp_path, monkeypatch, source="beauty"))
+    corpus = tiny_corpus()
+    for text in [*corpus.items["title"], *corpus.items["text"], *corpus.items["category"], *corpus.queries["text"]]:
+        assert text not in page.text
+    assert "semi-synthetic" in page.text
+    assert "not ours to publish" in page.text
+    assert re.search(r"item \d+", page.text)
+
+
+def test_the_command_names_what_differs(tmp_path):
+    config = override(preset("tiny"), {"identifiers.num_shared": 1, "evaluation.ks": "5,10"})
+    assert command_of(Workspace.open(config, tmp_path, run="one")) == (
+        "gensar run --preset tiny --run one --set identifiers.num_shared=1 --set evaluation.ks=5,10"
+    )

@@ -1,0 +1,576 @@
+"""Training against other ways of knowing: python lists, by-hand renderings, transformers' own loss, a second run."""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers import random_identifiers, small_corpus
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import T5Config, T5ForConditionalGeneration
+
+from gensar_lite.artifacts import ArtifactError, Corpus, Workspace
+from gensar_lite.config import ConfigError, TrainingConfig, override, preset
+from gensar_lite.decoding import Decoder, load_decoder
+from gensar_lite.identifiers import TokenLayout
+from gensar_lite.training import PROMPTS, TASKS, SequenceBuilder, TextCodec, harmonic_mean, new_generator
+from gensar_lite.training.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from gensar_lite.training.loop import Trainer, learning_rate
+from gensar_lite.training.mixture import TaskMixture
+from gensar_lite.training.model import shift_right, task_loss
+from gensar_lite.training.ragged import Ragged, hstack, pad
+from gensar_lite.training.stage import new_mixture, save_generator
+from gensar_lite.training.text import EOS, PAD
+
+SMALL = TrainingConfig(num_text_tokens=400, batch_size=8, epochs=3)
+ROWS = st.lists(st.lists(st.integers(0, 50), max_size=5), max_size=8)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return small_corpus(num_users=30, twin_rate=0.6)
+
+
+@pytest.fixture(scope="module")
+def builder(corpus) -> SequenceBuilder:
+    return new_generator(corpus, random_identifiers(40, 8), SMALL).builder
+
+
+# -------------------------------------------------------------------------------------- ragged rows
+
+
+def lists(rows: Ragged) -> list[list[int]]:
+    return [rows[i].tolist() for i in range(len(rows.lengths))]
+
+
+@given(ROWS, st.data())
+@settings(max_examples=80, deadline=None)
+def test_ragged_rows_are_lists(rows, data):
+    ragged = Ragged.of(rows)
+    assert lists(ragged) == rows
+    assert ragged.lengths.tolist() == [len(r) for r in rows]
+    chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=6)) if rows else []
+    assert lists(ragged.take(np.array(chosen, dtype=np.int64))) == [rows[i] for i in chosen]
+    group = np.sort(data.draw(st.lists(st.integers(0, 4), min_size=len(rows), max_size=len(rows))))
+    wanted = [[x for g, row in zip(group, rows, strict=True) if g == i for x in row] for i in range(5)]
+    assert lists(ragged.merge(group.astype(np.int64), 5)) == wanted
+    table = pad(ragged, -1)
+    assert table.shape == (len(rows), max([1, *map(len, rows)]) if not any(rows) else max(map(len, rows)))
+    assert [[x for x in line if x >= 0] for line in table.tolist()] == rows
+
+
+@given(st.integers(0, 6), st.integers(1, 4), st.data())
+@settings(max_examples=60, deadline=None)
+def test_hstack_joins_row_by_row(num_rows, num_parts, data):
+    one = st.lists(st.lists(st.integers(0, 50), max_size=4), min_size=num_rows, max_size=num_rows)
+    parts = [data.draw(one) for _ in range(num_parts)]
+    wanted = [[x for part in parts for x in part[i]] for i in range(num_rows)]
+    assert lists(hstack([Ragged.of(part) for part in parts])) == wanted
+
+
+# ------------------------------------------------------------------------------- sources and targets
+
+
+def history_by_hand(corpus: Corpus, row: int, limit: int) -> list[int]:
+    """Event rows of the last `limit` recommendations and searches strictly before an event, in time order."""
+    event = corpus.events.iloc[row]
+    mine = [e for e in corpus.events.itertuples() if e.user_id == event["user_id"] and e.time < event["time"]]
+    kinds = [[e.event_id for e in mine if e.task == kind][-limit:] for kind in ("recommend", "search")]
+    return sorted(kinds[0] + kinds[1])
+
+
+def source_by_hand(corpus: Corpus, ids, codec, row: int, prompt: str, limit: int, queries: bool) -> list:
+    """The names of the tokens of one source, spelled out event by event; `queries`: past searches tell theirs."""
+    text = lambda words: [f"text:{t}" for t in codec.encode([words])[0]]  # noqa: E731
+    event = corpus.events.iloc[row]
+    said = text(prompt)
+    for other in (corpus.events.iloc[r] for r in history_by_hand(corpus, row, limit)):
+        first, second, third = ids.view(other["task"])[other["item_id"]]
+        if other["task"] == "search":
+            said += ["<S_Q>", *text(corpus.queries["text"][other["query_id"]])] if queries else []
+            said += ["<S_I>", f"shared1:{first}", f"sem2:{second}", f"sem3:{third}"]
+        else:
+            said += ["<R_I>", f"shared1:{first}", f"col2:{second}", f"col3:{third}"]
+    if event["task"] == "search":
+        said += ["<S_Q>", *text(corpus.queries["text"][event["query_id"]])]
+    return [*said, f"text:{EOS}"]
+
+
+@pytest.mark.parametrize(("limit", "queries"), [(5, True), (2, True), (3, False)])
+def test_sources_equal_a_rendering_by_hand(corpus, limit, queries):
+    training = TrainingConfig(
+        num_text_tokens=400, max_recommend=limit, max_search=limit, history_queries=queries
+    )  # fmt: skip
+    generator = new_generator(corpus, random_identifiers(40, 8), training)
+    builder, layout = generator.builder, generator.layout
+    long = 0
+    for name, task in TASKS.items():
+        rows = corpus.events.index[corpus.events["task"] == task.events].to_numpy()
+        prompt = np.arange(len(rows)) % 10
+        batch = builder.batch(task, rows, prompt)
+        assert builder.lengths(task, rows, chunk=7).tolist() == builder.sources(task, rows).lengths.tolist()
+        for i, row in enumerate(rows):
+            wanted = source_by_hand(
+                corpus, generator.identifiers, generator.codec, row, PROMPTS[name][prompt[i]], limit, queries
+            )
+            got = batch.source[i][batch.mask[i]]
+            assert [layout.name(t) for t in got] == wanted
+            assert (batch.source[i][~batch.mask[i]] == PAD).all()
+            long += len(history_by_hand(corpus, row, 99)) > len(history_by_hand(corpus, row, limit))
+    assert long > 0  # the limit was at work
+
+
+def test_no_target_and_no_twin_stands_in_its_own_source(corpus, builder):
+    events, twins = corpus.events, 0
+    for row in range(len(events)):
+        _, window = builder.window(np.array([row]))
+        event, seen = events.iloc[row], events.iloc[window]
+        assert (seen["time"] < event["time"]).all()
+        assert (seen["user_id"] == event["user_id"]).all()
+        assert event["item_id"] not in set(seen["item_id"])  # no user meets an item at two times here
+        same = (events["user_id"] == event["user_id"]) & (events["time"] == event["time"])
+        twins += same.sum() == 2
+    assert twins > 20
+
+
+def test_targets_are_behaviour_token_and_the_tasks_own_view(corpus, builder):
+    ids, layout = random_identifiers(40, 8), builder.layout
+    for task, behaviour, names in (
+        (TASKS["nrip"], "<R_I>", ("shared1", "col2", "col3")),
+        (TASKS["nsip"], "<S_I>", ("shared1", "sem2", "sem3")),
+    ):
+        rows = corpus.events.index[corpus.events["task"] == task.events].to_numpy()
+        codes = ids.view(task.events)[corpus.events["item_id"].to_numpy()[rows]]
+        for got, own in zip(builder.targets(task, rows), codes, strict=True):
+            wanted = [behaviour, *(f"{n}:{c}" for n, c in zip(names, own, strict=True))]
+            assert [layout.name(t) for t in got] == wanted
+
+
+def test_without_prompts_a_source_starts_with_the_history(corpus):
+    generator = new_generator(corpus, random_identifiers(40, 8), override_training(prompts=False))
+    rows = corpus.targets("test", "recommend")["event_id"].to_numpy()
+    first = generator.builder.batch(TASKS["nrip"], rows).source[:, 0]
+    assert set(first) <= {generator.layout.recommend_item, generator.layout.search_query}
+
+
+def test_a_query_is_cut(corpus):
+    generator = new_generator(corpus, random_identifiers(40, 8), override_training(max_query_tokens=1))
+    assert set(generator.builder.queries.lengths) == {2}  # <S_Q> and one token
+
+
+def override_training(**changes) -> TrainingConfig:
+    return TrainingConfig(**({"num_text_tokens": 400, "batch_size": 8, "epochs": 3} | changes))
+
+
+def test_nrip_leaves_out_events_without_a_history(corpus):
+    generator = new_generator(corpus, random_identifiers(40, 8), SMALL)
+    mixture = new_mixture(generator, SMALL)
+    train = corpus.events[corpus.events["split"] == "train"]
+    first = train.groupby("user_id")["time"].transform("min") == train["time"]
+    assert set(mixture.rows["nrip"]) == set(train.index[(train["task"] == "recommend") & ~first])
+    assert set(mixture.rows["nsip"]) == set(train.index[train["task"] == "search"])
+
+
+# ---------------------------------------------------------------------------------------- the mixture
+
+
+def mixture_of(weights: dict[str, float], seed: int = 0, batch_size: int = 8) -> TaskMixture:
+    rng = np.random.default_rng(5)
+    rows = {"nrip": np.arange(100, 173), "nsip": np.arange(500, 541)}
+    return TaskMixture(rows, {t: rng.integers(5, 60, len(r)) for t, r in rows.items()}, weights, batch_size, 10, seed)
+
+
+def test_mixture_is_a_function_of_seed_and_epoch():
+    def told(mixture, epoch):
+        return [(p.task, p.rows.tolist(), p.prompt.tolist()) for p in mixture.epoch(epoch)]
+
+    one, again = mixture_of({"nrip": 1.0, "nsip": 1.0}), mixture_of({"nrip": 1.0, "nsip": 1.0})
+    later = told(one, 7)
+    assert told(one, 3) == told(again, 3)  # whatever was asked before
+    assert later != told(one, 3)
+    assert told(mixture_of({"nrip": 1.0, "nsip": 1.0}, seed=1), 3) != told(one, 3)
+
+
+@given(st.floats(0.1, 3.0), st.integers(1, 90), st.integers(0, 5))
+@settings(max_examples=40, deadline=None)
+def test_mixture_draws_by_weight(weight, batch_size, epoch):
+    mixture = mixture_of({"nrip": 1.0, "nsip": weight}, batch_size=batch_size)
+    plans = mixture.epoch(epoch)
+    assert len(plans) == mixture.num_batches
+    drawn = {t: np.concatenate([p.rows for p in plans if p.task == t] or [np.zeros(0, int)]) for t in mixture.rows}
+    assert sorted(drawn["nrip"]) == list(range(100, 173))  # every example once
+    times = np.bincount(drawn["nsip"] - 500, minlength=41)
+    assert times.sum() == round(weight * 41)
+    assert times.max() - times.min() <= 1
+    for plan in plans:
+        assert 0 < len(plan.rows) <= batch_size
+        assert set(plan.rows) <= set(mixture.rows[plan.task])  # one task a batch
+        assert plan.prompt.shape == plan.rows.shape
+        assert ((plan.prompt >= 0) & (plan.prompt < 10)).all()
+
+
+def test_batches_hold_similar_lengths():
+    mixture = mixture_of({"nrip": 1.0, "nsip": 1.0})
+    spread = [np.ptp(mixture.lengths["nrip"][p.rows - 100]) for p in mixture.epoch(1) if p.task == "nrip"]
+    assert max(spread) < np.ptp(mixture.lengths["nrip"]) / 2
+
+
+# ------------------------------------------------------------------------------------------- the loss
+
+
+def one_batch(head: str, **changes):
+    training = override_training(head=head, dropout=0.0, **changes)
+    generator = new_generator(small_corpus(), random_identifiers(40, 8), training)
+    rows = generator.corpus.targets("train", "search")["event_id"].to_numpy()[:6]
+    batch = generator.builder.batch(TASKS["nsip"], rows)
+    tensors = [torch.from_numpy(a) for a in (batch.source, batch.mask, batch.target)]
+    return generator, training, tensors
+
+
+def test_level_loss_equals_cross_entropy_by_hand():
+    generator, training, (source, mask, target) = one_batch("level")
+    loss, hits = task_loss(generator.model, source, mask, target, "semantic", generator.layout, training)
+    logits = generator.model(input_ids=source, attention_mask=mask.long(), decoder_input_ids=shift_right(target)).logits
+    wanted, right = 0.0, np.zeros(3, dtype=int)
+    for i in range(len(source)):
+        for level in range(3):
+            offset = generator.layout.level_offset("semantic", level)
+            z = logits[i, 1 + level, offset : offset + 8].detach().double().numpy()
+            code = int(target[i, 1 + level]) - offset
+            wanted += math.log(sum(math.exp(v) for v in z)) - z[code]
+            right[level] += z.argmax() == code
+    assert loss.item() == pytest.approx(wanted, abs=1e-4)
+    assert hits.tolist() == right.tolist()
+
+
+def test_vocabulary_loss_equals_transformers_own():
+    generator, training, (source, mask, target) = one_batch("vocabulary")
+    loss, hits = task_loss(generator.model, source, mask, target, "semantic", generator.layout, training)
+    out = generator.model(input_ids=source, attention_mask=mask.long(), labels=target)
+    assert loss.item() == pytest.approx(out.loss.item() * target.numel(), rel=1e-5)
+    assert hits.tolist() == (out.logits.argmax(-1) == target).sum(0)[1:].tolist()
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_both_ways_to_start_tie_words_in_and_out(small, tmp_path):
+    generator = new_generator(small_corpus(), random_identifiers(40, 8), override_training(small_embeddings=small))
+    model = generator.model.eval()
+    assert model.lm_head.weight is model.shared.weight is model.decoder.embed_tokens.weight
+    ids = torch.tensor([[5, 6, 1]])
+    logits = model(input_ids=ids, decoder_input_ids=ids).logits
+    assert 0.3 < logits.std().item() < 3  # near 1 at the start, either way
+    model.save_pretrained(tmp_path)
+    loaded = T5ForConditionalGeneration.from_pretrained(tmp_path).eval()
+    assert loaded.lm_head.weight is loaded.shared.weight
+    torch.testing.assert_close(loaded(input_ids=ids, decoder_input_ids=ids).logits, logits, atol=1e-5, rtol=0)
+
+
+def test_label_smoothing_mixes_in_a_uniform_target():
+    generator, training, batch = one_batch("level", label_smoothing=0.2)
+    smooth, _ = task_loss(generator.model, *batch, "semantic", generator.layout, training)
+    plain, _ = task_loss(generator.model, *batch, "semantic", generator.layout, override_training(head="level"))
+    assert smooth.item() != pytest.approx(plain.item())
+
+
+def test_learning_rate_rises_then_falls_to_two_percent():
+    training = TrainingConfig(lr=2.0, warmup_rate=0.1)
+    rates = [learning_rate(step, 200, training) for step in range(200)]
+    assert rates[:20] == pytest.approx([2.0 * (i + 1) / 20 for i in range(20)])
+    assert rates[20] == pytest.approx(2.0)
+    assert (np.diff(rates[20:]) <= 0).all()
+    assert rates[110] == pytest.approx(2.0 * 0.51)  # half way down
+    assert learning_rate(200, 200, training) == pytest.approx(0.04)
+    assert learning_rate(0, 1, training) > 0
+
+
+@given(st.lists(st.floats(0.001, 1), min_size=1, max_size=4))
+def test_harmonic_mean_lies_between_least_and_mean(values):
+    assert min(values) - 1e-12 <= harmonic_mean(values) <= np.mean(values) + 1e-12
+
+
+def test_harmonic_mean_by_hand():
+    assert harmonic_mean([0.5, 0.25]) == pytest.approx(1 / 3)
+    assert harmonic_mean([0.9, 0.0]) == 0.0
+    assert harmonic_mean([]) == 0.0
+
+
+# ---------------------------------------------------------------------------------------- checkpoints
+
+
+def checkpoint(folder: Path, step: int, mark: str = "a") -> dict:
+    tensors = {"model": {"w": torch.full((3,), float(step)), "b": torch.arange(4)}}
+    save_checkpoint(folder, tensors, {"step": step, "fingerprint": mark})
+    return tensors
+
+
+def test_checkpoint_round_trip_keeps_the_newest_only(tmp_path):
+    checkpoint(tmp_path, 1)
+    wanted = checkpoint(tmp_path, 2)
+    tensors, progress = load_checkpoint(tmp_path, "a")
+    assert progress["step"] == 2
+    assert all(torch.equal(tensors["model"][k], v) for k, v in wanted["model"].items())
+    assert [p.name for p in tmp_path.iterdir()] == ["step-00000002"]
+    assert load_checkpoint(tmp_path, "another") is None
+    assert load_checkpoint(tmp_path / "nothing", "a") is None
+
+
+@pytest.mark.parametrize("harm", ["no manifest", "flipped bit", "cut short", "lost file", "broken manifest"])
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, harm):
+    checkpoint(tmp_path, 2)
+    newer = tmp_path / "step-00000003"
+    shutil.copytree(tmp_path / "step-00000002", newer)
+    weights = newer / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    if harm == "no manifest":
+        (newer / "manifest.json").unlink()
+    elif harm == "flipped bit":
+        data[-3] ^= 1
+        weights.write_bytes(data)
+    elif harm == "cut short":
+        weights.write_bytes(data[:-5])
+    elif harm == "lost file":
+        weights.unlink()
+    else:
+        (newer / "manifest.json").write_text('{"step": 3, "fing')
+    tensors, progress = load_checkpoint(tmp_path, "a")
+    assert progress["step"] == 2
+    assert tensors["model"]["w"].tolist() == [2.0] * 3
+
+
+def test_fingerprint_sees_every_setting():
+    assert fingerprint([{"lr": 1e-3}, "x"]) == fingerprint([{"lr": 0.001}, "x"])
+    assert fingerprint([{"lr": 1e-3}, "x"]) != fingerprint([{"lr": 2e-3}, "x"])
+
+
+# ------------------------------------------------------------------------------------------- the loop
+
+
+class Killed(Exception):
+    pass
+
+
+def trainer_for(folder: Path | None, mark: str = "a", judge=None, training: TrainingConfig = SMALL) -> Trainer:
+    generator = new_generator(small_corpus(), random_identifiers(40, 8), training)
+    return Trainer(generator.model, generator.builder, new_mixture(generator, training), training, judge, folder, mark)
+
+
+def judge_by_weights(model) -> dict[str, float]:
+    """A stand-in for ranking quality: some deterministic figure that rises and falls with the weights."""
+    value = float(model.shared.weight.detach().abs().mean())
+    return {"nrip/ndcg@10": abs(math.sin(1e4 * value)), "nsip/ndcg@10": 0.5}
+
+
+def kill_after(trainer: Trainer, steps: int) -> None:
+    real, seen = trainer._one_step, []
+
+    def step(plan):
+        if len(seen) == steps:
+            raise Killed
+        seen.append(plan)
+        return real(plan)
+
+    trainer._one_step = step
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
+    whole = trainer_for(tmp_path / "whole", judge=judge_by_weights)
+    curve = whole.fit()
+    killed = trainer_for(tmp_path / "killed", judge=judge_by_weights)
+    kill_after(killed, killed.steps_an_epoch + 2)  # in the middle of epoch 2
+    with pytest.raises(Killed):
+        killed.fit()
+    resumed = trainer_for(tmp_path / "killed", judge=judge_by_weights)
+    again = resumed.fit()
+    without = [{k: v for k, v in row.items() if k != "seconds"} for row in again]
+    assert without == [{k: v for k, v in row.items() if k != "seconds"} for row in curve]
+    assert resumed.step == whole.step == 3 * whole.steps_an_epoch
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+    stranger = trainer_for(tmp_path / "killed", mark="other settings", judge=judge_by_weights)
+    stranger._resume()
+    assert stranger.step == 0
+    assert stranger.curve == []
+
+
+def test_the_best_epoch_is_kept_and_patience_ends():
+    scores, states = iter([0.1, 0.3, 0.2, 0.1, 0.4]), []
+
+    def judge(model):
+        states.append({k: v.clone() for k, v in model.state_dict().items()})
+        return {"nrip/ndcg@10": next(scores)}
+
+    trainer = trainer_for(None, judge=judge, training=override_training(epochs=5, patience=2))
+    curve = trainer.fit()
+    assert [row["score"] for row in curve] == pytest.approx([0.1, 0.3, 0.2, 0.1])  # two without a better one
+    assert all(torch.equal(v, states[1][k]) for k, v in trainer.model.state_dict().items())
+    assert not trainer.model.training
+
+
+def test_the_time_bound_ends_after_an_epoch():
+    trainer = trainer_for(None, training=override_training(epochs=50, max_minutes=0.0))
+    assert len(trainer.fit()) == 1
+
+
+def test_a_loss_that_is_no_number_stops_with_advice():
+    trainer = trainer_for(None)
+    with torch.no_grad():
+        trainer.model.shared.weight[:] = math.nan
+    with pytest.raises(ArtifactError, match=r"training\.lr"):
+        trainer.fit()
+
+
+def test_a_mixture_without_examples_is_refused():
+    corpus = small_corpus()
+    events = corpus.events.assign(split="test")
+    generator = new_generator(
+        Corpus(corpus.items, corpus.queries, events, corpus.relevance), random_identifiers(40, 8), SMALL
+    )
+    with pytest.raises(ArtifactError, match="no train example"):
+        new_mixture(generator, SMALL)
+
+
+def circle(num_items: int = 12, num_users: int = 24) -> Corpus:
+    """A corpus that can be learned: item i is followed by i + 1, and query i asks for item i."""
+    from gensar_lite.config import DataConfig
+    from gensar_lite.data import Tables, build_corpus
+
+    items = pd.DataFrame({"item_id": np.arange(num_items), "title": [f"thing {i}" for i in range(num_items)]})
+    items = items.assign(text="", brand="", category="Things")
+    queries = pd.DataFrame({"query_id": np.arange(num_items), "text": [f"wanted {chr(97 + i)}" for i in range(12)]})
+    rows = []
+    for user in range(num_users):
+        for time in range(9):
+            item, search = (user + time) % num_items, (user + time) % 3 == 0
+            rows.append((user, time, "search" if search else "recommend", item, item if search else -1))
+    events = pd.DataFrame(rows, columns=["user_id", "time", "task", "item_id", "query_id"])
+    relevance = pd.DataFrame({"query_id": np.arange(12), "item_id": np.arange(12), "grade": 1})
+    return build_corpus(Tables(items, queries, events, relevance, {}), DataConfig())[0]
+
+
+def test_what_can_be_learned_is_learned():
+    training = override_training(epochs=14, batch_size=24, lr=5e-3, max_recommend=2, max_search=2, prompts=False)
+    generator = new_generator(circle(), random_identifiers(12, 8), training)
+    trainer = Trainer(generator.model, generator.builder, new_mixture(generator, training), training)
+    curve = trainer.fit()
+    for task in training.tasks:
+        assert curve[-1][f"{task}/loss"] < 0.4 * curve[0][f"{task}/loss"]
+    decoder = Decoder.of(generator, training)
+    for task in ("recommend", "search"):
+        targets = generator.corpus.targets("test", task)
+        items, _ = decoder.search(task, targets["event_id"].to_numpy(), 3)
+        assert (items[:, 0] == targets["item_id"].to_numpy()).mean() > 0.8
+
+
+# ------------------------------------------------------------------------------- pretrained backbones
+
+
+def save_backbone(folder: Path, dtype=torch.float32) -> None:
+    """A tiny random T5 as a stranger would publish it: more rows than its tokenizer knows."""
+    codec = TextCodec.train(["red thing", "big thing", "wanted"], 300)
+    codec.save(folder)
+    config = T5Config(
+        vocab_size=codec.num_tokens + 9, d_model=16, d_ff=32, d_kv=8, num_heads=2, num_layers=1,
+        num_decoder_layers=1, decoder_start_token_id=PAD, pad_token_id=PAD, eos_token_id=EOS,
+    )  # fmt: skip
+    T5ForConditionalGeneration(config).to(dtype).save_pretrained(folder)
+
+
+def workspace(root: Path, corpus: Corpus, identifiers, training: dict) -> Workspace:
+    """A workspace whose stages before training are simply put there."""
+    ws = Workspace.open(override(preset("tiny"), {f"training.{k}": v for k, v in training.items()}), root)
+    ws.build("data", lambda folder: corpus.save(folder) or {})
+    ws.build("embeddings", lambda folder: {})
+    ws.build("identifiers", lambda folder: identifiers.save(folder) or {})
+    return ws
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_pretrained_backbone_is_extended_trained_saved_and_reloaded(tmp_path, dtype):
+    save_backbone(tmp_path / "backbone", dtype)
+    corpus, identifiers = small_corpus(), random_identifiers(40, 8)
+    changes = {"backbone": str(tmp_path / "backbone"), "epochs": 1, "batch_size": 16}
+    ws = workspace(tmp_path, corpus, identifiers, changes)
+    settings = ws.config.training
+    generator = new_generator(corpus, identifiers, settings)
+    tokenizer_size, layout = len(generator.codec.tokenizer), generator.layout
+    assert layout.num_text == tokenizer_size + 9
+    assert layout.size == layout.num_text + 3 + 5 * 8
+    assert generator.model.get_input_embeddings().num_embeddings == layout.size == generator.model.config.vocab_size
+    assert {p.dtype for p in generator.model.parameters()} == {torch.float32}
+    before = generator.model.shared.weight.detach().clone()
+    Trainer(generator.model, generator.builder, new_mixture(generator, settings), settings).fit()
+    assert not torch.equal(before, generator.model.shared.weight)
+    ws.build("training", lambda folder: save_generator(generator, folder) or {})
+    loaded = load_decoder(ws)
+    assert loaded.generator.layout == layout
+    rows = corpus.targets("test", "search")["event_id"].to_numpy()
+    mine = Decoder.of(generator, settings).search("search", rows, 5)
+    for ours, theirs in zip(mine, loaded.search("search", rows, 5), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+def test_a_backbone_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ArtifactError, match="could not be loaded"):
+        new_generator(small_corpus(), random_identifiers(40, 8), TrainingConfig(backbone=str(tmp_path / "none")))
+
+
+# -------------------------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"tasks": ("nrip", "nsqp")}, "nsqp"),
+        ({"tasks": (), "task_weights": ()}, "empty"),
+        ({"task_weights": (1.0,)}, "2 tasks"),
+        ({"task_weights": (1.0, 0.0)}, "positive"),
+        ({"task_weights": (1.0, -2.0)}, "positive"),
+        ({"head": "both"}, "level, vocabulary"),
+    ],
+)
+def test_bad_settings_are_refused(changes, said):
+    with pytest.raises(ConfigError, match=said):
+        new_generator(small_corpus(), random_identifiers(40, 8), TrainingConfig(**changes))
+
+
+def test_layout_names_every_token_once():
+    layout = TokenLayout(num_text=10, num_levels=3, num_shared=1, codebook_size=4)
+    names = [layout.name(t) for t in range(layout.size)]
+    assert len(set(names)) == layout.size
+    assert names[10:13] == ["<R_I>", "<S_Q>", "<S_I>"]
+    assert names[13] == "shared1:0"
+    assert names[-1] == "col3:3"
+
+
+# ---------------------------------------------------------------------------------------- two processes
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(tmp_path):
+    changes = {"num_text_tokens": 400, "batch_size": 8, "epochs": 2, "eval_sample": 4}
+    ws = workspace(tmp_path, small_corpus(), random_identifiers(40, 8), changes)
+    words = [w for k, v in changes.items() for w in ("--set", f"training.{k}={v}")]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += ["-m", "gensar_lite", "training", "--preset", "tiny", "--workspace", str(tmp_path), *words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TOKENIZERS_PARALLELISM": "false"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = ws.meta("training")["statistics"]
+    alone = new_mixture(
+        new_generator(Corpus.load(ws.require("data")), random_identifiers(40, 8), ws.config.training),
+        ws.config.training,
+    ).num_batches
+    assert said["processes"] == 2
+    assert said["steps"] == 2 * -(-alone // 2)  # each process takes every other batch
+    curve = pd.read_parquet(ws.require("training") / "curve.parquet")
+    assert curve["epoch"].tolist() == [1, 2]
+    assert json.loads((ws.folder("training") / "config.json").read_text())["vocab_size"] > 400
+    load_decoder(ws)
