@@ -29,7 +29,6 @@ class DataConfig:
     num_users: int = 3000  # shop only: users
     num_events: int = 30000  # shop only: events of both tasks together
     search_rate: float = 0.758  # beauty only: share of purchases with a search twin (Ai et al. 2017)
-    max_history: int = 50  # events of a user kept before a target, the most recent ones
     min_events: int = 3  # users with fewer events are dropped (one each for train, validation, test)
 
 

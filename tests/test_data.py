@@ -167,7 +167,15 @@ def test_a_few_training_steps_on_beauty_lower_the_loss(beauty):
     from gensar_lite.training.loop import Trainer
     from gensar_lite.training.stage import new_generator, new_mixture
 
-    config = override(preset("beauty-quick"), {"training.backbone": "t5-micro", "training.batch_size": 128})
+    config = override(
+        preset("beauty-quick"),
+        {
+            "training.backbone": "t5-micro",
+            "training.batch_size": 128,
+            "training.epochs": 1,
+            "training.warmup_rate": 0.005,
+        },
+    )
     rng = np.random.default_rng(0)  # vectors that follow the categories: real ones take minutes
     places = pd.factorize(beauty.items["category"])[0]
     centre = rng.normal(size=(places.max() + 1, 64))

@@ -404,7 +404,7 @@ def test_the_page_of_real_data_has_no_item_text_and_says_semi_synthetic(tmp_path
 
 
 def test_the_command_names_what_differs(tmp_path):
-    config = override(preset("tiny"), {"identifiers.num_shared": 1, "evaluation.ks": "5,10"})
+    config = override(preset("tiny"), {"identifiers.num_shared": 2, "evaluation.ks": "5,10"})
     assert command_of(Workspace.open(config, tmp_path, run="one")) == (
-        "gensar run --preset tiny --run one --set identifiers.num_shared=1 --set evaluation.ks=5,10"
+        "gensar run --preset tiny --run one --set identifiers.num_shared=2 --set evaluation.ks=5,10"
     )

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 from torch import nn
 from tqdm.auto import tqdm
@@ -78,6 +79,7 @@ class Trainer:
         mixed = "bf16" if use_bf16(settings.precision) else "no"
         # Accelerate finds GPUs by itself; that several launched processes have only CPUs it must be told
         several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        AcceleratorState._reset_state()  # or a notebook could not train again with another precision
         self.accelerator = Accelerator(mixed_precision=mixed, cpu=several and not torch.accelerator.is_available())
         decay = [p for p in model.parameters() if p.ndim > 1]
         plain = [p for p in model.parameters() if p.ndim <= 1]
@@ -139,13 +141,8 @@ class Trainer:
 
     def _one_step(self, plan: Plan) -> np.ndarray:
         """One optimiser step; returns loss a token times examples, examples, hits per level."""
-        torch.manual_seed(
-            int(
-                np.random.SeedSequence([self.settings.seed, self.step, self.accelerator.process_index]).generate_state(
-                    1
-                )[0]
-            )
-        )
+        seed = np.random.SeedSequence([self.settings.seed, self.step, self.accelerator.process_index])
+        torch.manual_seed(int(seed.generate_state(1)[0]))
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.step, self.num_steps, self.settings)
         batch = self.builder.batch(TASKS[plan.task], plan.rows, plan.prompt)
