@@ -20,6 +20,9 @@ from gensar_lite.config import EmbeddingsConfig
 from gensar_lite.data import history_items, seen_items
 from gensar_lite.embeddings.precision import use_bf16
 from gensar_lite.embeddings.sasrec import SASRec
+from gensar_lite.embeddings.softmax import chunked_cross_entropy
+
+_LIKE_LENGTH = 64  # users that are padded together
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def train_sasrec(corpus: Corpus, settings: EmbeddingsConfig) -> tuple[SASRec, li
     torch.manual_seed(settings.seed)
     model = new_model(corpus.num_items, settings)
     optimiser = torch.optim.AdamW(
-        model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
+        model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, betas=(0.9, 0.98), fused=True
     )
     inputs, targets, counts = train_sequences(corpus, settings.max_length)
     users = np.flatnonzero(counts.any(axis=1))
@@ -111,21 +114,28 @@ def train_sasrec(corpus: Corpus, settings: EmbeddingsConfig) -> tuple[SASRec, li
 
 
 def _step(model, optimiser, inputs, targets, counts, settings: EmbeddingsConfig) -> float:
-    longest = max(int((inputs >= 0).sum(axis=1).max()), 1)
-    inputs = torch.from_numpy(np.where(inputs < 0, model.num_items, inputs)[:, :longest])  # (B, T)
-    counts, targets = torch.from_numpy(counts[:, :longest]), torch.from_numpy(targets[:, :longest])
+    order = np.argsort((inputs >= 0).sum(axis=1), kind="stable")  # users of like length run together: little padding
+    parts = [order[low : low + _LIKE_LENGTH] for low in range(0, len(order), _LIKE_LENGTH)]
+    wanted = torch.from_numpy(np.concatenate([targets[rows][counts[rows]] for rows in parts]))  # (P,)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=use_bf16(settings.precision)):
-        hidden = model(inputs)[counts]  # (P, d): only positions with a target
-        loss = (full_softmax if settings.loss == "ce" else one_negative)(model, hidden, targets[counts])
+        hidden = torch.cat([_hidden(model, inputs[rows], counts[rows]) for rows in parts])  # (P, d)
+        loss = LOSSES[settings.loss](model, hidden, wanted)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
     return float(loss.detach())
 
 
+def _hidden(model: SASRec, inputs: np.ndarray, counts: np.ndarray) -> torch.Tensor:
+    """Hidden states of the positions that count, of rows padded to their longest."""
+    longest = max(int((inputs >= 0).sum(axis=1).max()), 1)
+    items = torch.from_numpy(np.where(inputs < 0, model.num_items, inputs)[:, :longest])
+    return model(items)[torch.from_numpy(counts[:, :longest])]
+
+
 def full_softmax(model: SASRec, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Cross-entropy over the whole catalogue for hidden states (P, d)."""
-    return F.cross_entropy(model.scores(hidden).float(), targets)
+    return chunked_cross_entropy(hidden, model.items.weight[: model.num_items], targets)
 
 
 def one_negative(model: SASRec, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -134,6 +144,9 @@ def one_negative(model: SASRec, hidden: torch.Tensor, targets: torch.Tensor) -> 
     positive = (hidden * model.items(targets)).sum(-1).float()
     negative = (hidden * model.items(negatives)).sum(-1).float()
     return F.softplus(-positive).mean() + F.softplus(negative).mean()
+
+
+LOSSES = {"ce": full_softmax, "bce": one_negative}
 
 
 class _Validation:
