@@ -122,9 +122,9 @@ def _notebooks(words: argparse.Namespace) -> int:
     from gensar_lite.lessons import executed_copy, find_lessons, run_lesson, save_back, table
 
     ws = _open(words)
-    if words.set:
+    if words.set or words.run_name:
         raise ConfigError(
-            "notebooks: --set is not passed to notebooks; their parameters cell says what can be changed."
+            "notebooks: --set and --run are not passed to notebooks; their parameters cell says what can be changed."
         )
     folder = words.folder or ws.root / "notebooks"
     lessons = find_lessons(folder, words.only)

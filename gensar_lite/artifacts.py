@@ -41,7 +41,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "evaluation": ("data", "embeddings", "identifiers", "training", "decoding"),
 }
 LESSON = {stage: f"notebooks/{i:02d}_{stage}.ipynb" for i, stage in enumerate(STAGES, start=1)}
-_LIBRARIES = ("numpy", "pandas", "torch", "transformers", "tokenizers", "sentence-transformers", "faiss-cpu")
+_LIBRARIES = ("numpy", "pandas", "torch", "transformers", "tokenizers", "sentence-transformers", "faiss-cpu", "bm25s")
 _COLUMNS = {
     "items": ["item_id", "title", "text", "brand", "category"],
     "queries": ["query_id", "text"],
