@@ -98,7 +98,9 @@ class Trainer:
         """Train to the last epoch, the end of patience or of time; leaves the best weights in the model."""
         self._resume()
         first = self.step // self.steps_an_epoch + 1
-        bar = tqdm(total=self.num_steps, initial=self.step, desc="training", unit="step", disable=not self._is_main)
+        # once a second: a notebook's client keeps a thousand messages, and drops the cell's end when more wait
+        shown = {"desc": "training", "unit": "step", "mininterval": 1.0, "disable": not self._is_main}
+        bar = tqdm(total=self.num_steps, initial=self.step, **shown)
         for epoch in range(first, self.settings.epochs + 1):
             if self._finished():
                 break
