@@ -172,6 +172,16 @@ def flat(config: Config) -> dict[str, object]:
     }
 
 
+def changed_settings(config: Config) -> tuple[str, dict[str, str]]:
+    """The preset a tree came from (``tour`` for one without), and what differs from it, as ``--set`` wants it."""
+    base = config.name if config.name in PRESETS else "tour"
+    told, found = flat(preset(base)), {}
+    for key, value in flat(config).items():
+        if value != told[key]:
+            found[key] = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return base, found
+
+
 def section_dict(section: object) -> dict[str, object]:
     """One section as plain JSON-ready values (tuples become lists)."""
     return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(section).items()}

@@ -63,7 +63,9 @@ def metric_tables(metrics: list[dict], columns: tuple[str, ...] = COLUMNS) -> li
     return tables
 
 
-def kind_table(groups: list[dict], systems: tuple[str, ...] = ("joint", "bm25", "oracle")) -> dict | None:
+def kind_table(
+    groups: list[dict], systems: tuple[str, ...] = ("joint", "category-popularity", "bm25", "oracle")
+) -> dict | None:
     """Rows of `systems`, a column a kind of query, from `by_group`; None where queries have no kind."""
     kinds = list(dict.fromkeys(row["group"] for row in groups))
     found = {(row["system"], row["group"]): row for row in groups}
