@@ -63,9 +63,10 @@ def metric_tables(metrics: list[dict], columns: tuple[str, ...] = COLUMNS) -> li
     return tables
 
 
-def kind_table(
-    groups: list[dict], systems: tuple[str, ...] = ("joint", "category-popularity", "bm25", "oracle")
-) -> dict | None:
+_IN_KIND_TABLE = ("joint", "category-popularity", "bm25", "oracle")
+
+
+def kind_table(groups: list[dict], systems: tuple[str, ...] = _IN_KIND_TABLE) -> dict | None:
     """Rows of `systems`, a column a kind of query, from `by_group`; None where queries have no kind."""
     kinds = list(dict.fromkeys(row["group"] for row in groups))
     found = {(row["system"], row["group"]): row for row in groups}

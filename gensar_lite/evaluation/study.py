@@ -86,7 +86,7 @@ def _cell(ws: Workspace, model: str, seed: int, folder: Path, log: str) -> None:
 
 
 def _ranks(scorer: Scorer, corpus: Corpus, depth: int) -> pd.DataFrame:
-    """``rank`` of every test recommendation target, in the order of events: its place among all unseen items, 0 below `depth`."""
+    """``rank`` of every test recommendation target among all unseen items, in the order of events; 0 below `depth`."""
     targets = corpus.targets("test", "recommend")
     seen = Seen(corpus.events, *history_bounds(corpus.events))
     run = top_k_run(scorer, targets, depth, seen)
