@@ -71,20 +71,24 @@ def semi_synthetic_search(items: pd.DataFrame, purchases: pd.DataFrame, settings
     Raises `ConfigError` that lists the families.
     """
     families = make_families(items, settings, root)
-    first = np.cumsum([0, *(len(family.texts) for family in families)])
+    first = np.cumsum([0, *(len(family.texts) for family in families)])  # each family's first query id
+    placed = list(zip(families, first[:-1], strict=True))
     queries = pd.concat([pd.DataFrame({"text": f.texts, "kind": f.kind}) for f in families], ignore_index=True)
     queries.insert(0, "query_id", np.arange(len(queries)))
-    relevance = [
-        f.relevance.assign(query_id=f.relevance["query_id"] + k) for f, k in zip(families, first, strict=False)
-    ]
-    known = [np.where(f.item_query < 0, -1, f.item_query + k) for f, k in zip(families, first, strict=False)]
-    events = search_twins(purchases, np.stack(known), settings.search_rate, np.random.default_rng(settings.seed))
+    relevance = [f.relevance.assign(query_id=f.relevance["query_id"] + k) for f, k in placed]
+    item_query = np.stack([np.where(f.item_query < 0, -1, f.item_query + k) for f, k in placed])  # (F, N)
+    events = search_twins(purchases, item_query, settings.search_rate, np.random.default_rng(settings.seed))
+    facts = _facts(families, queries, events, settings.search_rate)
+    return Search(queries, events, pd.concat(relevance, ignore_index=True), facts)
+
+
+def _facts(families: list[Family], queries: pd.DataFrame, events: pd.DataFrame, rate: float) -> dict[str, object]:
     asked = queries["kind"].to_numpy()[events.loc[events["task"] == "search", "query_id"]]
     drawn = {family.kind: int((asked == family.kind).sum()) for family in families}
     made = "; ".join(SAID[family.kind] for family in families)
-    facts = {
+    return {
         "search": "semi-synthetic",
-        "search made": f"{made}, twins for {settings.search_rate:.1%} of the purchases",
+        "search made": f"{made}, twins for {rate:.1%} of the purchases",
         "queries": len(queries),
         "search events": len(asked),
         "queries by kind": {family.kind: len(family.texts) for family in families},
@@ -92,7 +96,6 @@ def semi_synthetic_search(items: pd.DataFrame, purchases: pd.DataFrame, settings
         "search events by kind": drawn,
         "share of search by kind": {kind: round(count / max(len(asked), 1), 4) for kind, count in drawn.items()},
     }
-    return Search(queries, events, pd.concat(relevance, ignore_index=True), facts)
 
 
 def make_families(items: pd.DataFrame, settings: DataConfig, root: str = "") -> list[Family]:
@@ -140,16 +143,13 @@ def text_family(items: pd.DataFrame, seed: int = 0) -> Family:
     chosen = words[words["telling"]].sort_values(["item_id", "tf_idf", "stem"], ascending=[True, False, True])
     chosen = chosen[chosen.groupby("item_id").cumcount() < 2]
     chosen = chosen[chosen.groupby("item_id")["item_id"].transform("size") == 2].sort_values(["item_id", "place"])
-    said = words.groupby(["stem", "word"]).size().rename("times").reset_index()
-    said = (
-        said.sort_values(["times", "word"], ascending=[False, True]).drop_duplicates("stem").set_index("stem")["word"]
-    )
     pairs = chosen["stem"].to_numpy(dtype=object).reshape(-1, 2)  # (items with a query, 2), in the title's order
     keys, known = pd.factorize(pd.Series([" ".join(sorted(pair)) for pair in pairs], dtype=object))
     first = pairs[np.unique(keys, return_index=True)[1]]  # (Q, 2)
     item_query = np.full(len(items), -1, dtype=np.int64)
     item_query[chosen["item_id"].to_numpy()[::2]] = keys
     phrase = np.random.default_rng((seed, 1)).integers(len(PHRASES), size=len(known))
+    said = _usual_forms(words)
     texts = [PHRASES[p].format(said[a], said[b]) for p, (a, b) in zip(phrase, first, strict=True)]
     return Family("text", texts, item_query, _title_relevance(first, words, items["category"].to_numpy()))
 
@@ -173,6 +173,13 @@ def title_words(items: pd.DataFrame) -> pd.DataFrame:
     table["tf_idf"] = table["tf"] * np.log(len(items) / titles)
     table["telling"] = ~named & ~name & (titles >= enough) & (titles <= max(len(items) * MOST_SHARE, enough))
     return table.drop(columns="tf")
+
+
+def _usual_forms(words: pd.DataFrame) -> pd.Series:
+    """The most frequent form of every stem in titles, by stem."""
+    forms = words.groupby(["stem", "word"]).size().rename("times").reset_index()
+    forms = forms.sort_values(["times", "word"], ascending=[False, True])
+    return forms.drop_duplicates("stem").set_index("stem")["word"]
 
 
 def _words(text: str) -> Iterator[str]:
