@@ -161,7 +161,7 @@ def title_words(items: pd.DataFrame) -> pd.DataFrame:
     common (see the constants) nor a name: part of the item's own brand, or of the brand in many titles that hold it.
     """
     rows = [(i, place, w) for i, title in enumerate(items["title"]) for place, w in enumerate(_words(title))]
-    table = pd.DataFrame(rows, columns=["item_id", "place", "word"])
+    table = pd.DataFrame(rows, columns=["item_id", "place", "word"]).astype({"item_id": np.int64, "place": np.int64})
     table["stem"] = table["word"].map({word: stem(word) for word in table["word"].unique()}).astype(object)
     table["tf"] = table.groupby(["item_id", "stem"])["place"].transform("size")
     table = table.drop_duplicates(["item_id", "stem"], ignore_index=True)

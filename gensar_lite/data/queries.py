@@ -94,7 +94,7 @@ def search_twins(
 
 
 def even_choice(possible: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One possible column a row, every column about equally often: `possible` (B, F) booleans -> (B,) columns.
+    """One possible column a row, all columns as often as can be, to a row or so: `possible` (B, F) booleans -> (B,).
 
     Rows with the same possibilities are one group, and each group in turn spreads its rows so that the totals
     become level, a few rounds long. Which row of a group gets which column is drawn from `rng`.

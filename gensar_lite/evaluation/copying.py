@@ -58,13 +58,13 @@ def from_history(corpus: Corpus) -> Source:
 def from_train(corpus: Corpus) -> Source:
     """The last `LENGTH` items of the target's user in train events: what a trained model may remember."""
     train = corpus.events[corpus.events["split"] == "train"].drop_duplicates(["user_id", "item_id"])
-    user, item = train["user_id"].to_numpy(), train["item_id"].to_numpy()
+    user, item = (np.r_[train[name].to_numpy(), -1] for name in ("user_id", "item_id"))  # the end belongs to nobody
 
     def source(targets: pd.DataFrame) -> np.ndarray:
         asked = targets["user_id"].to_numpy()[:, None]
-        rows = np.searchsorted(user, asked, "right") - LENGTH + np.arange(LENGTH)  # (B, LENGTH)
-        mine = (rows >= 0) & (user[rows] == asked)
-        return np.where(mine, item[rows], -1)
+        rows = np.searchsorted(user[:-1], asked, "right") - LENGTH + np.arange(LENGTH)  # (B, LENGTH)
+        rows = np.where(rows < 0, -1, rows)
+        return np.where(user[rows] == asked, item[rows], -1)
 
     return source
 
