@@ -63,7 +63,7 @@ class Corpus:
     """A catalogue, its queries and one log of behaviour.
 
     items      (N rows) ``item_id, title, text, brand, category``; category levels are joined by `` > ``
-    queries    (Q rows) ``query_id, text``
+    queries    (Q rows) ``query_id, text``, often ``kind``, and from the data stage ``seen``: is it in a train search?
     events     ``event_id, user_id, time, task, item_id, query_id, split``, sorted by user, then time;
                ``query_id`` is -1 for recommendation
     relevance  ``query_id, item_id, grade``: every item that answers a query (grade >= 1)

@@ -26,7 +26,7 @@ from gensar_lite.evaluation.plots import (
     tradeoff_figure,
 )
 from gensar_lite.evaluation.protocols import Seen
-from gensar_lite.evaluation.report import flat_rows, kind_table, metric_tables, shown, verdicts, write_page
+from gensar_lite.evaluation.report import flat_rows, group_tables, metric_tables, shown, verdicts, write_page
 from gensar_lite.evaluation.tradeoff import tradeoff_points
 from gensar_lite.identifiers import codebook_usage
 
@@ -35,8 +35,8 @@ SHOP_NOTE = (
     "That is why there is an oracle, which ranks by the true probabilities, and why texts can be shown."
 )
 SEMI_SYNTHETIC_NOTE = (
-    "Search on this data is semi-synthetic: nobody typed these queries. They are made from the category path of a "
-    "purchased item (after Ai et al., SIGIR 2017), so a look-up of the category, the row category-popularity, is a "
+    "Search on this data is semi-synthetic: nobody typed these queries. They are made from what a purchased item is "
+    "({made}; after Ai et al., SIGIR 2017), so a look-up of the matching items, the row category-popularity, is a "
     "strong baseline. The purchases are real."
 )
 NO_TEXT_NOTE = "Items are shown by number only: the texts of a real shop's catalogue are not ours to publish."
@@ -67,12 +67,12 @@ def _context(ws: Workspace, metrics: list[dict]) -> dict[str, object]:
         "source": "the built-in shop" if is_shop else ws.config.data.source,
         "size": f"{corpus.num_items:,} items, {corpus.num_users:,} users, {len(corpus.events):,} events, "
         f"{len(corpus.queries):,} queries.",
-        "notes": [SHOP_NOTE] if is_shop else [SEMI_SYNTHETIC_NOTE] if _is_semi_synthetic(ws) else [],
+        "notes": [SHOP_NOTE] if is_shop else _search_note(ws),
         "verdicts": verdicts(metrics),
         "tables": metric_tables(metrics),
         "how": _how(ws.config, corpus),
         "tradeoff": shown(tradeoff_figure(tradeoff_points(metrics))) + shown(metric_bars(metrics)),
-        "kinds": kind_table(kinds),
+        "kinds": group_tables(kinds),
         "maps": _maps(ws, corpus, identifiers),
         "levels": _levels(identifiers),
         "curves": shown(curve_figure(log)),
@@ -82,9 +82,12 @@ def _context(ws: Workspace, metrics: list[dict]) -> dict[str, object]:
     }
 
 
-def _is_semi_synthetic(ws: Workspace) -> bool:
+def _search_note(ws: Workspace) -> list[str]:
+    """How the queries were made, unless people typed them."""
     facts = ws.meta("data")["statistics"].get("facts", {})
-    return facts.get("search", "semi-synthetic") == "semi-synthetic"
+    if facts.get("search", "semi-synthetic") != "semi-synthetic":
+        return []
+    return [SEMI_SYNTHETIC_NOTE.format(made=facts.get("search made", "category paths"))]
 
 
 def _how(config: Config, corpus: Corpus) -> str:
@@ -94,7 +97,7 @@ def _how(config: Config, corpus: Corpus) -> str:
         f"{config.decoding.top_k}; a target that is not among them counts 0, and MRR looks no deeper. The answer is "
         f"the one item that was taken. {settings.confidence:.0%} intervals come from {settings.num_bootstrap:,} "
         "bootstrap draws of the queries; they do not tell how much another training seed would change. "
-        "category-popularity is given which items answer a query and ranks them by train purchases."
+        "category-popularity is given which items answer a query, and how well, and ranks them by train purchases."
     )
 
 
