@@ -14,6 +14,7 @@ _BEAUTY = {
     "embeddings.max_epochs": 60,
     "embeddings.patience": 6,
     "embeddings.precision": "auto",
+    "embeddings.text_precision": "auto",
     "identifiers.codebook_size": 256,
     "identifiers.latent_dim": 64,
     "identifiers.num_levels": 3,
@@ -58,6 +59,7 @@ PRESETS: dict[str, dict[str, object]] = {
     # the built-in shop, minutes on a laptop: what the notebooks show
     "tour": {
         **_SHOP,
+        "embeddings.joint": "adapter",
         "identifiers.codebook_size": 32,
         "training.batch_size": 32,
         "training.epochs": 5,
@@ -93,7 +95,7 @@ PRESETS: dict[str, dict[str, object]] = {
     # the paper's own recipe: Electronics, RQ-VAE 2 + 2 levels of 256, t5-small, many GPUs
     "paper": {
         "data.source": "electronics",
-        "embeddings.encoder": "BAAI/bge-base-en-v1.5",
+        "embeddings.encoder": "bge",
         "embeddings.max_tokens": 256,
         "embeddings.weight_decay": 0.1,
         "embeddings.batch_size": 256,
