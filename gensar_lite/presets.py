@@ -14,7 +14,6 @@ _BEAUTY = {
     "embeddings.max_epochs": 60,
     "embeddings.patience": 6,
     "embeddings.precision": "auto",
-    "embeddings.text_precision": "auto",
     "identifiers.codebook_size": 256,
     "identifiers.latent_dim": 64,
     "identifiers.num_levels": 3,
@@ -24,6 +23,7 @@ _BEAUTY = {
 
 # a small catalogue: three levels, few codewords; short inputs, since every second of a laptop counts
 _SHOP = {
+    "embeddings.joint": "adapter",
     "identifiers.num_levels": 3,
     "identifiers.num_shared": 1,
     "identifiers.latent_dim": 16,
@@ -59,7 +59,6 @@ PRESETS: dict[str, dict[str, object]] = {
     # the built-in shop, minutes on a laptop: what the notebooks show
     "tour": {
         **_SHOP,
-        "embeddings.joint": "adapter",
         "identifiers.codebook_size": 32,
         "training.batch_size": 32,
         "training.epochs": 5,

@@ -100,10 +100,9 @@ def _encode_batches(batches, encoder, settings: EmbeddingsConfig, bf16: bool, qu
                 batches[number],
                 prompt=prefix,
                 batch_size=len(batches[number]),
-                normalize_embeddings=True,
                 show_progress_bar=False,
-            )
-        vectors[starts[number] : starts[number + 1]] = found
+            ).astype(np.float32)
+        vectors[starts[number] : starts[number + 1]] = found / np.linalg.norm(found, axis=1, keepdims=True)
     if world == 1:
         return vectors
     from accelerate.utils import reduce
