@@ -47,7 +47,8 @@ class EmbeddingsConfig:
     max_length: int = 20  # SASRec history length, items
     dropout: float = 0.3  # SASRec dropout
     loss: str = "ce"  # SASRec loss: ce (full softmax) | bce, bpr (one random negative a position)
-    lr: float = 1e-3  # AdamW learning rate
+    lr: float = 1e-3  # AdamW learning rate of the first epoch
+    lr_end: float = 0.1  # share of it in the last epoch of max_epochs, in a straight line; 1: constant
     weight_decay: float = 0.01  # AdamW weight decay
     batch_size: int = 64  # users a step
     max_epochs: int = 16  # upper bound of SASRec's epochs

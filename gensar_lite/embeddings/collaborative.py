@@ -93,7 +93,9 @@ def train_sasrec(corpus: Corpus, settings: EmbeddingsConfig) -> tuple[SASRec, li
     bar = tqdm(range(1, settings.max_epochs + 1), desc="SASRec", unit="epoch")
     for epoch in bar:
         order = np.random.default_rng([settings.seed, epoch]).permutation(users)
-        losses = []
+        losses, done = [], (epoch - 1) / max(settings.max_epochs - 1, 1)
+        for group in optimiser.param_groups:
+            group["lr"] = settings.lr * (1 - done * (1 - settings.lr_end))
         model.train()
         for low in range(0, len(order), settings.batch_size):
             rows = order[low : low + settings.batch_size]
