@@ -131,34 +131,52 @@ class Corpus:
 
 @dataclass(frozen=True)
 class ItemEmbeddings:
-    """Two views of every item: `semantic` (N, d_sem) from text, `collaborative` (N, d_col) from behaviour."""
+    """Views of every item: `semantic` (N, d_sem) from text, `collaborative` (N, d_col) from behaviour.
+
+    joint  (N, d) from one encoder trained on both tasks, or None
+    cold   (N,) bool: nothing to learn from, so the collaborative row is its text neighbours' mean; None: not recorded
+    """
 
     semantic: np.ndarray
     collaborative: np.ndarray
+    joint: np.ndarray | None = None
+    cold: np.ndarray | None = None
 
     def check(self) -> ItemEmbeddings:
-        """Assert equal rows and finite values; returns self. Raises `ArtifactError` with the item ids."""
-        if len(self.semantic) != len(self.collaborative):
-            raise ArtifactError(
-                f"embeddings: {len(self.semantic)} semantic rows but {len(self.collaborative)} collaborative."
-            )
-        for view in VIEWS:
-            table = getattr(self, view)
-            bad = np.flatnonzero(~np.isfinite(table).all(axis=1))
-            if len(bad):
-                raise ArtifactError(
-                    f"embeddings: {len(bad)} of {len(table)} {view} rows hold NaN or infinity "
-                    f"(items {', '.join(map(str, bad[:5]))}). Repair these vectors before quantizing."
-                )
+        """Assert equal rows that are worth quantizing; returns self. Raises `ArtifactError` with the item ids."""
+        for name, table in self.tensors().items():
+            if len(table) != len(self.semantic):
+                raise ArtifactError(f"embeddings: {len(self.semantic)} semantic rows but {len(table)} {name}.")
+            if name != "cold":
+                check_vectors(table, name)
         return self
 
+    def tensors(self) -> dict[str, np.ndarray]:
+        """What there is, by name: the views as float32, `cold` as bool."""
+        there = {name: table for name, table in vars(self).items() if table is not None}
+        return {k: np.ascontiguousarray(v, dtype=bool if k == "cold" else np.float32) for k, v in there.items()}
+
     def save(self, folder: Path) -> None:
-        tensors = {view: np.ascontiguousarray(getattr(self, view), dtype=np.float32) for view in VIEWS}
-        save_file(tensors, folder / "embeddings.safetensors")
+        save_file(self.tensors(), folder / "embeddings.safetensors")
 
     @staticmethod
     def load(folder: Path) -> ItemEmbeddings:
         return ItemEmbeddings(**load_file(folder / "embeddings.safetensors")).check()
+
+
+def check_vectors(table: np.ndarray, view: str) -> None:
+    """Assert that item vectors (N, d) are finite, not zero, not all alike. Raises `ArtifactError` with item ids."""
+    for what, wrong in (("hold NaN or infinity", ~np.isfinite(table).all(axis=1)), ("are zero", ~table.any(axis=1))):
+        bad = np.flatnonzero(wrong)
+        if len(bad):
+            raise ArtifactError(
+                f"embeddings: {len(bad)} of {len(table)} {view} rows {what} "
+                f"(items {', '.join(map(str, bad[:5]))}). Repair these vectors before quantizing."
+            )
+    if np.allclose(table, table[:1], rtol=0, atol=1e-12):
+        raise ArtifactError(
+            f"embeddings: all {len(table)} items have the same {view} vector, there is nothing to quantize."
+        )
 
 
 @dataclass(frozen=True)

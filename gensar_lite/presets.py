@@ -25,6 +25,7 @@ _BEAUTY = {
 
 # a small catalogue: three levels, few codewords; short inputs, since every second of a laptop counts
 _SHOP = {
+    "embeddings.joint": "adapter",
     "identifiers.num_levels": 3,
     "identifiers.num_shared": 1,
     "identifiers.latent_dim": 16,
@@ -95,7 +96,7 @@ PRESETS: dict[str, dict[str, object]] = {
     # the paper's own recipe: Electronics, RQ-VAE 2 + 2 levels of 256, t5-small, many GPUs
     "paper": {
         "data.source": "electronics",
-        "embeddings.encoder": "BAAI/bge-base-en-v1.5",
+        "embeddings.encoder": "bge",
         "embeddings.max_tokens": 256,
         "embeddings.weight_decay": 0.1,
         "embeddings.batch_size": 256,

@@ -308,7 +308,7 @@ def finished_workspace(root, monkeypatch, source: str = "shop", **changes) -> Wo
     for make in (data, embeddings, identifiers, training, decoding):
         ws.build(make.__name__, make, say=lambda _: None)
     monkeypatch.setattr(stage, "load_decoder", lambda ws: FakeRanker())
-    monkeypatch.setattr(stage, "load_sasrec", lambda ws, corpus: FakeRanker(1))
+    monkeypatch.setattr(stage, "load_ranker", lambda ws, corpus: ("sasrec-ce", FakeRanker(1)))
     return ws
 
 
