@@ -12,6 +12,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import shlex
 import shutil
 import tempfile
 import time
@@ -24,7 +25,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from safetensors.numpy import load_file, save_file
 
-from gensar_lite.config import STAGES, Config, preset, section_dict
+from gensar_lite.config import STAGES, Config, changed_settings, preset, section_dict
 
 TASKS = ("recommend", "search")
 SPLITS = ("train", "validation", "test")
@@ -62,7 +63,7 @@ class Corpus:
     """A catalogue, its queries and one log of behaviour.
 
     items      (N rows) ``item_id, title, text, brand, category``; category levels are joined by `` > ``
-    queries    (Q rows) ``query_id, text``
+    queries    (Q rows) ``query_id, text``, often ``kind``, and from the data stage ``seen``: is it in a train search?
     events     ``event_id, user_id, time, task, item_id, query_id, split``, sorted by user, then time;
                ``query_id`` is -1 for recommendation
     relevance  ``query_id, item_id, grade``: every item that answers a query (grade >= 1)
@@ -268,9 +269,7 @@ class Workspace:
         meta = self.meta(stage)
         if meta is None:
             return "has not been built"
-        section = getattr(self.config, stage)
-        settings = section_dict(section)
-        built = section_dict(type(section)()) | meta["settings"]  # a setting that is younger than the folder
+        settings, built = section_dict(getattr(self.config, stage)), meta["settings"]
         if built != settings:
             keys = [k for k in settings | built if settings.get(k) != built.get(k)]
             pairs = ", ".join(f"{stage}.{k} {built.get(k)!r} -> {settings.get(k)!r}" for k in keys)
@@ -291,11 +290,17 @@ class Workspace:
         reason = self.why_stale(stage) or _damage(self.folder(stage), self.meta(stage))
         if reason:
             raise ArtifactError(
-                f"{stage}: artifacts/{self.run}/{stage} {reason}. "
-                f"Run {LESSON[stage]} again, or: gensar {stage} --preset {self.config.name}"
-                + (f" --run {self.run}" if self.run != self.config.name else "")
+                f"{stage}: artifacts/{self.run}/{stage} {reason}. Run {LESSON[stage]} again, or: {self.command(stage)}"
             )
         return self.folder(stage)
+
+    def command(self, verb: str) -> str:
+        """The shell line that runs `verb` here: preset, run name and every setting that differs from the preset."""
+        base, changed = changed_settings(self.config)
+        words = ["gensar", verb, "--preset", base] + (["--run", self.run] if self.run != base else [])
+        for key, value in changed.items():
+            words += ["--set", f"{key}={value}"]
+        return shlex.join(words)
 
     def build(
         self, stage: str, make: Callable[[Path], dict], say: Callable[[str], None] = print, rank: int = 0
@@ -319,6 +324,8 @@ class Workspace:
             if self.why_stale(stage) is None and _damage(target, self.meta(stage)) is None:
                 say(f"{stage}: reused artifacts/{self.run}/{stage}")
                 return target
+            if self.meta(stage):
+                say(f"{stage}: {self.why_stale(stage) or _damage(target, self.meta(stage))}; building it again")
             started = time.perf_counter()
             for left in target.parent.glob(f".{stage}-*"):  # of a killed run: only the lock's holder has drafts
                 shutil.rmtree(left, ignore_errors=True)

@@ -29,7 +29,10 @@ class DataConfig:
     num_users: int = 3000  # shop only: users
     num_events: int = 30000  # shop only: events of both tasks together
     search_rate: float = 0.758  # beauty only: share of purchases with a search twin (Ai et al. 2017)
+    query_families: tuple[str, ...] = ("category",)  # semi-synthetic search: category | attribute | text, equal shares
     min_events: int = 3  # users with fewer events are dropped (one each for train, validation, test)
+    split: str = "joint-time"  # joint-time (one clock for both tasks) | per-task (the paper's release: it leaks)
+    unseen_rate: float = 0.0  # share of each kind's query strings that no train event may use (unseen queries)
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,16 @@ def flat(config: Config) -> dict[str, object]:
     return {
         f"{stage}.{name}": value for stage in STAGES for name, value in section_dict(getattr(config, stage)).items()
     }
+
+
+def changed_settings(config: Config) -> tuple[str, dict[str, str]]:
+    """The preset a tree came from (``tour`` for one without), and what differs from it, as ``--set`` wants it."""
+    base = config.name if config.name in PRESETS else "tour"
+    told, found = flat(preset(base)), {}
+    for key, value in flat(config).items():
+        if value != told[key]:
+            found[key] = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return base, found
 
 
 def section_dict(section: object) -> dict[str, object]:

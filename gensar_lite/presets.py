@@ -7,6 +7,8 @@ from __future__ import annotations
 
 _BEAUTY = {
     "data.source": "beauty",
+    "data.query_families": ("category", "attribute", "text"),
+    "data.unseen_rate": 0.1,
     "embeddings.dim": 128,
     "embeddings.dropout": 0.5,
     "embeddings.weight_decay": 0.1,
@@ -72,7 +74,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "training.max_search": 2,
         "training.lr": 2e-3,
         "training.dropout": 0.0,
-        "training.epochs": 11,
+        "training.epochs": 9,
         "training.max_minutes": 60.0,
         "training.eval_sample": 1000,
     },

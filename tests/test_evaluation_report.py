@@ -18,9 +18,9 @@ from gensar_lite.evaluation.baselines import BM25, CategoryPopularity, Oracle, P
 from gensar_lite.evaluation.plots import curve_figure, figure_png, identifier_map, metric_bars, pca_2d, plain
 from gensar_lite.evaluation.plots import tradeoff_figure as draw_tradeoff
 from gensar_lite.evaluation.protocols import Seen
-from gensar_lite.evaluation.report import console_table, flat_rows, kind_table, metric_tables, short, verdicts
+from gensar_lite.evaluation.report import console_table, flat_rows, group_tables, metric_tables, short, verdicts
 from gensar_lite.evaluation.runs import check_run
-from gensar_lite.evaluation.summary_page import command_of, write_report
+from gensar_lite.evaluation.summary_page import write_report
 from gensar_lite.evaluation.tradeoff import tradeoff_points
 
 PAYLOADS = (
@@ -44,6 +44,7 @@ def tiny_corpus() -> Corpus:
     )
     queries = pd.DataFrame({"query_id": [0, 1, 2], "text": ["red lamp", "<i>chair</i>", "lapm"]})
     queries["kind"] = ["category", "category", "misspelling"]
+    queries["seen"] = [True, False, True]
     rows = []
     for user in range(6):
         for step, split in enumerate(("train", "train", "validation", "test")):
@@ -86,6 +87,16 @@ def test_category_popularity_puts_matches_first_then_train_counts():
         match = set(corpus.relevance.loc[corpus.relevance["query_id"] == row.query_id, "item_id"])
         plain_order = sorted(range(NUM_ITEMS), key=lambda i: (i not in match, -counts[i], i))
         assert run.loc[run["event_id"] == row.event_id, "item_id"].tolist() == plain_order
+
+
+def test_category_popularity_ranks_by_grade_before_counts():
+    corpus = tiny_corpus()
+    targets, counts = corpus.targets("test", "search").iloc[:1], Popularity.fit(corpus).counts
+    least = int(np.argmin(counts[:6]))  # of the items that answer query 0, the one bought least
+    corpus.relevance.loc[corpus.relevance["item_id"] == least, "grade"] = 2
+    found = top_k_run(CategoryPopularity.fit(corpus), targets, 6)["item_id"].tolist()
+    assert found[0] == least
+    assert found[1:] == sorted(set(range(6)) - {least}, key=lambda i: (-counts[i], i))
 
 
 def test_bm25_finds_words_and_has_no_answer_to_a_misspelling():
@@ -226,11 +237,22 @@ def test_verdicts_say_who_wins_from_the_numbers():
     assert "25% of the oracle" in recommend
 
 
-def test_kind_table_and_flat_rows():
-    row = {"metric": "ndcg@10", "value": 0.1, "low": 0.0, "high": 0.2, "num_queries": 3}
-    table = kind_table([row | {"group": "synonym", "system": "joint"}])
-    assert table["columns"] == ["synonym (3)"]
-    assert kind_table([]) is None
+def test_search_is_told_apart_by_kind_and_by_seen():
+    row = {"metric": "ndcg@10", "value": 0.1, "low": 0.0, "high": 0.2}
+    groups = [("kind", "synonym", 3), ("kind", "category", 4), ("seen", "seen", 6), ("seen", "unseen", 1)]
+    rows = [row | {"column": c, "group": g, "num_queries": n, "system": "bm25"} for c, g, n in groups]
+    rows += [rows[3] | {"system": "joint", "value": 0.2}, rows[3] | {"system": "category-popularity"}]
+    kinds, seen = group_tables(rows)
+    assert kinds["columns"] == ["synonym (3)", "category (4)"]
+    assert seen["columns"] == ["seen (6)", "unseen (1)"]
+    assert [line["system"] for line in seen["rows"]] == ["joint", "category-popularity", "bm25"]
+    assert seen["rows"][0]["cells"] == [None, {"value": ".2000", "interval": ".0000, .2000"}]
+    assert "seen" in seen["title"]
+    assert "kind" in kinds["title"]
+    assert group_tables(rows[:1]) == group_tables([]) == []  # a single group is the whole table
+
+
+def test_flat_rows():
     assert flat_rows({"a": {"b": 1.23456}, "c": [1, 2], "d": [{"e": 1}]}) == [
         ("a.b", "1.235"),
         ("c", "1, 2"),
@@ -313,7 +335,9 @@ def test_evaluate_writes_scores_and_metrics(tmp_path, monkeypatch, capsys):
     means = scores.groupby(keys, observed=True)["value"].mean()
     assert all(abs(means[tuple(r[key] for key in keys)] - r["value"]) < 1e-12 for r in metrics)
     kinds = json.loads((folder / "kinds.json").read_text())
-    assert {r["group"] for r in kinds} == {"category", "misspelling"}
+    groups = {(r["column"], r["group"]): r["num_queries"] for r in kinds}
+    assert groups == {("kind", "category"): 2, ("kind", "misspelling"): 1, ("seen", "seen"): 2, ("seen", "unseen"): 1}
+    assert {r["system"] for r in kinds} == {"joint", "popularity", "category-popularity", "bm25"}
 
 
 def test_evaluate_twice_gives_the_same_files(tmp_path, monkeypatch):
@@ -401,10 +425,3 @@ def test_the_page_of_real_data_has_no_item_text_and_says_semi_synthetic(tmp_path
     assert "semi-synthetic" in page.text
     assert "not ours to publish" in page.text
     assert re.search(r"item \d+", page.text)
-
-
-def test_the_command_names_what_differs(tmp_path):
-    config = override(preset("tiny"), {"identifiers.num_shared": 2, "evaluation.ks": "5,10"})
-    assert command_of(Workspace.open(config, tmp_path, run="one")) == (
-        "gensar run --preset tiny --run one --set identifiers.num_shared=2 --set evaluation.ks=5,10"
-    )

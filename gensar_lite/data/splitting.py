@@ -1,6 +1,6 @@
-"""Which event trains, validates and tests: time decides, for both tasks at once.
+"""Which event trains, validates and tests: time decides, for both tasks at once; and which queries training never sees.
 
-In: an event table sorted by user, then time. Out: a split name per event.
+In: an event table sorted by user, then time. Out: a split name per event, the queries held out.
 This file does not know what an item or a query says.
 """
 
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+
+from gensar_lite.config import ConfigError
 
 
 def user_steps(events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -41,3 +43,19 @@ def drop_short_users(events: pd.DataFrame, min_steps: int) -> tuple[pd.DataFrame
     keep = num_steps >= min_steps
     dropped = events["user_id"].nunique() - events.loc[keep, "user_id"].nunique()
     return events[keep], int(dropped)
+
+
+def held_out_queries(queries: pd.DataFrame, rate: float, seed: int) -> np.ndarray:
+    """Which queries no train event may use, (Q,) booleans: `rate` of the distinct strings of every kind.
+
+    A string that is held out in one kind is held out in all of them. Raises `ConfigError` on a rate outside [0, 1).
+    """
+    if not 0 <= rate < 1:
+        raise ConfigError(f"data.unseen_rate: {rate} is no share of the queries. Set it to 0 or more and below 1.")
+    rng = np.random.default_rng((seed, 2))  # not the stream that draws twins: the rate changes no event
+    kinds = queries["kind"] if "kind" in queries else pd.Series("query", index=queries.index)
+    chosen = set()
+    for _, texts in queries["text"].groupby(kinds, sort=True):
+        strings = np.sort(texts.unique().astype(object))
+        chosen |= set(rng.permutation(strings)[: round(rate * len(strings))])
+    return queries["text"].isin(chosen).to_numpy()

@@ -13,9 +13,10 @@ import pandas as pd
 from safetensors.numpy import save_file
 
 from gensar_lite.artifacts import SPLITS, TASKS, ArtifactError, Corpus, Workspace
-from gensar_lite.config import DataConfig
+from gensar_lite.config import ConfigError, DataConfig
+from gensar_lite.data.leaks import release
 from gensar_lite.data.sources import load_source
-from gensar_lite.data.splitting import drop_short_users, joint_time_split
+from gensar_lite.data.splitting import drop_short_users, held_out_queries, joint_time_split
 from gensar_lite.data.tables import Tables
 
 
@@ -32,15 +33,43 @@ def build_corpus(tables: Tables, settings: DataConfig) -> tuple[Corpus, dict[str
             f"data: no user has at least {settings.min_events} time steps ({funnel}). "
             "Lower data.min_events or bring a longer log."
         )
-    events = events.assign(user_id=pd.factorize(events["user_id"])[0])
-    events = events.assign(split=joint_time_split(events)).reset_index(drop=True)
+    events = split_events(events.assign(user_id=pd.factorize(events["user_id"])[0]), settings.split)
+    held_out = held_out_queries(tables.queries, settings.unseen_rate, settings.seed)
+    events, funnel["search_events_held_out"] = drop_train_searches(events, held_out)
     events.insert(0, "event_id", np.arange(len(events)))
-    corpus = Corpus(tables.items, tables.queries, events, tables.relevance).check()
+    queries = tables.queries.assign(seen=seen_queries(tables.queries, events))
+    corpus = Corpus(tables.items, queries, events, tables.relevance).check()
     return corpus, funnel | statistics(corpus) | {"facts": tables.facts}
 
 
+def split_events(events: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The log with its column ``split``: by one clock (``joint-time``), or as the paper released it (``per-task``).
+
+    Raises `ConfigError` that lists the names.
+    """
+    if name == "joint-time":
+        return events.assign(split=joint_time_split(events))
+    if name == "per-task":
+        return release(events)
+    raise ConfigError(f"data.split: there is no {name!r}. Choose one of: joint-time, per-task.")
+
+
+def drop_train_searches(events: pd.DataFrame, held_out: np.ndarray) -> tuple[pd.DataFrame, int]:
+    """The log without train searches whose query is `held_out` (Q,), and how many went. Purchases stay."""
+    query = events["query_id"].to_numpy()
+    gone = (events["split"] == "train").to_numpy() & (query >= 0)
+    gone[gone] = held_out[query[gone]]
+    return events[~gone].reset_index(drop=True), int(gone.sum())
+
+
+def seen_queries(queries: pd.DataFrame, events: pd.DataFrame) -> np.ndarray:
+    """Whether each query's string, whatever its id, occurs in a train search, (Q,) booleans."""
+    train = events.loc[(events["split"] == "train") & (events["query_id"] >= 0), "query_id"].unique()
+    return queries["text"].isin(set(queries["text"].to_numpy()[train])).to_numpy()
+
+
 def statistics(corpus: Corpus) -> dict[str, object]:
-    """Counts that describe a corpus: sizes, events per task and split, and cold items."""
+    """Counts that describe a corpus: sizes, events per task and split, kinds of search targets, and cold items."""
     counts = corpus.events.groupby(["task", "split"]).size()
     train_items = corpus.events.loc[corpus.events["split"] == "train", "item_id"].unique()
     return {
@@ -49,8 +78,20 @@ def statistics(corpus: Corpus) -> dict[str, object]:
         "users": corpus.num_users,
         "events": len(corpus.events),
         "by_task": {task: {split: int(counts.get((task, split), 0)) for split in SPLITS} for task in TASKS},
+        "search_targets": search_targets(corpus),
         "items_without_train_event": corpus.num_items - len(train_items),
     }
+
+
+def search_targets(corpus: Corpus) -> dict[str, dict[str, int]]:
+    """Search targets of validation and test: with a query that training has seen, with an unseen one, and by kind."""
+    found = {}
+    for split in SPLITS[1:]:
+        asked = corpus.queries.loc[corpus.targets(split, "search")["query_id"]]
+        counts = {"seen": int(asked["seen"].sum()), "unseen": int((~asked["seen"]).sum())}
+        kinds = asked["kind"].value_counts().sort_index() if "kind" in asked else {}
+        found[split] = counts | {kind: int(count) for kind, count in kinds.items()}
+    return found
 
 
 def prepare(ws: Workspace) -> Path:

@@ -14,7 +14,7 @@ class Tables(NamedTuple):
     """One data set as its source delivers it.
 
     items      ``item_id, title, text, brand, category``; row number = id; category levels joined by `` > ``
-    queries    ``query_id, text``; row number = id
+    queries    ``query_id, text``; row number = id; ``kind`` where there are families or sorts of queries
     events     ``user_id, time, task, item_id, query_id``; one row an event (a search event is one query with
                one click), any order; ``query_id`` is -1 for recommendation
     relevance  ``query_id, item_id, grade``: every item that answers a query (grade >= 1)

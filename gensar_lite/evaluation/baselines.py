@@ -16,6 +16,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from gensar_lite.artifacts import Corpus
+from gensar_lite.data.queries import stems
 from gensar_lite.evaluation.protocols import Seen
 from gensar_lite.evaluation.runs import run_from_scores
 
@@ -51,20 +52,21 @@ class Popularity:
 
 @dataclass(frozen=True)
 class CategoryPopularity:
-    """Search only: the items that answer the query (any grade), by train counts; after them all others, too.
+    """Search only: the items that answer the query, best grade first, by train counts; after them all others, too.
 
-    It is *given* the relevance table, that is, it knows which items match. Where queries are made from category
-    paths, this is a look-up that needs no learning; a learned search model is honest only beside it.
+    It is *given* the relevance table, that is, it knows which items match, and how well. Where queries are made from
+    category paths or brands, this is a look-up that needs no learning; a learned search model is honest only beside it.
     """
 
     counts: np.ndarray  # (N,)
     query: np.ndarray  # (R,) sorted
     item: np.ndarray  # (R,)
+    grade: np.ndarray  # (R,) from 1
 
     @classmethod
     def fit(cls, corpus: Corpus) -> CategoryPopularity:
         table = corpus.relevance[corpus.relevance["grade"] >= 1].sort_values(["query_id", "item_id"])
-        return cls(train_counts(corpus), table["query_id"].to_numpy(), table["item_id"].to_numpy())
+        return cls(train_counts(corpus), *(table[name].to_numpy() for name in ("query_id", "item_id", "grade")))
 
     def scores(self, targets: pd.DataFrame) -> np.ndarray:
         share = (self.counts / (self.counts.max() + 1)).astype(np.float32)  # in [0, 1)
@@ -72,7 +74,7 @@ class CategoryPopularity:
         queries = targets["query_id"].to_numpy()
         low, high = np.searchsorted(self.query, queries, "left"), np.searchsorted(self.query, queries, "right")
         for row, (first, last) in enumerate(zip(low, high, strict=True)):
-            table[row, self.item[first:last]] += 1
+            table[row, self.item[first:last]] += self.grade[first:last]
         return table
 
 
@@ -101,8 +103,9 @@ class BM25:
 
     @staticmethod
     def _words(texts: list[str]) -> list[list[str]]:
+        """Words without stop words and plural endings: queries made from category paths have none either."""
         texts = [text[:2000] for text in texts]
-        return bm25s.tokenize(texts, stopwords="en", return_ids=False, show_progress=False)
+        return bm25s.tokenize(texts, stopwords="en", stemmer=stems, return_ids=False, show_progress=False)
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ PAGE = """<!doctype html>
 <p class="soft">{{ how }}</p>
 <h2>Search against recommendation</h2>
 {% for f in tradeoff %}{{ figure(f) }}{% endfor %}
-{% if kinds %}<h2>Search by kind of query</h2>{{ numbers(kinds) }}{% endif %}
+{% for t in kinds %}<h2>{{ t.title }}</h2>{{ numbers(t) }}{% endfor %}
 {% if tables | rejectattr("full") | list %}<h2>Other protocols</h2>
 <p>all-relevant: every item that answers the query counts, not only the one that was taken, which counts one grade more.
 Sampled candidates (one target and negatives: random ones, or those that BM25 likes best) make every system look better

@@ -16,6 +16,8 @@ from gensar_lite.evaluation.plots import TASK_TITLE, figure_uri
 from gensar_lite.evaluation.scores import system_order
 
 COLUMNS = ("recall@5", "recall@10", "ndcg@10", "mrr")
+# columns of the queries table by which search is told apart, and the title of that table
+QUERY_GROUPS = {"kind": "Search by kind of query", "seen": "Search by queries that training has seen, and others"}
 _PROTOCOLS = {"full": 0, "full/all-relevant": 1}
 
 
@@ -63,21 +65,22 @@ def metric_tables(metrics: list[dict], columns: tuple[str, ...] = COLUMNS) -> li
     return tables
 
 
-def kind_table(groups: list[dict], systems: tuple[str, ...] = ("joint", "bm25", "oracle")) -> dict | None:
-    """Rows of `systems`, a column a kind of query, from `by_group`; None where queries have no kind."""
-    kinds = list(dict.fromkeys(row["group"] for row in groups))
-    found = {(row["system"], row["group"]): row for row in groups}
-    present = [s for s in systems if any((s, kind) in found for kind in kinds)]
-    if not present:
-        return None
-    counts = {row["group"]: row["num_queries"] for row in groups}
-    rows = [{"system": s, "cells": [_cell(found.get((s, kind))) for kind in kinds]} for s in present]
-    columns = [f"{kind} ({counts[kind]:,})" for kind in kinds]
-    return {
-        "caption": f"{groups[0]['metric']}, full catalogue; in brackets the queries",
-        "columns": columns,
-        "rows": rows,
-    }
+def group_tables(
+    rows: list[dict], systems: tuple[str, ...] = ("joint", "category-popularity", "bm25", "oracle")
+) -> list[dict]:
+    """A table a column of queries (`QUERY_GROUPS`), a column a group in it, a row a system; none for a single group."""
+    tables = []
+    for column, title in QUERY_GROUPS.items():
+        found = {(row["system"], row["group"]): row for row in rows if row["column"] == column}
+        counts = {row["group"]: row["num_queries"] for row in found.values()}
+        if len(counts) < 2:
+            continue
+        present = [s for s in systems if any((s, group) in found for group in counts)]
+        lines = [{"system": s, "cells": [_cell(found.get((s, group))) for group in counts]} for s in present]
+        caption = f"{rows[0]['metric']}, full catalogue; in brackets the queries"
+        columns = [f"{group} ({count:,})" for group, count in counts.items()]
+        tables.append({"title": title, "caption": caption, "columns": columns, "rows": lines})
+    return tables
 
 
 def verdicts(metrics: list[dict], metric: str = "ndcg@10") -> list[str]:

@@ -1,8 +1,8 @@
 """The evaluation stage: how good the run is, beside systems that are simple and an oracle that is not beatable.
 
 In: every earlier stage. Out: ``scores.parquet`` (a value a query), ``metrics.json`` (means with intervals),
-``kinds.json`` (search by kind of query), the baselines' runs. It trains nothing and decodes only the sampled
-candidates. The page for people is made by `gensar_lite.evaluation.summary_page.write_report`.
+``kinds.json`` (search by groups of queries: their kind, seen or unseen), the baselines' runs. It trains nothing and
+decodes only the sampled candidates. The page for people is made by `gensar_lite.evaluation.summary_page.write_report`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from gensar_lite.evaluation.baselines import (
 )
 from gensar_lite.evaluation.metrics import make_qrels
 from gensar_lite.evaluation.protocols import Seen, bm25_candidates, protocol_name, random_candidates, sample_targets
-from gensar_lite.evaluation.report import console_table
+from gensar_lite.evaluation.report import QUERY_GROUPS, console_table
 from gensar_lite.evaluation.runs import check_run, run_from_scores
 from gensar_lite.evaluation.scores import by_group, join_scores, score_run, summary
 
@@ -169,9 +169,14 @@ def _sampled_scores(runs: Runs, sampled: Targets, config: Config) -> list[pd.Dat
 
 
 def kinds_of_queries(scores: pd.DataFrame, corpus: Corpus, config: Config) -> list[dict]:
-    """Search NDCG@10 inside each kind of query; empty where the queries have no column ``kind``."""
-    if "kind" not in corpus.queries or 10 not in config.evaluation.ks:
-        return []
-    search = corpus.events[corpus.events["task"] == "search"]
-    kinds = pd.Series(corpus.queries["kind"].to_numpy()[search["query_id"]], index=search["event_id"])
-    return by_group(scores, kinds, config.evaluation)
+    """Search NDCG@10 inside groups of queries: by their ``kind``, and by whether training has ``seen`` their string.
+
+    Rows of `by_group` with their ``column``. A column that the queries lack has no rows.
+    """
+    search, rows = corpus.events[corpus.events["task"] == "search"], []
+    for column in QUERY_GROUPS:
+        if column in corpus.queries and 10 in config.evaluation.ks:
+            names = corpus.queries[column].map({True: "seen", False: "unseen"} if column == "seen" else str)
+            groups = pd.Series(names.to_numpy()[search["query_id"]], index=search["event_id"])
+            rows += [{"column": column, **row} for row in by_group(scores, groups, config.evaluation)]
+    return rows

@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shlex
 from pathlib import Path
 
 import pandas as pd
 
 from gensar_lite.artifacts import TASKS, VIEWS, Corpus, Identifiers, ItemEmbeddings, Workspace, write_json
-from gensar_lite.config import PRESETS, STAGES, Config, flat, preset
+from gensar_lite.config import STAGES, Config, flat
 from gensar_lite.data import history_bounds
 from gensar_lite.evaluation.examples import example_lists
 from gensar_lite.evaluation.plots import (
@@ -27,7 +26,7 @@ from gensar_lite.evaluation.plots import (
     tradeoff_figure,
 )
 from gensar_lite.evaluation.protocols import Seen
-from gensar_lite.evaluation.report import flat_rows, kind_table, metric_tables, shown, verdicts, write_page
+from gensar_lite.evaluation.report import flat_rows, group_tables, metric_tables, shown, verdicts, write_page
 from gensar_lite.evaluation.tradeoff import tradeoff_points
 from gensar_lite.identifiers import codebook_usage
 
@@ -36,8 +35,8 @@ SHOP_NOTE = (
     "That is why there is an oracle, which ranks by the true probabilities, and why texts can be shown."
 )
 SEMI_SYNTHETIC_NOTE = (
-    "Search on this data is semi-synthetic: nobody typed these queries. They are made from the category path of a "
-    "purchased item (after Ai et al., SIGIR 2017), so a look-up of the category, the row category-popularity, is a "
+    "Search on this data is semi-synthetic: nobody typed these queries. They are made from what a purchased item is "
+    "({made}; after Ai et al., SIGIR 2017), so a look-up of the matching items, the row category-popularity, is a "
     "strong baseline. The purchases are real."
 )
 NO_TEXT_NOTE = "Items are shown by number only: the texts of a real shop's catalogue are not ours to publish."
@@ -68,12 +67,12 @@ def _context(ws: Workspace, metrics: list[dict]) -> dict[str, object]:
         "source": "the built-in shop" if is_shop else ws.config.data.source,
         "size": f"{corpus.num_items:,} items, {corpus.num_users:,} users, {len(corpus.events):,} events, "
         f"{len(corpus.queries):,} queries.",
-        "notes": [SHOP_NOTE] if is_shop else [SEMI_SYNTHETIC_NOTE] if _is_semi_synthetic(ws) else [],
+        "notes": [SHOP_NOTE] if is_shop else _search_note(ws),
         "verdicts": verdicts(metrics),
         "tables": metric_tables(metrics),
         "how": _how(ws.config, corpus),
         "tradeoff": shown(tradeoff_figure(tradeoff_points(metrics))) + shown(metric_bars(metrics)),
-        "kinds": kind_table(kinds),
+        "kinds": group_tables(kinds),
         "maps": _maps(ws, corpus, identifiers),
         "levels": _levels(identifiers),
         "curves": shown(curve_figure(log)),
@@ -83,9 +82,12 @@ def _context(ws: Workspace, metrics: list[dict]) -> dict[str, object]:
     }
 
 
-def _is_semi_synthetic(ws: Workspace) -> bool:
+def _search_note(ws: Workspace) -> list[str]:
+    """How the queries were made, unless people typed them."""
     facts = ws.meta("data")["statistics"].get("facts", {})
-    return facts.get("search", "semi-synthetic") == "semi-synthetic"
+    if facts.get("search", "semi-synthetic") != "semi-synthetic":
+        return []
+    return [SEMI_SYNTHETIC_NOTE.format(made=facts.get("search made", "category paths"))]
 
 
 def _how(config: Config, corpus: Corpus) -> str:
@@ -95,7 +97,7 @@ def _how(config: Config, corpus: Corpus) -> str:
         f"{config.decoding.top_k}; a target that is not among them counts 0, and MRR looks no deeper. The answer is "
         f"the one item that was taken. {settings.confidence:.0%} intervals come from {settings.num_bootstrap:,} "
         "bootstrap draws of the queries; they do not tell how much another training seed would change. "
-        "category-popularity is given which items answer a query and ranks them by train purchases."
+        "category-popularity is given which items answer a query, and how well, and ranks them by train purchases."
     )
 
 
@@ -142,23 +144,10 @@ def _provenance(ws: Workspace, metrics: list[dict]) -> dict[str, object]:
     ]
     total = sum(meta["seconds"] for meta in metas.values())
     return {
-        "command": command_of(ws),
+        "command": ws.command("run"),
         "facts": facts,
         "stages": [(stage, f"{meta['seconds']:,.1f}") for stage, meta in metas.items()] + [("all", f"{total:,.1f}")],
         "versions": [("python", platform.python_version()), *metas["evaluation"]["versions"].items()],
         "statistics": [row for stage, meta in metas.items() for row in flat_rows(meta["statistics"], stage)],
         "settings": [(key, str(value)) for key, value in flat(ws.config).items()],
     }
-
-
-def command_of(ws: Workspace) -> str:
-    """The shell line that makes this run again: preset, run name and every setting that differs from the preset."""
-    base = ws.config.name if ws.config.name in PRESETS else "tour"
-    told, words = flat(preset(base)), ["gensar", "run", "--preset", base]
-    if ws.run != base:
-        words += ["--run", ws.run]
-    for key, value in flat(ws.config).items():
-        if value != told[key]:
-            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            words += ["--set", f"{key}={text}"]
-    return " ".join(shlex.quote(word) for word in words)

@@ -1,0 +1,98 @@
+"""The leak laboratory: the paper's released preparation by name, and counts of what it lets through.
+
+In: an event table sorted by user, then time. Out: the same events in the released order, the released split, counts
+of targets that sit in their own history and of purchases that stand in two splits. The released preparation
+(docs of the data stage: lesson 01) stamps events by the day, puts a day's purchases before its searches, splits each
+task by itself, and takes a purchase out of its search's history only where it is the very last event before it.
+This file does not know what a ranker makes of a leak (`gensar_lite.evaluation.copying` does).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from gensar_lite.artifacts import SPLITS, TASKS
+from gensar_lite.data.histories import seen_items
+
+
+def to_days(events: pd.DataFrame, steps: int) -> pd.DataFrame:
+    """The log with coarse stamps: `steps` consecutive time steps of a log become one day. Raises `ValueError` below 1.
+
+    For logs whose times count a user's steps, as the shop's and Beauty's do: real shops stamp many events alike.
+    """
+    if steps < 1:
+        raise ValueError(f"leaks: a day of {steps} steps is none; give 1 or more")
+    return events.assign(time=events["time"] // steps)
+
+
+def released_order(events: pd.DataFrame) -> pd.DataFrame:
+    """The events as the released preparation lines them up, with new times, so that a history is *all rows above*.
+
+    Inside one time, purchases stand before searches. Every event is a time step of its own, but a search that directly
+    follows the purchase of its item at the same time shares that purchase's step: this is the one twin which the
+    release takes out of the history. `history_bounds` then gives the released histories.
+    """
+    is_search = (events["task"] == "search").to_numpy()
+    order = np.lexsort((is_search, events["time"], events["user_id"]))  # stable: ties keep their order
+    events = events.iloc[order].reset_index(drop=True)
+    user, when, item = (events[name].to_numpy() for name in ("user_id", "time", "item_id"))
+    is_search = is_search[order]
+    same = (user[1:] == user[:-1]) & (when[1:] == when[:-1]) & (item[1:] == item[:-1])
+    joined = np.r_[False, same & is_search[1:] & ~is_search[:-1]]
+    return events.assign(time=np.cumsum(~joined) - 1)
+
+
+def per_task_split(events: pd.DataFrame) -> np.ndarray:
+    """``train | validation | test`` per event (E,): leave-one-out inside each task, as the paper's release does.
+
+    A user's last search is test and the one before validation, and the same for recommendations, whatever the time of
+    the other task: so a purchase may train one task while its search twin tests the other.
+    """
+    from_end = events.groupby(["user_id", "task"]).cumcount(ascending=False)
+    return np.select([from_end == 0, from_end == 1], ["test", "validation"], "train").astype(object)
+
+
+def targets_in_own_history(events: pd.DataFrame) -> pd.DataFrame:
+    """How many targets stand in their own history: a row a task, a column a split, and ``events``, all of them.
+
+    Needs the column ``split``. Where users repeat items, an honest repetition counts as well; in the built-in shop and
+    in Beauty nobody does, so every count is a leak.
+    """
+    rows, items = seen_items(events, np.arange(len(events)))
+    own = np.zeros(len(events), dtype=bool)
+    own[rows[items == events["item_id"].to_numpy()[rows]]] = True
+    found = events[own].groupby(["task", "split"]).size()
+    table = {split: [int(found.get((task, split), 0)) for task in TASKS] for split in SPLITS}
+    table["events"] = [int((events["task"] == task).sum()) for task in TASKS]
+    return pd.DataFrame(table, index=pd.Index(TASKS, name="task"))
+
+
+def purchases_in_two_splits(events: pd.DataFrame) -> pd.DataFrame:
+    """Where both twins went: purchases with a search twin, counted by the purchase's split (rows) and the twin's.
+
+    A twin has the user and item of a purchase. Only the diagonal is clean: ``table.loc["train", "test"]`` purchases
+    trained recommendation while the very same choice was a test question of search.
+    """
+    key = ["user_id", "item_id"]
+    bought, searched = (events[events["task"] == task].drop_duplicates(key, keep="last") for task in TASKS)
+    both = bought.merge(searched, on=key, suffixes=(" of purchase", " of search"))
+    table = pd.crosstab(both["split of purchase"], both["split of search"])
+    return table.reindex(index=SPLITS, columns=SPLITS, fill_value=0)
+
+
+def release(events: pd.DataFrame) -> pd.DataFrame:
+    """`released_order`, then `per_task_split` as the column ``split``: the log that a careless run works on."""
+    events = released_order(events)
+    return events.assign(split=per_task_split(events))
+
+
+def leak_counts(events: pd.DataFrame) -> dict[str, int]:
+    """The two leaks of a split log as numbers: test targets in their own history a task, and torn pairs of twins.
+
+    ``train and test`` counts purchases that train one task and test the other, either way round.
+    """
+    own, torn = targets_in_own_history(events), purchases_in_two_splits(events)
+    counts = {f"{task} targets in own history": int(own.loc[task, "test"]) for task in TASKS}
+    counts |= {f"{task} targets": int(((events["task"] == task) & (events["split"] == "test")).sum()) for task in TASKS}
+    return counts | {"train and test": int(torn.loc["train", "test"] + torn.loc["test", "train"])}
