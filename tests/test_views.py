@@ -25,7 +25,15 @@ from gensar_lite.embeddings.cold import cold_items, fill_cold
 from gensar_lite.embeddings.collaborative import LOSSES, new_model, pairwise
 from gensar_lite.embeddings.encoders import ENCODERS, Encoder, find_encoder
 from gensar_lite.embeddings.fused import fused_concat, fused_svd, standardise
-from gensar_lite.embeddings.joint import JointModel, JointRanker, contrastive, joint_examples, train_joint
+from gensar_lite.embeddings.joint import (
+    Examples,
+    JointModel,
+    JointRanker,
+    batch_loss,
+    contrastive,
+    joint_examples,
+    train_joint,
+)
 from gensar_lite.embeddings.judge import full_ranking
 from gensar_lite.embeddings.lsa import LSA
 from gensar_lite.embeddings.maps import flat_map
@@ -330,6 +338,24 @@ def test_joint_examples_are_train_events_with_something_to_go_by():
             rows.append((event.query_id, event.item_id, log["item_id"].tolist()[-10:]))
     read = [[i for i in row if i >= 0] for row in found.history.tolist()]
     assert list(zip(found.query.tolist(), found.item.tolist(), read, strict=True)) == rows
+
+
+def test_a_batch_is_the_whole_catalogue_cut_to_its_targets():
+    corpus = small_corpus(num_users=30)
+    torch.manual_seed(0)
+    model = JointModel(torch.randn(corpus.num_items, 6), torch.randn(len(corpus.queries), 6), 4).eval()
+    torch.nn.init.normal_(model.free.weight)
+    examples, log_share = joint_examples(corpus.events), torch.rand(corpus.num_items)
+    part = Examples(*(x[5:25] for x in examples))
+    table = model.item_vectors()
+    competing = sorted(set(part.item.tolist()))
+    total = 0.0
+    with torch.no_grad():
+        for history, query, item in zip(*part, strict=True):
+            anchor = model.queries(query[None]) if query >= 0 else model.users(history[None], table)
+            scores = (anchor @ table[competing].T / 0.5 - log_share[competing])[0]
+            total -= float(scores.log_softmax(dim=0)[competing.index(int(item))])
+        assert float(batch_loss(model, part, log_share, 0.5)) == pytest.approx(total / 20, rel=1e-5)
 
 
 def test_a_user_is_made_of_items_and_ranked_by_cosine():
