@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from gensar_lite.artifacts import TASKS, VIEWS, Corpus, Identifiers, ItemEmbeddings, Workspace, write_json
-from gensar_lite.config import PRESETS, STAGES, Config, flat, preset
+from gensar_lite.config import PRESETS, STAGES, Config, flat, own_files, preset
 from gensar_lite.data import history_bounds
 from gensar_lite.evaluation.examples import example_lists
 from gensar_lite.evaluation.plots import (
@@ -147,18 +147,25 @@ def _provenance(ws: Workspace, metrics: list[dict]) -> dict[str, object]:
         "stages": [(stage, f"{meta['seconds']:,.1f}") for stage, meta in metas.items()] + [("all", f"{total:,.1f}")],
         "versions": [("python", platform.python_version()), *metas["evaluation"]["versions"].items()],
         "statistics": [row for stage, meta in metas.items() for row in flat_rows(meta["statistics"], stage)],
-        "settings": [(key, str(value)) for key, value in flat(ws.config).items()],
+        "settings": [(key, str(value)) for key, value in _told(ws.config).items()],
     }
 
 
 def command_of(ws: Workspace) -> str:
-    """The shell line that makes this run again: preset, run name and every setting that differs from the preset."""
+    """The shell line that makes this run again: preset, run name and every setting that differs from the preset.
+
+    Own files stand there by name alone: a report is passed on, and where they lie is nobody's business.
+    """
     base = ws.config.name if ws.config.name in PRESETS else "tour"
     told, words = flat(preset(base)), ["gensar", "run", "--preset", base]
     if ws.run != base:
         words += ["--run", ws.run]
-    for key, value in flat(ws.config).items():
+    for key, value in _told(ws.config).items():
         if value != told[key]:
             text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
             words += ["--set", f"{key}={text}"]
     return " ".join(shlex.quote(word) for word in words)
+
+
+def _told(config: Config) -> dict[str, object]:
+    return flat(config) | {f"data.{name}": Path(path).name for name, path in own_files(config)}
