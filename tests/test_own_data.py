@@ -663,9 +663,10 @@ def test_users_with_fewer_than_three_steps_are_dropped(desk):
 
 def test_nobody_left_stops_with_the_funnel(desk):
     assert desk.events(ratings(length=2)).stops() == (
-        "events: no user has at least 3 time steps (80 events read, 80 events usable, 40 users). Lower data.min_events "
-        "(3 is the least that gives train, validation and test) or bring a longer log."
+        "events: no user has at least 3 time steps (80 events read, 80 events usable, 40 users). Bring a longer log: "
+        "training, validation and test need a step each."
     )
+    assert "Lower data.min_events, or bring a longer log" in desk.stops(min_events=4)
 
 
 def test_an_empty_core_stops_with_the_largest_k_that_works(desk):

@@ -120,9 +120,10 @@ def _nobody(log: tuple, settings: DataConfig, funnel: dict) -> str:
             f"events: the {settings.min_item_events}-core is empty ({said}). The largest k that keeps something is "
             f"{best}: set data.min_item_events={best}."
         )
+    lower = "Lower data.min_events, or bring" if settings.min_events > 3 else "Bring"
     return (
-        f"events: no user has at least {settings.min_events} time steps ({said}). Lower data.min_events (3 is the "
-        "least that gives train, validation and test) or bring a longer log."
+        f"events: no user has at least {settings.min_events} time steps ({said}). {lower} a longer log: training, "
+        "validation and test need a step each."
     )
 
 
