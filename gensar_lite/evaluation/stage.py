@@ -95,7 +95,8 @@ def baseline_scorers(ws: Workspace, corpus: Corpus, seen: Seen) -> dict[str, dic
         "recommend": {"popularity": popularity, recommender: ranker},
         "search": {
             "popularity": popularity,
-            "category-popularity": CategoryPopularity.fit(corpus),
+            # a real log tells what was clicked, not what would have answered: no look-up to compare with
+            **({} if corpus.relevance.empty else {"category-popularity": CategoryPopularity.fit(corpus)}),
             "bm25": BM25(corpus),
         },
     }
@@ -154,7 +155,7 @@ def _full_scores(runs: Runs, corpus: Corpus, targets: Targets, config: Config) -
     qrels = make_qrels(corpus.relevance, len(corpus.queries), corpus.num_items, max(ks))
     for (system, task), run in runs.items():
         parts.append(score_run(run, targets[task], system, protocol_name("full"), ks, depth))
-        if task == "search":
+        if task == "search" and not corpus.relevance.empty:
             name = protocol_name("full", all_relevant=True)
             parts.append(score_run(run, targets[task], system, name, ks, depth, qrels))
     return parts
