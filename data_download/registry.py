@@ -159,7 +159,7 @@ _ROWS = (
     ),
     Source(
         "kuaisar-small",
-        "KuaiSAR-small: a shorter period of the same app",
+        "KuaiSAR-small: the smaller release of the same logs",
         (RemoteFile("https://zenodo.org/records/8181109/files/KuaiSAR.zip"),),
         **_KUAISAR,
     ),
