@@ -29,7 +29,10 @@ class DataConfig:
     num_users: int = 3000  # shop only: users
     num_events: int = 30000  # shop only: events of both tasks together
     search_rate: float = 0.758  # beauty only: share of purchases with a search twin (Ai et al. 2017)
+    query_families: tuple[str, ...] = ("category",)  # semi-synthetic search: category | attribute | text, equal shares
     min_events: int = 3  # users with fewer events are dropped (one each for train, validation, test)
+    split: str = "joint-time"  # joint-time (one clock for both tasks) | per-task (the paper's release: it leaks)
+    unseen_rate: float = 0.0  # share of each kind's query strings that no train event may use (unseen queries)
 
 
 @dataclass(frozen=True)

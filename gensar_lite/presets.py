@@ -7,6 +7,8 @@ from __future__ import annotations
 
 _BEAUTY = {
     "data.source": "beauty",
+    "data.query_families": ("category", "attribute", "text"),
+    "data.unseen_rate": 0.1,
     "embeddings.dim": 128,
     "embeddings.dropout": 0.5,
     "embeddings.weight_decay": 0.1,

@@ -1,7 +1,7 @@
 """Source ``beauty``: Amazon Beauty 2014 (5-core), joined from three public preparations of the same purchases.
 
 In: the five files of `data_download`'s row ``beauty``. Out: `Tables`. Purchases are real; they have an order and
-no times, so the position in a user's sequence is the time. Search is semi-synthetic (queries.py).
+no times, so the position in a user's sequence is the time. Search is semi-synthetic (families.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 from data_download import DownloadError, fetch
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import DataConfig
-from gensar_lite.data.queries import path_query, query_table, relevance_table, search_twins
+from gensar_lite.data.families import semi_synthetic_search
 from gensar_lite.data.tables import Tables
 from gensar_lite.data.text import clean
 
@@ -84,19 +84,15 @@ def join(files: dict[str, Path], settings: DataConfig) -> tuple[Tables, dict[str
     attributes = [read_attributes([names[n - 1] for n in numbers.get(str(i), [])]) for i in range(1, count + 1)]
     titles = read_titles(files["products_lookup.csv"], files["item_id_to_int.json"], maps["id2item"])
     items = _items(titles, attributes)
-    queries, item_query = query_table(path_query((ROOT, *a.path)) if a.path else "" for a in attributes)
-    events = search_twins(purchases, item_query, settings.search_rate, np.random.default_rng(settings.seed))
+    search = semi_synthetic_search(items, purchases, settings, ROOT)
     measured = _measure(purchases, titles, names, attributes)
     facts = {
         "source": "Amazon Beauty 2014, 5-core",
-        "search": "semi-synthetic",
-        "search made": f"category-path queries (Ai et al. 2017), twins for {settings.search_rate:.1%} of the purchases",
         "time": "position in the user's sequence: the published files have an order and no times",
         **measured,
-        "queries": len(queries),
-        "search events": int((events["task"] == "search").sum()),
+        **search.facts,
     }
-    return Tables(items, queries, events, relevance_table(item_query), facts), measured
+    return Tables(items, search.queries, search.events, search.relevance, facts), measured
 
 
 def read_purchases(path: Path) -> pd.DataFrame:

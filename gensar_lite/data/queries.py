@@ -1,8 +1,9 @@
 """Semi-synthetic search on real purchases, after Ai et al. (SIGIR 2017).
 
 In: every item's category path and a log of purchases. Out: a query per path, and for a share of the purchases
-a search event beside them: same user, same item, same time, the item's query. Nobody typed these queries: they
-stand in for search logs that no shop publishes. This file does not know how events are split.
+a search event beside them: same user, same item, same time, a query of the item. Nobody typed these queries: they
+stand in for search logs that no shop publishes. This file does not know how events are split; families.py adds two
+more kinds of queries.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ STOP_WORDS = frozenset(_STOP.split())
 # Plurals that name a thing of their own and stay, as in Krovetz' dictionary, and those that lose only their s
 _KEPT = {"books", "electronics", "glasses", "lens", "news", "pants", "scissors", "series", "tweezers"}
 _ONLY_S = {"calories", "cookies", "hoodies", "mousses", "movies", "smoothies"}
+ROUNDS = 20  # of levelling the shares of query families: the gap shrinks by a factor a round
 
 
 def stem(word: str) -> str:
@@ -74,16 +76,49 @@ def search_twins(
     """`purchases` with search twins: events of both tasks, sorted by user, then time, a purchase before its twin.
 
     purchases   ``user_id, time, item_id``, in any order (the draw does not depend on it)
-    item_query  (N,) query id of each item, -1 for none
+    item_query  (N,) query id of each item, -1 for none; or (F, N), one row a family of queries
     rate        share of the purchases (of items that have a query) with a twin, met to the nearest event
 
-    A twin has the user, item and time of its purchase and the item's query; at most one a purchase.
+    A twin has the user, item and time of its purchase and a query of the item; at most one a purchase. Families
+    are drawn as evenly as the items allow (see `even_choice`).
     """
     bought = purchases[["user_id", "time", "item_id"]].sort_values(["user_id", "time", "item_id"], ignore_index=True)
-    query = item_query[bought["item_id"].to_numpy()]
-    can = np.flatnonzero(query >= 0)
+    query = np.atleast_2d(item_query)[:, bought["item_id"].to_numpy()]  # (F, P)
+    can = np.flatnonzero((query >= 0).any(axis=0))
     chosen = np.sort(rng.permutation(can)[: round(rate * len(can))])
+    family = even_choice(query[:, chosen].T >= 0, rng)
     bought = bought.assign(task="recommend", query_id=np.int64(-1))
-    twins = bought.iloc[chosen].assign(task="search", query_id=query[chosen])
+    twins = bought.iloc[chosen].assign(task="search", query_id=query[family, chosen])
     events = pd.concat([bought, twins]).sort_index(kind="stable").reset_index(drop=True)
     return events[["user_id", "time", "task", "item_id", "query_id"]]
+
+
+def even_choice(possible: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One possible column a row, every column about equally often: `possible` (B, F) booleans -> (B,) columns.
+
+    Rows with the same possibilities are one group, and each group in turn spreads its rows so that the totals
+    become level, a few rounds long. Which row of a group gets which column is drawn from `rng`.
+    """
+    masks, group, sizes = np.unique(possible, axis=0, return_inverse=True, return_counts=True)
+    taken = np.zeros(masks.shape, dtype=np.int64)  # (G, F)
+    for mine, columns in list(enumerate(map(np.flatnonzero, masks))) * ROUNDS:
+        others = taken.sum(axis=0) - taken[mine]
+        taken[mine, columns] = _level(others[columns], sizes[mine])
+    choice = np.empty(len(possible), dtype=np.int64)
+    for mine in range(len(masks)):
+        columns = np.repeat(np.arange(possible.shape[1]), taken[mine])
+        choice[np.flatnonzero(group == mine)] = rng.permutation(columns)
+    return choice
+
+
+def _level(height: np.ndarray, units: int) -> np.ndarray:
+    """`units` poured onto columns of `height` (F,), each to the lowest first: how many every column gets (F,)."""
+    order = np.argsort(height, kind="stable")
+    sums = np.cumsum(height[order])
+    for count in range(len(order), 0, -1):  # the most columns that can be filled to one level
+        level, rest = divmod(int(sums[count - 1]) + units, count)
+        if level >= height[order[count - 1]]:
+            break
+    poured = np.zeros(len(height), dtype=np.int64)
+    poured[order[:count]] = level - height[order[:count]] + (np.arange(count) < rest)
+    return poured
