@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -42,6 +43,15 @@ def blocks(path: Path, member: str | None = None) -> Iterator[bytes]:
         yield rest + b"\n"
 
 
+def ahead(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """`pieces`, the next one unpacked by a second thread while this one is used."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, pieces, None)
+        while (piece := coming.result()) is not None:
+            coming = pool.submit(next, pieces, None)
+            yield piece
+
+
 def read_columns(path: Path, columns: dict[str, type], member: str | None = None) -> tuple[pd.DataFrame, Tally]:
     """A table of `columns` (name -> ``str`` or ``int``) from a packed file of records, in the file's order.
 
@@ -49,14 +59,14 @@ def read_columns(path: Path, columns: dict[str, type], member: str | None = None
     `ArtifactError` if that happens to more than 1 % of the lines.
     """
     tally = Tally(path.name)
-    parts = [_parse_block(block, columns, tally) for block in blocks(path, member)]
+    parts = [_parse_block(block, columns, tally) for block in ahead(blocks(path, member))]
     tally.check(f"record with {', '.join(columns)}")
     return pa.concat_tables(parts).to_pandas(), tally
 
 
 def read_records(path: Path, wanted: Callable[[bytes], bool], tally: Tally) -> Iterator[dict]:
     """The records whose line is `wanted` (asked before the line is parsed), in the file's order."""
-    for block in blocks(path):
+    for block in ahead(blocks(path)):
         for line in block.splitlines():
             tally.read += bool(line.strip())
             if line.strip() and wanted(line):
