@@ -155,7 +155,8 @@ def _try_places(file: RemoteFile, home: Path, label: str, progress: bool) -> lis
         if isinstance(place, Path):
             downloader = _copy_from(place)
         else:
-            bar = tqdm(total=file.size, unit="B", unit_scale=True, desc=label, disable=not progress)
+            # pooch asks whether a bar is true, which one without a length cannot say, and sets the server's length
+            bar = tqdm(total=file.size or 1, unit="B", unit_scale=True, desc=label, disable=not progress)
             downloader = pooch.HTTPDownloader(progressbar=bar, timeout=_CONNECT_SECONDS)
         try:
             pooch.retrieve(

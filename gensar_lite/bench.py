@@ -220,7 +220,7 @@ def _random_identifiers(num_items: int, settings: IdentifiersConfig, seed: int) 
 
 def bench_data(num_events: int = 1_700_000, seed: int = 0) -> Contest:
     """From a gzip file of reviews to a sorted, filtered, numbered, split log: ours, against one ``json.loads`` a line
-    and pandas' groups. As many users and items as Electronics has; the file is generated first and removed at the end."""
+    and pandas' groups. As many users and items as Electronics has; the generated file is removed at the end."""
     from gensar_lite.data.generated import prepared, prepared_plainly, write_reviews
 
     folder = Path(tempfile.mkdtemp(prefix="gensar-bench-"))

@@ -19,7 +19,7 @@ from data_download import DownloadError, fetch
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import DataConfig
 from gensar_lite.data.csvfiles import read_csv
-from gensar_lite.data.logs import Log, number_log, number_names
+from gensar_lite.data.logs import number_log, number_names
 from gensar_lite.data.tables import Tables
 from gensar_lite.data.text import clean
 
@@ -56,7 +56,7 @@ def read_kuaisar(path: Path, settings: DataConfig) -> Tables:
     events = events.sort_values(["user_id", "time"], kind="stable", ignore_index=True)
     queries = pd.DataFrame({"query_id": np.arange(len(used)), "text": texts[np.sort(used)], "kind": "typed"})
     relevance = events.loc[events["query_id"] >= 0, ["query_id", "item_id"]].drop_duplicates().assign(grade=1)
-    facts = {"source": f"KuaiSAR (Zenodo 8181109), {path.name}", **said(log), **facts, **log.facts}
+    facts = {"source": f"KuaiSAR (Zenodo 8181109), {path.name}", **said(events), **facts, **log.facts}
     facts |= {"queries": len(queries), "search events": int((query >= 0).sum())}
     relevance = relevance.sort_values(["query_id", "item_id"], ignore_index=True)
     return Tables(item_table(features.loc[log.items]), queries, events, relevance, facts)
@@ -88,16 +88,16 @@ def item_table(features: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for item_id, row in enumerate(features[["caption", "author_id", *LEVELS]].itertuples()):
         name, caption, author, *levels = row
-        path = [level for level in map(clean, levels) if level.lower() not in _PADDING]
+        path = list(dict.fromkeys(level for level in map(clean, levels) if level.lower() not in _PADDING))
         title = words_of(caption) or " ".join([f"item {name}", *path])
         brand = f"author {author}" if author else ""  # 0 is padding
-        rows.append((item_id, title, title, brand, " > ".join(dict.fromkeys(path))))
+        rows.append((item_id, title, title, brand, " > ".join(path)))
     return pd.DataFrame(rows, columns=["item_id", "title", "text", "brand", "category"])
 
 
-def said(log: Log) -> dict[str, object]:
-    """What a reader of the data report must know."""
-    again = log.events.duplicated(["user_id", "item_id"]) & (log.events["query"] < 0)
+def said(events: pd.DataFrame) -> dict[str, object]:
+    """What a reader of the data report must know; `events` in order of time."""
+    again = events.duplicated(["user_id", "item_id"]) & (events["task"] == "recommend")
     return {
         "search": "real",
         "search made": "typed or tapped queries with their clicks",

@@ -92,7 +92,7 @@ def _core(user: np.ndarray, time: np.ndarray, item: np.ndarray, settings: DataCo
     if not keep.any():
         works = largest_core(user, time, item, settings.min_events)
         raise ArtifactError(
-            f"data.min_item_events: with {settings.min_item_events} no item and no user is left ({len(user):,} events). "
+            f"data.min_item_events: {settings.min_item_events} leaves no item and no user ({len(user):,} events). "
             f"The largest number that works is {works}: data.min_item_events={works}."
         )
     return keep

@@ -35,8 +35,8 @@ def published_search(texts: Path, train: Path, test: Path, log: Log) -> Search:
     found = purchase >= 0
     if not len(judged) or found.mean() < LEAST_MATCHED:
         raise ArtifactError(
-            f"{train.name}: {found.sum():,} of {len(judged):,} published rows are purchases of the reviews: they are of "
-            "another edition. Delete the files and fetch them again, or set data.published=false."
+            f"{train.name}: {found.sum():,} of {len(judged):,} published rows are purchases of the reviews: "
+            "it is another edition. Delete the files and fetch them again, or set data.published=false."
         )
     known = np.array(lines, dtype=object)[judged["query"]]
     usable = found & (known != "")
