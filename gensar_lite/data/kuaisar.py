@@ -27,8 +27,9 @@ LEVELS = tuple(f"{level}_level_category_name_en" for level in ("first", "second"
 RECOMMENDED = {"user_id": int, "item_id": int, "timestamp": float, "click": int}
 SEARCHED = {"user_id": int, "item_id": int, "search_session_timestamp": float, "keyword": str, "click_cnt": int}
 FEATURES = {"item_id": int, "caption": str, "author_id": int, **dict.fromkeys(LEVELS, str)}
-_NUMBER = re.compile(r"\d+")
-_PADDING = {"", "empty", "unknown"}
+MOST_WORDS = 64  # of a caption
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_PADDING, _BETWEEN = {"", "empty", "unknown"}, "\x1f"
 
 
 def load_kuaisar(settings: DataConfig) -> Tables:
@@ -43,12 +44,11 @@ def load_kuaisar(settings: DataConfig) -> Tables:
 def read_kuaisar(path: Path, settings: DataConfig) -> Tables:
     """Clicks of both services as one log; all clicks of a search session are one time step (milliseconds)."""
     table, texts, facts = read_clicks(path)
-    wanted = pa.array(table["item"].unique())
-    features, tally = read_csv(path, FEATURES, "item_features.csv", keep=lambda rows: pc.is_in(rows["item_id"], wanted))
-    features = features.drop_duplicates("item_id").set_index("item_id")
-    known = table["item"].isin(features.index)  # a search also shows people, music and goods
+    videos = read_features(path, {"item_id": int}, table["item"].unique())[0]
+    known = table["item"].isin(videos["item_id"])  # a search also shows people, music and goods
     log = number_log(table[known].drop_duplicates(), settings, once=False)
-    facts |= {"item rows dropped": tally.dropped, "clicks on what is no video": int((~known).sum())}
+    features, dropped = read_features(path, FEATURES, log.items)  # millions of videos: only those that stay are held
+    facts |= {"item rows dropped": dropped, "clicks on what is no video": int((~known).sum())}
     used = log.events.loc[log.events["query"] >= 0, "query"].unique()
     query = pd.Series(np.arange(len(used)), index=np.sort(used)).reindex(log.events["query"], fill_value=-1).to_numpy()
     task = np.where(query >= 0, "search", "recommend")
@@ -59,7 +59,7 @@ def read_kuaisar(path: Path, settings: DataConfig) -> Tables:
     facts = {"source": f"KuaiSAR (Zenodo 8181109), {path.name}", **said(events), **facts, **log.facts}
     facts |= {"queries": len(queries), "search events": int((query >= 0).sum())}
     relevance = relevance.sort_values(["query_id", "item_id"], ignore_index=True)
-    return Tables(item_table(features.loc[log.items]), queries, events, relevance, facts)
+    return Tables(item_table(features.set_index("item_id").loc[log.items]), queries, events, relevance, facts)
 
 
 def read_clicks(path: Path) -> tuple[pd.DataFrame, np.ndarray, dict[str, object]]:
@@ -78,21 +78,34 @@ def read_clicks(path: Path) -> tuple[pd.DataFrame, np.ndarray, dict[str, object]
     return table.assign(time=table["time"].astype(np.int64)), texts, facts
 
 
+def read_features(path: Path, columns: dict[str, type], items: np.ndarray) -> tuple[pd.DataFrame, int]:
+    """`columns` of the videos among `items`, each once, and how many rows were unusable."""
+    wanted = pa.array(items)
+    table, tally = read_csv(path, columns, "item_features.csv", keep=lambda rows: pc.is_in(rows["item_id"], wanted))
+    return table.drop_duplicates("item_id"), tally.dropped
+
+
 def words_of(numbers: str) -> str:
     """``[20, 34, 3]`` -> ``w20 w34 w3``: a number of one digit alone would be no word to many tokenizers."""
-    return clean(" ".join(f"w{number}" for number in _NUMBER.findall(numbers[:4096])))
+    return " ".join(f"w{number}" for number in _NUMBER.findall(numbers[:4096])[:MOST_WORDS])
 
 
 def item_table(features: pd.DataFrame) -> pd.DataFrame:
     """The catalogue, one row a row of `features`: captions of numbered words, categories in English."""
-    rows = []
-    for item_id, row in enumerate(features[["caption", "author_id", *LEVELS]].itertuples()):
-        name, caption, author, *levels = row
-        path = list(dict.fromkeys(level for level in map(clean, levels) if level.lower() not in _PADDING))
-        title = words_of(caption) or " ".join([f"item {name}", *path])
-        brand = f"author {author}" if author else ""  # 0 is padding
-        rows.append((item_id, title, title, brand, " > ".join(path)))
-    return pd.DataFrame(rows, columns=["item_id", "title", "text", "brand", "category"])
+    levels = features[LEVELS[0]].str.cat([features[name] for name in LEVELS[1:]], sep=_BETWEEN)
+    category = levels.map({text: category_of(text) for text in levels.unique()}).tolist()
+    words = map(words_of, features["caption"])
+    named = zip(words, features.index, category, strict=True)
+    titles = [title or f"item {name} {path}".strip() for title, name, path in named]
+    brands = [f"author {author}" if author else "" for author in features["author_id"]]  # 0 is padding
+    columns = {"item_id": np.arange(len(titles)), "title": titles, "text": titles, "brand": brands}
+    return pd.DataFrame(columns | {"category": category})
+
+
+def category_of(levels: str) -> str:
+    """Names of levels from the top down -> a path without padding and repeated names."""
+    names = map(clean, levels.split(_BETWEEN))
+    return " > ".join(dict.fromkeys(name for name in names if name.lower() not in _PADDING))
 
 
 def said(events: pd.DataFrame) -> dict[str, object]:
