@@ -5,10 +5,10 @@ is inside the files, and does not import `gensar_lite`.
 """
 
 from data_download.fetch import DownloadError, data_folder, describe, fetch, missing_files
-from data_download.registry import AMAZON_CATEGORIES, QUERY_FILES, SOURCES, RemoteFile, Source, find
+from data_download.registry import FAMILIES, QUERY_FILES, SOURCES, RemoteFile, Source, find
 
 __all__ = [
-    "AMAZON_CATEGORIES",
+    "FAMILIES",
     "QUERY_FILES",
     "SOURCES",
     "DownloadError",

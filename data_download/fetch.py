@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from data_download.recorded import NAME, flaw, pinned, record
-from data_download.registry import AMAZON_CATEGORIES, SOURCES, RemoteFile, Source, find
+from data_download.registry import FAMILIES, SOURCES, RemoteFile, Source, find
 
 _LOCK_SECONDS = 3600
 _CONNECT_SECONDS = 30
@@ -69,7 +69,9 @@ def missing_files(source: str | Source, folder: Path | str | None = None) -> lis
 def describe() -> str:
     """Every source in a few lines: what it is, its size, licence, and whether it is here already."""
     blocks = ["shop: built in, generated from a seed, nothing to fetch", *map(_describe, SOURCES.values())]
-    blocks.append(f"amazon-<category>: as electronics, for each of {', '.join(AMAZON_CATEGORIES)}")
+    for family, (make, categories) in FAMILIES.items():
+        block = _describe(make("<category>")).splitlines()
+        blocks.append("\n".join([*block, f"  categories ({family}-Books and so on): {', '.join(categories)}"]))
     return "\n".join(blocks)
 
 
@@ -88,7 +90,7 @@ def _describe(source: Source) -> str:
 def _row(source: str | Source) -> Source:
     row = source if isinstance(source, Source) else find(source)
     if row is None:
-        known = ", ".join([*SOURCES, "amazon-<category>"])
+        known = ", ".join([*SOURCES, *(f"{family}-<category>" for family in FAMILIES)])
         raise DownloadError(f"download: there is no source {source!r}. Choose one of: {known}.")
     return row
 

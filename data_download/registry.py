@@ -136,6 +136,34 @@ def amazon(category: str) -> Source:
     )  # fmt: skip
 
 
+AMAZON_2023_CATEGORIES = (
+    "All_Beauty", "Amazon_Fashion", "Appliances", "Arts_Crafts_and_Sewing", "Automotive", "Baby_Products",
+    "Beauty_and_Personal_Care", "Books", "CDs_and_Vinyl", "Cell_Phones_and_Accessories", "Clothing_Shoes_and_Jewelry",
+    "Digital_Music", "Electronics", "Gift_Cards", "Grocery_and_Gourmet_Food", "Handmade_Products",
+    "Health_and_Household", "Health_and_Personal_Care", "Home_and_Kitchen", "Industrial_and_Scientific",
+    "Kindle_Store", "Magazine_Subscriptions", "Movies_and_TV", "Musical_Instruments", "Office_Products",
+    "Patio_Lawn_and_Garden", "Pet_Supplies", "Software", "Sports_and_Outdoors", "Subscription_Boxes",
+    "Tools_and_Home_Improvement", "Toys_and_Games", "Video_Games",
+)  # fmt: skip
+_AMAZON_2023 = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023"
+
+
+def amazon_2023(category: str) -> Source:
+    """The row of one category of Amazon Reviews 2023: 5-core ratings and metadata."""
+    return Source(
+        name=f"amazon2023-{category}",
+        title=f"Amazon {category} 2023, 5-core: ratings with times, titles, features, stores, category paths",
+        files=(
+            RemoteFile(f"{_AMAZON_2023}/benchmark/5core/rating_only/{category}.csv.gz"),
+            RemoteFile(f"{_AMAZON_2023}/raw/meta_categories/meta_{category}.jsonl.gz"),
+        ),
+        licence="not stated. Use it for research and teaching, do not pass it on.",
+        citation="Hou, Li, He, Yan, Chen, McAuley: Bridging language and items for retrieval and recommendation, "
+        "arXiv 2403.03952, 2024",
+        notes="Times are milliseconds. No queries: search on it is semi-synthetic.",
+    )
+
+
 _KUAISAR = {
     "licence": "CC BY-NC-SA 4.0",
     "citation": "Sun, Si, Zang, Leng, Niu, Song, Zhang, Xu: KuaiSAR: a unified search and recommendation dataset, "
@@ -179,11 +207,14 @@ _ROWS = (
     ),
 )
 SOURCES: dict[str, Source] = {row.name: row for row in _ROWS}
+# rows that are made of a category's name: gensar download amazon-Beauty
+FAMILIES = {"amazon": (amazon, AMAZON_CATEGORIES), "amazon2023": (amazon_2023, AMAZON_2023_CATEGORIES)}
 
 
 def find(name: str) -> Source | None:
-    """The row called `name`: one of `SOURCES`, or ``amazon-<category>``; None if there is none."""
+    """The row called `name`: one of `SOURCES`, or ``<family>-<category>`` of `FAMILIES`; None if there is none."""
     if name == "amazon-Electronics":
         return SOURCES["electronics"]
     family, _, category = name.partition("-")
-    return amazon(category) if family == "amazon" and category in AMAZON_CATEGORIES else SOURCES.get(name)
+    make, known = FAMILIES.get(family, (None, ()))
+    return make(category) if category in known else SOURCES.get(name)

@@ -23,15 +23,16 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class DataConfig:
-    # shop (built in) | beauty | amazon | electronics | kuaisar | kuaisar-small | movielens-small | movielens-25m
+    # shop (built in) | beauty | electronics | amazon | amazon2023 | kuaisar | kuaisar-small | movielens-small
+    # | movielens-25m
     source: str = "shop"  # which source, see `gensar download --list`
     seed: int = 0  # seed of everything that is drawn: the shop, the search twins
     num_items: int = 1500  # shop only: items in the catalogue
     num_users: int = 3000  # shop only: users
     num_events: int = 30000  # shop only: events of both tasks together
-    category: str = "Electronics"  # amazon only: the category of 2014, as its file names write it
+    category: str = "Electronics"  # amazon, amazon2023: the category, as the publisher's file names write it
     published: bool = True  # amazon, electronics: search with the published queries where the category has them
-    min_item_events: int = 0  # amazon, kuaisar, movielens: items with fewer events leave, again and again; 0: off
+    min_item_events: int = 0  # all but shop, beauty: items with fewer events leave, again and again; 0: off
     search_rate: float = 0.758  # share of purchases with a search twin, where search is made (Ai et al. 2017)
     query_families: tuple[str, ...] = ("category",)  # semi-synthetic search: category | attribute | text, equal shares
     min_events: int = 3  # users with fewer events are dropped (one each for train, validation, test)

@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gensar_lite.bench as bench
-from data_download import AMAZON_CATEGORIES, SOURCES, DownloadError, RemoteFile, Source, describe, fetch, find
+from data_download import FAMILIES, SOURCES, DownloadError, RemoteFile, Source, describe, fetch, find
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError, DataConfig, preset
-from gensar_lite.data import amazon, build_corpus, jsonlines, kuaisar, movielens
+from gensar_lite.data import amazon, amazon2023, build_corpus, jsonlines, kuaisar, movielens
 from gensar_lite.data.csvfiles import read_csv
 from gensar_lite.data.generated import prepared, prepared_plainly, write_reviews
 from gensar_lite.data.jsonlines import blocks, parse_line, read_columns
@@ -216,7 +216,7 @@ def test_electronics_is_one_command():
                      "train.qrels.gz", "test.qrels.gz"]  # fmt: skip
     assert len(amazon.source_row(DataConfig(published=False)).files) == 2
     assert len(amazon.source_row(DataConfig(category="Beauty")).files) == 2
-    assert len(AMAZON_CATEGORIES) == len(set(AMAZON_CATEGORIES)) == 24
+    assert [len(set(names)) for _, names in FAMILIES.values()] == [24, 33]
 
 
 def test_electronics_from_mirror_to_corpus(queries, tmp_path, monkeypatch):
@@ -230,6 +230,38 @@ def test_electronics_from_mirror_to_corpus(queries, tmp_path, monkeypatch):
     assert report["facts"]["source"] == "Amazon Electronics 2014, 5-core"
     assert report["by_task"]["search"] == {"train": 3, "validation": 1, "test": 0}
     assert corpus.num_items == 4
+
+
+def test_amazon_2023_by_hand(tmp_path, monkeypatch):
+    head = "user_id,parent_asin,rating,timestamp"
+    ratings = [f"AE{user},B{item},5.0,{1_600_000_000_000 + time}" for user, item, time in
+               [(1, 2, 30), (1, 1, 10), (1, 3, 20), (2, 1, 5), (2, 2, 6), (2, 3, 7), (2, 3, 8)]]  # fmt: skip
+    meta = [
+        {"main_category": "All Beauty", "title": "Cream", "features": ["Soft.", "Cold."], "description": ["A cream."],
+         "price": 5.0, "store": "Zed", "categories": ["Beauty", "Skin", "Face"], "parent_asin": "B1", "details": {}},
+        {"title": "", "features": [], "description": [], "store": None, "categories": [], "parent_asin": "B2"},
+        {"title": "Unrated", "parent_asin": "B9", "categories": ["Beauty", "Hair"]},
+    ]  # fmt: skip
+    row = find("amazon2023-All_Beauty")
+    for file, lines in zip(row.files, ([head, *ratings], map(json.dumps, meta)), strict=True):
+        place = tmp_path / "mirror" / file.host_path
+        place.parent.mkdir(parents=True)
+        pack(place, list(lines))
+    monkeypatch.setenv("GENSAR_MIRROR", str(tmp_path / "mirror"))
+    monkeypatch.setenv("GENSAR_DATA", str(tmp_path / "kept"))
+    tables = load_source(DataConfig(source="amazon2023", category="All_Beauty", search_rate=1.0))
+    assert tables.items["title"].tolist() == ["Cream", "item B2", "item B3"]
+    assert tables.items["text"].tolist()[:2] == ["Soft. Cold. A cream.", "A product in Beauty."]
+    assert tables.items["category"].tolist() == ["Skin > Face", "", ""]
+    assert tables.items["brand"].tolist() == ["Zed", "", ""]
+    assert tables.queries["text"].tolist() == ["beauty skin face"]
+    bought = tables.events[tables.events["task"] == "recommend"]
+    assert (bought["time"] - 1_600_000_000_000).tolist() == [10, 20, 30, 5, 6, 7]
+    assert bought["item_id"].tolist() == [0, 2, 1, 0, 1, 2]
+    assert len(tables.events) == 6 + 2
+    assert amazon2023.read_parent({"categories": "x", "features": None, "title": 7}) == ("", "", "", ())
+    with pytest.raises(ConfigError, match=r"there is no 'Beauty'.*All_Beauty"):
+        load_source(DataConfig(source="amazon2023", category="Beauty"))
 
 
 # ------------------------------------------------------------------------------------ packed files, logs
@@ -515,6 +547,7 @@ def test_a_download_over_http_without_a_hash(mirror, tmp_path, monkeypatch):
 def test_the_list_says_what_was_never_run(monkeypatch, tmp_path):
     monkeypatch.setenv("GENSAR_DATA", str(tmp_path))
     blocks_of = dict(block.split(": ", 1) for block in describe().replace("\n  ", "\t").split("\n"))
+    assert len(blocks_of) == 1 + len(SOURCES) + len(FAMILIES)
     for name, row in SOURCES.items():
         assert ("not run on its real files yet" in blocks_of[name]) == (name != "beauty")
         assert ("recorded at the first download" in blocks_of[name]) == (row.files[0].sha256 is None)
@@ -523,14 +556,15 @@ def test_the_list_says_what_was_never_run(monkeypatch, tmp_path):
 
 
 def test_every_source_has_a_reader_and_the_reverse():
-    assert set(READERS) == {"shop", "amazon", *SOURCES}
-    for name in ("amazon-Beauty", "amazon-Electronics", *SOURCES):
+    assert set(READERS) == {"shop", *FAMILIES, *SOURCES}
+    for name in ("amazon-Beauty", "amazon-Electronics", "amazon2023-Software", *SOURCES):
         assert find(name) is not None
+    assert find("amazon-Software") is None
     assert find("amazon-../x") is None
     assert find("nothing") is None
 
 
-@pytest.mark.parametrize("name", [name for name in SOURCES if name != "beauty"])
+@pytest.mark.parametrize("name", [name for name in READERS if name not in ("beauty", "shop")])
 def test_missing_files_offline_are_an_error_of_the_stage(name, tmp_path, monkeypatch):
     monkeypatch.setenv("GENSAR_DATA", str(tmp_path / "kept"))
     monkeypatch.setenv("GENSAR_OFFLINE", "1")

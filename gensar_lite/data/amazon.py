@@ -10,13 +10,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from data_download import AMAZON_CATEGORIES, QUERY_FILES, DownloadError, Source, fetch, find
+from data_download import FAMILIES, QUERY_FILES, DownloadError, Source, fetch, find
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError, DataConfig
 from gensar_lite.data.families import semi_synthetic_search
@@ -28,7 +29,6 @@ from gensar_lite.data.tables import Tables
 from gensar_lite.data.text import clean
 
 REVIEW = {"reviewerID": str, "asin": str, "unixReviewTime": int}
-_ASIN = re.compile(rb"""["']asin["']\s*:\s*["']([^"'\\]+)["']""")
 
 
 class Product(NamedTuple):
@@ -52,14 +52,18 @@ def load_amazon(settings: DataConfig) -> Tables:
 
 def source_row(settings: DataConfig) -> Source:
     """The row of `data_download`, without the query files where ``settings.published`` is off."""
-    if settings.category not in AMAZON_CATEGORIES:
-        near = difflib.get_close_matches(settings.category, AMAZON_CATEGORIES, n=3)
-        hint = f"Did you mean {' or '.join(near)}? " if near else ""
-        raise ConfigError(
-            f"data.category: there is no {settings.category!r}. {hint}Choose one of: {', '.join(AMAZON_CATEGORIES)}."
-        )
-    row = find(f"amazon-{settings.category}")
+    row = category_row("amazon", settings.category)
     return row if settings.published else row._replace(files=row.files[:2])
+
+
+def category_row(family: str, category: str) -> Source:
+    """The row of `data_download` for one category. Raises `ConfigError` that lists the family's categories."""
+    categories = FAMILIES[family][1]
+    if category not in categories:
+        near = difflib.get_close_matches(category, categories, n=3)
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        raise ConfigError(f"data.category: there is no {category!r}. {hint}Choose one of: {', '.join(categories)}.")
+    return find(f"{family}-{category}")
 
 
 def join(files: dict[str, Path], settings: DataConfig) -> Tables:
@@ -84,21 +88,27 @@ def read_purchases(path: Path, settings: DataConfig) -> Log:
     return log._replace(facts={"review lines dropped": tally.dropped, **log.facts})
 
 
-def read_products(path: Path, asins: np.ndarray) -> tuple[list[Product], dict[str, int]]:
-    """The metadata of every item of `asins`, in their order; an item without any is an empty `Product`."""
-    place, tally = {asin: i for i, asin in enumerate(asins)}, Tally(path.name)
+def read_products(
+    path: Path, asins: np.ndarray, key: str = "asin", read: Callable[[dict], Product] | None = None
+) -> tuple[list[Product], dict[str, int]]:
+    """The metadata of every item of `asins`, in their order; an item without any is an empty `Product`.
+
+    `key` is the field that holds the ASIN, and `read` reads one record (`read_product` if not given).
+    """
+    place, tally, read = {asin: i for i, asin in enumerate(asins)}, Tally(path.name), read or read_product
     products, doubled = [None] * len(asins), 0
+    pattern = re.compile(rb"""["']%s["']\s*:\s*["']([^"'\\]+)["']""" % key.encode())
 
     def wanted(line: bytes) -> bool:  # most of the lines are of items outside the 5-core: they are not parsed
-        found = _ASIN.search(line)
+        found = pattern.search(line)
         return found is None or found[1].decode("utf-8", "replace") in place
 
     for record in read_records(path, wanted, tally):
-        row = place.get(record.get("asin"))
+        row = place.get(record.get(key))
         if row is not None:
             doubled += products[row] is not None
-            products[row] = products[row] or read_product(record)
-    tally.check("record with asin, title, brand, categories")
+            products[row] = products[row] or read(record)
+    tally.check(f"record with {key}, title, categories")
     missing = sum(product is None for product in products)
     facts = {"metadata lines dropped": tally.dropped, "items with two records": doubled, "items without one": missing}
     return [product or Product() for product in products], facts

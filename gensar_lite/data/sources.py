@@ -34,6 +34,12 @@ def _electronics(settings: DataConfig) -> Tables:
     return _amazon(dataclasses.replace(settings, category="Electronics"))
 
 
+def _amazon2023(settings: DataConfig) -> Tables:
+    from gensar_lite.data.amazon2023 import load_amazon2023
+
+    return load_amazon2023(settings)
+
+
 def _kuaisar(settings: DataConfig) -> Tables:
     from gensar_lite.data.kuaisar import load_kuaisar
 
@@ -51,6 +57,7 @@ SOURCES: dict[str, Callable[[DataConfig], Tables]] = {
     "beauty": _beauty,
     "amazon": _amazon,
     "electronics": _electronics,
+    "amazon2023": _amazon2023,
     "kuaisar": _kuaisar,
     "kuaisar-small": _kuaisar,
     "movielens-small": _movielens,
