@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json
 
 from gensar_lite.data.streams import Tally, open_packed
@@ -111,7 +112,7 @@ def _parse_block(block: bytes, columns: dict[str, type], tally: Tally) -> pa.Tab
 
 
 def _has_empty(column: pa.ChunkedArray) -> bool:
-    return pa.compute.min(pa.compute.binary_length(column)).as_py() == 0
+    return pc.min(pc.binary_length(column)).as_py() == 0
 
 
 def _slow_rows(block: bytes, columns: dict[str, type], tally: Tally) -> Iterator[dict]:
