@@ -168,7 +168,8 @@ def test_more_than_one_in_a_hundred_bad_lines_stop(tmp_path):
 
 
 def test_metadata_lines_of_other_items_are_not_parsed(tmp_path):
-    lines = ["{'asin': 'B7', broken", repr({"asin": "B1", "title": "One"}), "", "{'asin': 'B1', 'title': broken"]
+    odd = [repr({"asin": ["B1"]}), "{}", repr({"title": "of nothing"})]
+    lines = ["{'asin': 'B7', broken", repr({"asin": "B1", "title": "One"}), "", "{'asin': 'B1', 'title': broken", *odd]
     products, facts = amazon.read_products(pack(tmp_path / "meta.gz", lines), np.array(["B1", "B2"]))
     assert [product.title for product in products] == ["One", ""]
     assert facts == {"metadata lines dropped": 1, "items with two records": 0, "items without one": 1}

@@ -104,7 +104,7 @@ def read_products(
         return found is None or found[1].decode("utf-8", "replace") in place
 
     for record in read_records(path, wanted, tally):
-        row = place.get(record.get(key))
+        row = place.get(_text(record.get(key)))
         if row is not None:
             doubled += products[row] is not None
             products[row] = products[row] or read(record)
