@@ -5,6 +5,18 @@ is inside the files, and does not import `gensar_lite`.
 """
 
 from data_download.fetch import DownloadError, data_folder, describe, fetch, missing_files
-from data_download.registry import SOURCES, RemoteFile, Source
+from data_download.registry import FAMILIES, QUERY_FILES, SOURCES, RemoteFile, Source, find
 
-__all__ = ["SOURCES", "DownloadError", "RemoteFile", "Source", "data_folder", "describe", "fetch", "missing_files"]
+__all__ = [
+    "FAMILIES",
+    "QUERY_FILES",
+    "SOURCES",
+    "DownloadError",
+    "RemoteFile",
+    "Source",
+    "data_folder",
+    "describe",
+    "fetch",
+    "find",
+    "missing_files",
+]

@@ -2,8 +2,8 @@
 
 In: a source's name or row, and three environment variables: ``GENSAR_MIRROR`` (a folder or URL laid out as
 ``<mirror>/<host>/<path>``, tried first), ``GENSAR_OFFLINE=1`` (no connection at all), ``GENSAR_DATA`` (where
-files are kept, else ``./downloads``). Out: ``{file name: path}``, every sha256 checked, each time. Whole files
-only: nothing is unpacked here.
+files are kept, else ``./downloads``). Out: ``{file name: path}``, every sha256 checked, each time; one that the
+publisher does not state is recorded at the first download (recorded.py). Whole files only: nothing is unpacked here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import pooch
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from data_download.registry import SOURCES, RemoteFile, Source
+from data_download.recorded import NAME, flaw, pinned, record
+from data_download.registry import FAMILIES, SOURCES, RemoteFile, Source, find
 
 _LOCK_SECONDS = 3600
 _CONNECT_SECONDS = 30
@@ -67,34 +68,40 @@ def missing_files(source: str | Source, folder: Path | str | None = None) -> lis
     """The files of `source` that are not here or not intact."""
     source = _row(source)
     home = Path(folder or data_folder()) / source.name
-    return [file for file in source.files if not _intact(home / file.name, file)]
+    return [file for file in source.files if not _intact(home / file.name, pinned(file, home))]
 
 
 def describe() -> str:
     """Every source in a few lines: what it is, its size, licence, and whether it is here already."""
-    blocks = ["shop: built in, generated from a seed, nothing to fetch"]
-    for source in SOURCES.values():
-        missing = len(missing_files(source))
-        here = (
-            f"{missing} of {len(source.files)} files to fetch" if missing else f"here, in {data_folder() / source.name}"
-        )
-        blocks.append(
-            f"{source.name}: {source.title}\n  {source.size / 2**20:.1f} MiB, {here}\n"
-            f"  licence: {source.licence}\n  cite: {source.citation}\n  {source.notes}".rstrip()
-        )
+    blocks = ["shop: built in, generated from a seed, nothing to fetch", *map(_describe, SOURCES.values())]
+    for family, (make, categories) in FAMILIES.items():
+        block = _describe(make("<category>")).splitlines()
+        blocks.append("\n".join([*block, f"  categories ({family}-Books and so on): {', '.join(categories)}"]))
     return "\n".join(blocks)
 
 
+def _describe(source: Source) -> str:
+    missing = len(missing_files(source))
+    here = f"{missing} of {len(source.files)} files to fetch" if missing else f"here, in {data_folder() / source.name}"
+    lines = [f"{source.name}: {source.title}", f"{source.size_text}, {here}"]
+    if any(file.sha256 is None for file in source.files):
+        lines.append("hashes: not stated, recorded at the first download")
+    lines += [f"licence: {source.licence}", f"cite: {source.citation}"]
+    if not source.run_on_real_files:
+        lines.append("not run on its real files yet")
+    return "\n  ".join(filter(None, [*lines, source.notes]))
+
+
 def _row(source: str | Source) -> Source:
-    if isinstance(source, Source):
-        return source
-    if source not in SOURCES:
-        raise DownloadError(f"download: there is no source {source!r}. Choose one of: {', '.join(SOURCES)}.")
-    return SOURCES[source]
+    row = source if isinstance(source, Source) else find(source)
+    if row is None:
+        known = ", ".join([*SOURCES, *(f"{family}-<category>" for family in FAMILIES)])
+        raise DownloadError(f"download: there is no source {source!r}. Choose one of: {known}.")
+    return row
 
 
 def _intact(path: Path, file: RemoteFile) -> bool:
-    if not path.is_file() or path.stat().st_size != file.size:
+    if file.sha256 is None or not path.is_file() or path.stat().st_size != file.size:
         return False
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256
@@ -108,9 +115,9 @@ def _make_room(source: Source, home: Path) -> None:
             f"{source.name}: cannot write to {home} ({problem.strerror}). Set GENSAR_DATA to a folder of yours."
         ) from None
     free = shutil.disk_usage(home).free
-    if free < source.size:
+    if free < (source.size or 1):
         raise DownloadError(
-            f"{source.name}: needs {source.size / 2**20:.0f} MiB in {home}, {free / 2**20:.0f} MiB are free. "
+            f"{source.name}: needs {source.size_text} in {home}, {free / 2**20:.0f} MiB are free. "
             "Make room, or set GENSAR_DATA to another disk."
         )
 
@@ -122,12 +129,27 @@ def _fetch_missing(
         return
     if _offline() and not _mirror_folder():
         raise DownloadError(_how_to_go_on(source, missing, home, "GENSAR_OFFLINE=1 forbids connections"))
-    say(f"{source.name}: {source.size / 2**20:.1f} MiB. Licence: {source.licence} Please cite: {source.citation}.")
-    for number, file in enumerate(missing, start=1):
-        label = f"{source.name} {number}/{len(missing)} {file.name}"
-        problems = _try_places(file, home, label, progress)
+    say(f"{source.name}: {source.size_text}. Licence: {source.licence} Please cite: {source.citation}.")
+    for number, row in enumerate(missing, start=1):
+        label = f"{source.name} {number}/{len(missing)} {row.name}"
+        file = pinned(row, home)
+        if file.sha256 is None and (home / file.name).is_file():  # copied by hand, as our own message proposes
+            problem = flaw(home / file.name)
+            problems = [f"{home / file.name} is not used, delete it: {problem}"] if problem else []
+        else:
+            problems = _try_places(file, home, label, progress)
         if problems:
-            raise DownloadError(_how_to_go_on(source, [file], home, "; ".join(problems)))
+            raise DownloadError(_how_to_go_on(source, [row], home, "; ".join(problems)))
+        if file.sha256 is None:
+            _record(file, home, say)
+
+
+def _record(file: RemoteFile, home: Path, say: Callable[[str], None]) -> None:
+    row = record(file, home)
+    say(
+        f"{file.name}: its publisher states no hash; this download's is recorded in {home / NAME} and enforced from "
+        f"now on: sha256 {row.sha256}, {row.size:,} bytes."
+    )
 
 
 def _try_places(file: RemoteFile, home: Path, label: str, progress: bool) -> list[str]:
@@ -140,18 +162,23 @@ def _try_places(file: RemoteFile, home: Path, label: str, progress: bool) -> lis
         if isinstance(place, Path):
             downloader = _copy_from(place)
         else:
-            bar = tqdm(total=file.size, unit="B", unit_scale=True, desc=label, disable=not progress)
+            # pooch asks whether a bar is true, which one without a length cannot say, and sets the server's length
+            bar = tqdm(total=file.size or 1, unit="B", unit_scale=True, desc=label, disable=not progress)
             downloader = pooch.HTTPDownloader(progressbar=bar, timeout=_CONNECT_SECONDS)
         try:
             pooch.retrieve(
                 url=shown,
-                known_hash=f"sha256:{file.sha256}",
+                known_hash=file.sha256 and f"sha256:{file.sha256}",
                 fname=file.name,
                 path=home,
                 downloader=downloader,
             )
             (home / file.name).chmod(0o644)  # pooch leaves 0600; a class shares its folder
-            return []
+            problem = flaw(home / file.name) if file.sha256 is None else None
+            if problem is None:
+                return []
+            (home / file.name).unlink()
+            problems.append(f"{shown} is not used: {problem}")
         except ValueError:  # pooch's word for another hash; the file it got is already gone
             problems.append(f"{shown} is not the pinned file (its sha256 differs)")
         except OSError as problem:  # requests' errors are OSErrors too
@@ -193,6 +220,8 @@ def _offline() -> bool:
 def _how_to_go_on(source: Source, files: list[RemoteFile], home: Path, reason: str) -> str:
     lines = [f"  {file.url} -> {home / file.name}" for file in files]
     step = "Unset GENSAR_OFFLINE" if _offline() else "Check the network and run this again"
+    if "sha256 differs" in reason and any(row.sha256 is None for row in files):
+        step += f", or delete {home / NAME} to accept another edition than the first download's"
     return (
         f"{source.name}: {len(files)} of {len(source.files)} files are missing: {reason}.\n"
         f"{step}, or set GENSAR_MIRROR to a folder or URL that holds <host>/<path>, or copy by hand:\n"

@@ -1,7 +1,8 @@
 """The sources: one row each, with URL, sha256 and size of every file, licence and citation.
 
 A row says where a data set is, never what to do with it. To add a source, add a row here and a reader in
-``gensar_lite/data/``.
+``gensar_lite/data/``. A sha256 stands here only if it was computed from the real bytes; where it is None, the first
+download's is recorded beside the files and enforced from then on (fetch.py).
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from urllib.parse import urlsplit
 
 
 class RemoteFile(NamedTuple):
-    """One public file, pinned to its content."""
+    """One public file, pinned to its content where that is known."""
 
     url: str
-    sha256: str
-    size: int  # bytes
+    sha256: str | None = None  # None: the publisher states none; recorded at the first download
+    size: int | None = None  # bytes; None: not stated
 
     @property
     def name(self) -> str:
@@ -30,7 +31,10 @@ class RemoteFile(NamedTuple):
 
 
 class Source(NamedTuple):
-    """One data set. `licence` is what its publishers state, in their words, or "not stated"."""
+    """One data set. `licence` is what its publishers state, in their words, or "not stated".
+
+    `run_on_real_files` is False while our reader has seen only tiny files of the same format.
+    """
 
     name: str
     title: str
@@ -38,11 +42,18 @@ class Source(NamedTuple):
     licence: str
     citation: str
     notes: str = ""
+    run_on_real_files: bool = False
 
     @property
-    def size(self) -> int:
-        """Bytes of all files together."""
-        return sum(file.size for file in self.files)
+    def size(self) -> int | None:
+        """Bytes of all files together, None where the publisher does not state them."""
+        sizes = [file.size for file in self.files]
+        return None if None in sizes else sum(sizes)
+
+    @property
+    def size_text(self) -> str:
+        """The size for people: ``4.2 MiB`` or ``size not stated``."""
+        return "size not stated" if self.size is None else f"{self.size / 2**20:.1f} MiB"
 
 
 _RAW = "https://raw.githubusercontent.com"
@@ -87,6 +98,123 @@ BEAUTY = Source(
     "SIGIR 2015; prepared by Zhou et al. (S3-Rec, CIKM 2020), Hua et al. (SIGIR-AP 2023), "
     "Harte et al. (RecSys 2023)",
     notes="Order of purchases only, no times. Names of brands and categories seen fewer than 5 times are gone.",
+    run_on_real_files=True,
 )
 
-SOURCES: dict[str, Source] = {source.name: source for source in (BEAUTY,)}
+# every category whose 5-core reviews of 2014 are published, as their file names write it
+AMAZON_CATEGORIES = (
+    "Amazon_Instant_Video", "Apps_for_Android", "Automotive", "Baby", "Beauty", "Books", "CDs_and_Vinyl",
+    "Cell_Phones_and_Accessories", "Clothing_Shoes_and_Jewelry", "Digital_Music", "Electronics",
+    "Grocery_and_Gourmet_Food", "Health_and_Personal_Care", "Home_and_Kitchen", "Kindle_Store", "Movies_and_TV",
+    "Musical_Instruments", "Office_Products", "Patio_Lawn_and_Garden", "Pet_Supplies", "Sports_and_Outdoors",
+    "Tools_and_Home_Improvement", "Toys_and_Games", "Video_Games",
+)  # fmt: skip
+WITH_QUERIES = ("CDs_and_Vinyl", "Cell_Phones_and_Accessories", "Electronics", "Kindle_Store")
+QUERY_FILES = ("query_text.txt.gz", "train.qrels.gz", "test.qrels.gz")
+_AMAZON = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
+_PRODUCT_SEARCH = f"{_RAW}/QingyaoAi/Amazon-Product-Search-Datasets/6fe07b5dd30211e24ca091205e7a7a336e3b2552"
+
+
+def amazon(category: str) -> Source:
+    """The row of one category of Amazon 2014: 5-core reviews, metadata, published search queries where they exist."""
+    files = [RemoteFile(f"{_AMAZON}/reviews_{category}_5.json.gz"), RemoteFile(f"{_AMAZON}/meta_{category}.json.gz")]
+    searched = category in WITH_QUERIES
+    if searched:
+        files += [RemoteFile(f"{_PRODUCT_SEARCH}/reviews_{category}_5.json.gz/{name}") for name in QUERY_FILES]
+    return Source(
+        name=f"amazon-{category}",
+        title=f"Amazon {category} 2014, 5-core: purchases with times, titles, descriptions, brands, category paths"
+        + (", published search queries" if searched else ""),
+        files=tuple(files),
+        licence="not stated. Use it for research and teaching, do not pass it on.",
+        citation="McAuley, Targett, Shi, van den Hengel: Image-based recommendations on styles and substitutes, "
+        "SIGIR 2015; He, McAuley: Ups and downs, WWW 2016"
+        + ("; queries: Ai, Zhang, Bi, Chen, Croft: Learning a hierarchical embedding model for personalized "
+           "product search, SIGIR 2017" if searched else ""),
+        notes="Times are days. " + ("The queries are made from category paths; nobody typed them."
+                                    if searched else "No queries: search on it is semi-synthetic."),
+    )  # fmt: skip
+
+
+AMAZON_2023_CATEGORIES = (
+    "All_Beauty", "Amazon_Fashion", "Appliances", "Arts_Crafts_and_Sewing", "Automotive", "Baby_Products",
+    "Beauty_and_Personal_Care", "Books", "CDs_and_Vinyl", "Cell_Phones_and_Accessories", "Clothing_Shoes_and_Jewelry",
+    "Digital_Music", "Electronics", "Gift_Cards", "Grocery_and_Gourmet_Food", "Handmade_Products",
+    "Health_and_Household", "Health_and_Personal_Care", "Home_and_Kitchen", "Industrial_and_Scientific",
+    "Kindle_Store", "Magazine_Subscriptions", "Movies_and_TV", "Musical_Instruments", "Office_Products",
+    "Patio_Lawn_and_Garden", "Pet_Supplies", "Software", "Sports_and_Outdoors", "Subscription_Boxes",
+    "Tools_and_Home_Improvement", "Toys_and_Games", "Video_Games",
+)  # fmt: skip
+_AMAZON_2023 = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023"
+
+
+def amazon_2023(category: str) -> Source:
+    """The row of one category of Amazon Reviews 2023: 5-core ratings and metadata."""
+    return Source(
+        name=f"amazon2023-{category}",
+        title=f"Amazon {category} 2023, 5-core: ratings with times, titles, features, stores, category paths",
+        files=(
+            RemoteFile(f"{_AMAZON_2023}/benchmark/5core/rating_only/{category}.csv.gz"),
+            RemoteFile(f"{_AMAZON_2023}/raw/meta_categories/meta_{category}.jsonl.gz"),
+        ),
+        licence="not stated. Use it for research and teaching, do not pass it on.",
+        citation="Hou, Li, He, Yan, Chen, McAuley: Bridging language and items for retrieval and recommendation, "
+        "arXiv 2403.03952, 2024",
+        notes="Times are milliseconds. No queries: search on it is semi-synthetic.",
+    )
+
+
+_KUAISAR = {
+    "licence": "CC BY-NC-SA 4.0",
+    "citation": "Sun, Si, Zang, Leng, Niu, Song, Zhang, Xu: KuaiSAR: a unified search and recommendation dataset, "
+    "CIKM 2023",
+    "notes": "Real searches and recommendations of one app. Every word is a number: no text encoder can read it.",
+}
+_MOVIELENS = {
+    "citation": "Harper, Konstan: The MovieLens datasets: history and context, ACM TiiS 5(4), 2015",
+    "notes": "Ratings and tags with times. Search is semi-synthetic: a tag that a user gave, else the genres.",
+}
+_RESEARCH = "research use, no commercial use without permission, no endorsement implied, to be cited"
+
+_ROWS = (
+    BEAUTY,
+    amazon("Electronics")._replace(name="electronics"),
+    Source(
+        "kuaisar",
+        "KuaiSAR: searches and recommendations of 25,877 users of a short-video app",
+        (RemoteFile("https://zenodo.org/records/8181109/files/KuaiSAR_v2.zip"),),
+        **_KUAISAR,
+    ),
+    Source(
+        "kuaisar-small",
+        "KuaiSAR-small: the smaller release of the same logs",
+        (RemoteFile("https://zenodo.org/records/8181109/files/KuaiSAR.zip"),),
+        **_KUAISAR,
+    ),
+    Source(
+        "movielens-small",
+        "MovieLens latest-small: about 100,000 ratings of 600 users, tags, genres",
+        (RemoteFile("https://files.grouplens.org/datasets/movielens/ml-latest-small.zip"),),
+        licence=f"GroupLens' own: {_RESEARCH}; redistribution under the same terms",
+        **_MOVIELENS | {"notes": _MOVIELENS["notes"] + " The publisher renews this edition: no figures to compare."},
+    ),
+    Source(
+        "movielens-25m",
+        "MovieLens 25M: 25,000,095 ratings of 162,541 users, 62,423 films, 1,093,360 tags",
+        (RemoteFile("https://files.grouplens.org/datasets/movielens/ml-25m.zip"),),
+        licence=f"GroupLens' own: {_RESEARCH}; no redistribution without permission",
+        **_MOVIELENS,
+    ),
+)
+SOURCES: dict[str, Source] = {row.name: row for row in _ROWS}
+# rows that are made of a category's name: gensar download amazon-Beauty
+FAMILIES = {"amazon": (amazon, AMAZON_CATEGORIES), "amazon2023": (amazon_2023, AMAZON_2023_CATEGORIES)}
+
+
+def find(name: str) -> Source | None:
+    """The row called `name`: one of `SOURCES`, or ``<family>-<category>`` of `FAMILIES`; None if there is none."""
+    if name == "amazon-Electronics":
+        return SOURCES["electronics"]
+    family, _, category = name.partition("-")
+    make, known = FAMILIES.get(family, (None, ()))
+    return make(category) if category in known else SOURCES.get(name)

@@ -111,7 +111,7 @@ class Corpus:
             if len(bad):
                 raise ArtifactError(f"events: {column} {ids[bad[0]]} in row {bad[0]} does not exist ({size} known).")
         for column, valid in (("task", TASKS), ("split", SPLITS)):
-            odd = sorted(set(self.events[column]) - set(valid))
+            odd = sorted(set(self.events[column].unique()) - set(valid))
             if odd:
                 raise ArtifactError(f"events: {column} {odd[0]!r} is none of {', '.join(valid)}.")
         is_search = (self.events["task"] == "search").to_numpy()

@@ -23,12 +23,17 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class DataConfig:
-    source: str = "shop"  # see `gensar download --list`: shop (built in) | beauty (Amazon Beauty 2014) | files (yours)
+    # shop (built in) | beauty | electronics | amazon | amazon2023 | kuaisar | kuaisar-small | movielens-small
+    # | movielens-25m | files (your own)
+    source: str = "shop"  # which source, see `gensar download --list`
     seed: int = 0  # seed of everything that is drawn: the shop, the search twins
     num_items: int = 1500  # shop only: items in the catalogue
     num_users: int = 3000  # shop only: users
     num_events: int = 30000  # shop only: events of both tasks together
-    search_rate: float = 0.758  # beauty, make_search: share of purchases with a search twin (Ai et al. 2017)
+    category: str = "Electronics"  # amazon, amazon2023: the category, as the publisher's file names write it
+    published: bool = True  # amazon, electronics: search with the published queries where the category has them
+    min_item_events: int = 0  # all but shop, beauty: items with fewer events leave, again and again (k-core); 0: off
+    search_rate: float = 0.758  # share of purchases with a search twin, where search is made (Ai et al. 2017)
     query_families: tuple[str, ...] = ("category",)  # semi-synthetic search: category | attribute | text, equal shares
     min_events: int = 3  # users with fewer events are dropped (one each for train, validation, test)
     split: str = "joint-time"  # joint-time (one clock for both tasks) | per-task (the paper's release: it leaks)
@@ -39,7 +44,6 @@ class DataConfig:
     columns: tuple[str, ...] = ()  # files only: table.field=column, where the guess is wrong
     order: str = "time"  # files only: time (a column of the events) | file (the order of its rows is the time)
     make_search: bool = False  # files only: queries from category paths, where the log has none (semi-synthetic)
-    min_item_events: int = 0  # files only: items with fewer events leave, until all have as many (k-core); 0: off
     max_drop_rate: float = 0.01  # files only: share of damaged rows of a table that may be dropped; more stops
 
 

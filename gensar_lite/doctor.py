@@ -86,7 +86,7 @@ def _source(name: str) -> str:
     source, missing = SOURCES[name], missing_files(name)
     if not missing:
         return f"downloaded, {len(source.files)} files intact"
-    todo = f"{len(missing)} of {len(source.files)} files to fetch ({source.size / 2**20:.1f} MiB)"
+    todo = f"{len(missing)} of {len(source.files)} files to fetch ({source.size_text})"
     return f"{todo}. Run: gensar download {name}"
 
 

@@ -5,6 +5,7 @@ This file only knows which reader belongs to which name; a reader is imported wh
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from gensar_lite.config import ConfigError, DataConfig
@@ -29,7 +30,46 @@ def _files(settings: DataConfig) -> Tables:
     return load_files(settings)
 
 
-SOURCES: dict[str, Callable[[DataConfig], Tables]] = {"shop": _shop, "beauty": _beauty, "files": _files}
+def _amazon(settings: DataConfig) -> Tables:
+    from gensar_lite.data.amazon import load_amazon
+
+    return load_amazon(settings)
+
+
+def _electronics(settings: DataConfig) -> Tables:
+    return _amazon(dataclasses.replace(settings, category="Electronics"))
+
+
+def _amazon2023(settings: DataConfig) -> Tables:
+    from gensar_lite.data.amazon2023 import load_amazon2023
+
+    return load_amazon2023(settings)
+
+
+def _kuaisar(settings: DataConfig) -> Tables:
+    from gensar_lite.data.kuaisar import load_kuaisar
+
+    return load_kuaisar(settings)
+
+
+def _movielens(settings: DataConfig) -> Tables:
+    from gensar_lite.data.movielens import load_movielens
+
+    return load_movielens(settings)
+
+
+SOURCES: dict[str, Callable[[DataConfig], Tables]] = {
+    "shop": _shop,
+    "beauty": _beauty,
+    "files": _files,
+    "amazon": _amazon,
+    "electronics": _electronics,
+    "amazon2023": _amazon2023,
+    "kuaisar": _kuaisar,
+    "kuaisar-small": _kuaisar,
+    "movielens-small": _movielens,
+    "movielens-25m": _movielens,
+}
 
 
 def load_source(settings: DataConfig) -> Tables:

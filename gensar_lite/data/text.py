@@ -15,5 +15,7 @@ MAX_CHARACTERS = 512
 def clean(text: str) -> str:
     """HTML entities resolved once, control, bidi and zero-width characters gone, one space between words, cut."""
     text = html.unescape(text[: 8 * MAX_CHARACTERS])
-    kept = (c if c.isprintable() else " " for c in text if unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn"))
-    return " ".join("".join(kept).split())[:MAX_CHARACTERS].rstrip()
+    if not text.isprintable():  # most text is, and needs no look at each character
+        kept = (c if c.isprintable() else " " for c in text if unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn"))
+        text = "".join(kept)
+    return " ".join(text.split())[:MAX_CHARACTERS].rstrip()
