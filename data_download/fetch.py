@@ -31,8 +31,13 @@ class DownloadError(RuntimeError):
 
 
 def data_folder() -> Path:
-    """Where files are kept: ``GENSAR_DATA``, else ``./downloads``."""
-    return Path(os.environ.get("GENSAR_DATA") or "downloads")
+    """Where files are kept: ``GENSAR_DATA``, else ``downloads/`` of the project (or of the current folder).
+
+    The project is the nearest folder above with a ``pyproject.toml``: notebooks run in a folder of their own.
+    """
+    here = Path.cwd()
+    home = next((p for p in (here, *here.parents) if (p / "pyproject.toml").exists()), here)
+    return Path(os.environ.get("GENSAR_DATA") or home / "downloads")
 
 
 def fetch(

@@ -48,6 +48,11 @@ def parser() -> argparse.ArgumentParser:
     lessons.add_argument("--save", action="store_true", help="put the outputs back into the notebooks (for a commit)")
     lessons.add_argument("--folder", type=Path, default=None, help="where the notebooks are (default: notebooks/)")
     commands.add_parser("report", help="write reports/<run>/ from finished stages", parents=[settings])
+    rivals = commands.add_parser(
+        "baselines", help="recommenders without a generator over several seeds", parents=[settings]
+    )
+    rivals.add_argument("--model", default="sasrec-ce", help="sasrec-ce | sasrec-bce (default: sasrec-ce)")
+    rivals.add_argument("--seeds", default="0", metavar="0,1,2", help="seeds of its training; finished ones are reused")
     bench = commands.add_parser("bench", help="measure speed against a plain baseline, interleaved in one run")
     bench.add_argument("name", help="what to measure; an unknown name lists those there are")
     bench.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
@@ -118,13 +123,25 @@ def _report(words: argparse.Namespace) -> int:
     return 0
 
 
+def _baselines(words: argparse.Namespace) -> int:
+    from gensar_lite.evaluation.report import console_table
+    from gensar_lite.evaluation.study import compare_baselines
+
+    try:
+        seeds = tuple(int(seed) for seed in words.seeds.split(","))
+    except ValueError:
+        raise ConfigError(f"--seeds {words.seeds}: write whole numbers with commas, e.g. --seeds 0,1,2.") from None
+    print(console_table(compare_baselines(_open(words), words.model, seeds)))
+    return 0
+
+
 def _notebooks(words: argparse.Namespace) -> int:
     from gensar_lite.lessons import executed_copy, find_lessons, run_lesson, save_back, table
 
     ws = _open(words)
-    if words.set:
+    if words.set or words.run_name:
         raise ConfigError(
-            "notebooks: --set is not passed to notebooks; their parameters cell says what can be changed."
+            "notebooks: --set and --run are not passed to notebooks; their parameters cell says what can be changed."
         )
     folder = words.folder or ws.root / "notebooks"
     lessons = find_lessons(folder, words.only)
@@ -173,6 +190,7 @@ def _doctor(words: argparse.Namespace) -> int:
 _COMMANDS = {
     "run": _run,
     "report": _report,
+    "baselines": _baselines,
     "notebooks": _notebooks,
     "download": _download,
     "bench": _bench,

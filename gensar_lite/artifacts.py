@@ -12,6 +12,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import shlex
 import shutil
 import tempfile
 import time
@@ -24,7 +25,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from safetensors.numpy import load_file, save_file
 
-from gensar_lite.config import STAGES, Config, preset, section_dict
+from gensar_lite.config import STAGES, Config, changed_settings, preset, section_dict
 
 TASKS = ("recommend", "search")
 SPLITS = ("train", "validation", "test")
@@ -41,7 +42,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "evaluation": ("data", "embeddings", "identifiers", "training", "decoding"),
 }
 LESSON = {stage: f"notebooks/{i:02d}_{stage}.ipynb" for i, stage in enumerate(STAGES, start=1)}
-_LIBRARIES = ("numpy", "pandas", "torch", "transformers", "tokenizers", "sentence-transformers", "faiss-cpu")
+_LIBRARIES = ("numpy", "pandas", "torch", "transformers", "tokenizers", "sentence-transformers", "faiss-cpu", "bm25s")
 _COLUMNS = {
     "items": ["item_id", "title", "text", "brand", "category"],
     "queries": ["query_id", "text"],
@@ -130,34 +131,52 @@ class Corpus:
 
 @dataclass(frozen=True)
 class ItemEmbeddings:
-    """Two views of every item: `semantic` (N, d_sem) from text, `collaborative` (N, d_col) from behaviour."""
+    """Views of every item: `semantic` (N, d_sem) from text, `collaborative` (N, d_col) from behaviour.
+
+    joint  (N, d) from one encoder trained on both tasks, or None
+    cold   (N,) bool: nothing to learn from, so the collaborative row is its text neighbours' mean; None: not recorded
+    """
 
     semantic: np.ndarray
     collaborative: np.ndarray
+    joint: np.ndarray | None = None
+    cold: np.ndarray | None = None
 
     def check(self) -> ItemEmbeddings:
-        """Assert equal rows and finite values; returns self. Raises `ArtifactError` with the item ids."""
-        if len(self.semantic) != len(self.collaborative):
-            raise ArtifactError(
-                f"embeddings: {len(self.semantic)} semantic rows but {len(self.collaborative)} collaborative."
-            )
-        for view in VIEWS:
-            table = getattr(self, view)
-            bad = np.flatnonzero(~np.isfinite(table).all(axis=1))
-            if len(bad):
-                raise ArtifactError(
-                    f"embeddings: {len(bad)} of {len(table)} {view} rows hold NaN or infinity "
-                    f"(items {', '.join(map(str, bad[:5]))}). Repair these vectors before quantizing."
-                )
+        """Assert equal rows that are worth quantizing; returns self. Raises `ArtifactError` with the item ids."""
+        for name, table in self.tensors().items():
+            if len(table) != len(self.semantic):
+                raise ArtifactError(f"embeddings: {len(self.semantic)} semantic rows but {len(table)} {name}.")
+            if name != "cold":
+                check_vectors(table, name)
         return self
 
+    def tensors(self) -> dict[str, np.ndarray]:
+        """What there is, by name: the views as float32, `cold` as bool."""
+        there = {name: table for name, table in vars(self).items() if table is not None}
+        return {k: np.ascontiguousarray(v, dtype=bool if k == "cold" else np.float32) for k, v in there.items()}
+
     def save(self, folder: Path) -> None:
-        tensors = {view: np.ascontiguousarray(getattr(self, view), dtype=np.float32) for view in VIEWS}
-        save_file(tensors, folder / "embeddings.safetensors")
+        save_file(self.tensors(), folder / "embeddings.safetensors")
 
     @staticmethod
     def load(folder: Path) -> ItemEmbeddings:
         return ItemEmbeddings(**load_file(folder / "embeddings.safetensors")).check()
+
+
+def check_vectors(table: np.ndarray, view: str) -> None:
+    """Assert that item vectors (N, d) are finite, not zero, not all alike. Raises `ArtifactError` with item ids."""
+    for what, wrong in (("hold NaN or infinity", ~np.isfinite(table).all(axis=1)), ("are zero", ~table.any(axis=1))):
+        bad = np.flatnonzero(wrong)
+        if len(bad):
+            raise ArtifactError(
+                f"embeddings: {len(bad)} of {len(table)} {view} rows {what} "
+                f"(items {', '.join(map(str, bad[:5]))}). Repair these vectors before quantizing."
+            )
+    if np.allclose(table, table[:1], rtol=0, atol=1e-12):
+        raise ArtifactError(
+            f"embeddings: all {len(table)} items have the same {view} vector, there is nothing to quantize."
+        )
 
 
 @dataclass(frozen=True)
@@ -250,9 +269,7 @@ class Workspace:
         meta = self.meta(stage)
         if meta is None:
             return "has not been built"
-        section = getattr(self.config, stage)
-        settings = section_dict(section)
-        built = section_dict(type(section)()) | meta["settings"]  # a setting that is younger than the folder
+        settings, built = section_dict(getattr(self.config, stage)), meta["settings"]
         if built != settings:
             keys = [k for k in settings | built if settings.get(k) != built.get(k)]
             pairs = ", ".join(f"{stage}.{k} {built.get(k)!r} -> {settings.get(k)!r}" for k in keys)
@@ -273,11 +290,17 @@ class Workspace:
         reason = self.why_stale(stage) or _damage(self.folder(stage), self.meta(stage))
         if reason:
             raise ArtifactError(
-                f"{stage}: artifacts/{self.run}/{stage} {reason}. "
-                f"Run {LESSON[stage]} again, or: gensar {stage} --preset {self.config.name}"
-                + (f" --run {self.run}" if self.run != self.config.name else "")
+                f"{stage}: artifacts/{self.run}/{stage} {reason}. Run {LESSON[stage]} again, or: {self.command(stage)}"
             )
         return self.folder(stage)
+
+    def command(self, verb: str) -> str:
+        """The shell line that runs `verb` here: preset, run name and every setting that differs from the preset."""
+        base, changed = changed_settings(self.config)
+        words = ["gensar", verb, "--preset", base] + (["--run", self.run] if self.run != base else [])
+        for key, value in changed.items():
+            words += ["--set", f"{key}={value}"]
+        return shlex.join(words)
 
     def build(
         self, stage: str, make: Callable[[Path], dict], say: Callable[[str], None] = print, rank: int = 0
@@ -301,6 +324,8 @@ class Workspace:
             if self.why_stale(stage) is None and _damage(target, self.meta(stage)) is None:
                 say(f"{stage}: reused artifacts/{self.run}/{stage}")
                 return target
+            if self.meta(stage):
+                say(f"{stage}: {self.why_stale(stage) or _damage(target, self.meta(stage))}; building it again")
             started = time.perf_counter()
             for left in target.parent.glob(f".{stage}-*"):  # of a killed run: only the lock's holder has drafts
                 shutil.rmtree(left, ignore_errors=True)

@@ -37,23 +37,32 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class EmbeddingsConfig:
-    seed: int = 0  # seed of SASRec's weights, order and dropout
-    encoder: str = "minilm"  # minilm (from its package) | any sentence-transformers name or folder
+    seed: int = 0  # seed of weights, order, dropout and random projections
+    encoder: str = "minilm"  # minilm (in its package) | lsa (no model) | bge | e5 | gte | sentence-transformers name
     max_tokens: int = 128  # text cut, word pieces (paper: 256)
     text_batch: int = 64  # texts a batch of the encoder
+    text_precision: str = "fp32"  # the encoder's matrix products: fp32 | bf16 | auto (bf16 where the machine has it)
+    lsa_dim: int = 256  # lsa only: directions kept, at most
+    collaborative: str = "sasrec"  # sasrec (reads sequences) | svd (counts who met what; no training)
     dim: int = 64  # d_col, width of SASRec and of the collaborative view (paper: 64)
     num_layers: int = 2  # SASRec blocks
     num_heads: int = 2  # SASRec attention heads
     max_length: int = 20  # SASRec history length, items
     dropout: float = 0.3  # SASRec dropout
-    loss: str = "ce"  # SASRec loss: ce (full softmax) | bce (one random negative a position)
-    lr: float = 1e-3  # AdamW learning rate
+    loss: str = "ce"  # SASRec loss: ce (full softmax) | bce, bpr (one random negative a position)
+    lr: float = 1e-3  # AdamW learning rate of the first epoch
+    lr_end: float = 0.1  # share of it in the last epoch of max_epochs, in a straight line; 1: constant
     weight_decay: float = 0.01  # AdamW weight decay
     batch_size: int = 64  # users a step
     max_epochs: int = 16  # upper bound of SASRec's epochs
     patience: int = 5  # evaluations without a better validation NDCG@10 before stopping
     eval_every: int = 2  # epochs between validations
     max_minutes: float = 10.0  # wall-clock bound of SASRec's training, a safety net; the best epoch so far is kept
+    cold_neighbours: int = 10  # text neighbours whose mean is a cold item's collaborative vector
+    joint: str = "none"  # a third view, of both tasks: none | adapter (small networks on frozen text vectors)
+    joint_dim: int = 64  # width of the joint view
+    joint_epochs: int = 12  # upper bound of its epochs; it stops after 3 without a better validation
+    joint_temperature: float = 0.15  # cosines are divided by it: small is sharp
     precision: str = "fp32"  # SASRec's matrix products: fp32 | bf16 | auto (bf16 where the CPU has it)
 
 
@@ -172,6 +181,16 @@ def flat(config: Config) -> dict[str, object]:
     return {
         f"{stage}.{name}": value for stage in STAGES for name, value in section_dict(getattr(config, stage)).items()
     }
+
+
+def changed_settings(config: Config) -> tuple[str, dict[str, str]]:
+    """The preset a tree came from (``tour`` for one without), and what differs from it, as ``--set`` wants it."""
+    base = config.name if config.name in PRESETS else "tour"
+    told, found = flat(preset(base)), {}
+    for key, value in flat(config).items():
+        if value != told[key]:
+            found[key] = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return base, found
 
 
 def section_dict(section: object) -> dict[str, object]:

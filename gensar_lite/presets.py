@@ -13,8 +13,8 @@ _BEAUTY = {
     "embeddings.dropout": 0.5,
     "embeddings.weight_decay": 0.1,
     "embeddings.batch_size": 256,
-    "embeddings.max_epochs": 60,
-    "embeddings.patience": 6,
+    "embeddings.max_epochs": 70,
+    "embeddings.patience": 10,
     "embeddings.precision": "auto",
     "identifiers.codebook_size": 256,
     "identifiers.latent_dim": 64,
@@ -25,6 +25,7 @@ _BEAUTY = {
 
 # a small catalogue: three levels, few codewords; short inputs, since every second of a laptop counts
 _SHOP = {
+    "embeddings.joint": "adapter",
     "identifiers.num_levels": 3,
     "identifiers.num_shared": 1,
     "identifiers.latent_dim": 16,
@@ -73,15 +74,15 @@ PRESETS: dict[str, dict[str, object]] = {
         "training.max_search": 2,
         "training.lr": 2e-3,
         "training.dropout": 0.0,
-        "training.epochs": 11,
+        "training.epochs": 9,
         "training.max_minutes": 60.0,
         "training.eval_sample": 1000,
     },
     # real data at full strength: one GPU, or a night of CPU
     "beauty": {
         **_BEAUTY,
-        "embeddings.max_minutes": 120.0,
-        "embeddings.max_epochs": 150,
+        "embeddings.max_minutes": 60.0,
+        "embeddings.max_epochs": 100,
         "identifiers.epochs": 500,
         "training.backbone": "t5-small",
         "training.max_recommend": 20,
@@ -95,7 +96,7 @@ PRESETS: dict[str, dict[str, object]] = {
     # the paper's own recipe: Electronics, RQ-VAE 2 + 2 levels of 256, t5-small, many GPUs
     "paper": {
         "data.source": "electronics",
-        "embeddings.encoder": "BAAI/bge-base-en-v1.5",
+        "embeddings.encoder": "bge",
         "embeddings.max_tokens": 256,
         "embeddings.weight_decay": 0.1,
         "embeddings.batch_size": 256,

@@ -29,7 +29,7 @@ ROWS = (
 PLACE = {room: place for place, rooms in enumerate(ROWS) for room in rooms}
 MAY_DOWNLOAD = {"data", "doctor", "__main__"}
 MAX_LINES = 300
-LONGER = {"artifacts.py": 400}  # records and workspace are one promise, kept in one file by the architecture
+LONGER = {"artifacts.py": 430}  # records and workspace are one promise, kept in one file by the architecture
 FORBIDDEN_CALLS = {"eval", "exec", "torch.load", "torch.save", "np.save", "np.load", "pd.read_pickle"}
 FORBIDDEN_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 

@@ -326,3 +326,10 @@ def test_four_processes_build_a_stage_once(tmp_path):
     assert (tmp_path / "built").read_text() == "x"
     assert sum("data: built" in text for text in said) == 1
     assert sum("data: reused" in text for text in said) == 3
+
+
+def test_the_command_names_what_differs(tmp_path):
+    config = override(preset("tiny"), {"identifiers.num_shared": 2, "evaluation.ks": "5,10"})
+    assert Workspace.open(config, tmp_path, run="one").command("run") == (
+        "gensar run --preset tiny --run one --set identifiers.num_shared=2 --set evaluation.ks=5,10"
+    )

@@ -112,7 +112,7 @@ def test_set_without_an_equals_sign_shows_how_to_write_it(word):
         (["report", "--preset", "tiny"], "gensar evaluation --preset tiny"),
         (["evaluation", "--preset", "tiny", "--run", "mine"], "gensar data --preset tiny --run mine"),
         (["notebooks", "--preset", "tiny"], "nothing matches * in notebooks/"),
-        (["notebooks", "--set", "training.epochs=1"], "--set is not passed to notebooks"),
+        (["notebooks", "--set", "training.epochs=1"], "are not passed to notebooks"),
         (["download", "beautiful"], "beautiful"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -11,6 +11,8 @@ from gensar_lite.config import ConfigError, EmbeddingsConfig
 from gensar_lite.embeddings import SASRecRanker, encode, item_texts, train_sasrec
 from gensar_lite.embeddings.collaborative import full_softmax, new_model, train_sequences
 from gensar_lite.embeddings.precision import use_bf16
+from gensar_lite.embeddings.sasrec import ByteDropout
+from gensar_lite.embeddings.softmax import chunked_cross_entropy
 
 SMALL = EmbeddingsConfig(dim=16, max_epochs=2, eval_every=1, max_length=5, dropout=0.0)
 
@@ -109,3 +111,30 @@ def test_bad_precision_and_bad_vectors_are_refused():
     bad[2, 1] = np.nan
     with pytest.raises(ArtifactError, match=r"1 of 4 semantic rows.*items 2"):
         ItemEmbeddings(bad, np.ones((4, 3))).check()
+
+
+@pytest.mark.parametrize("rows", [1, 7, 600])
+def test_chunked_cross_entropy_equals_torchs(rows):
+    torch.manual_seed(rows)
+    hidden, table = torch.randn(rows, 8, requires_grad=True), torch.randn(50, 8, requires_grad=True)
+    targets = torch.randint(50, (rows,))
+    wanted = torch.nn.functional.cross_entropy(hidden @ table.T, targets)
+    wanted_grads = torch.autograd.grad(3 * wanted, (hidden, table))
+    found = chunked_cross_entropy(hidden, table, targets)
+    grads = torch.autograd.grad(3 * found, (hidden, table))
+    assert torch.allclose(found, wanted, atol=1e-5)
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(grads, wanted_grads, strict=True))
+
+
+def test_byte_dropout_keeps_its_share_and_the_mean():
+    torch.manual_seed(0)
+    for rate in (0.0, 0.3, 0.5):
+        drop, x = ByteDropout(rate), torch.ones(300, 1001)
+        out = drop(x)
+        assert abs(float((out == 0).float().mean()) - rate) < 0.005
+        assert abs(float(out.mean()) - 1) < 0.01
+        assert torch.equal(drop.eval()(x), x)
+    x = torch.ones(10, 10, requires_grad=True)
+    out = ByteDropout(0.5)(x)
+    out.sum().backward()
+    assert torch.equal(x.grad, out.detach())  # what was dropped learns nothing, the rest is scaled alike

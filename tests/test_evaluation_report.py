@@ -20,7 +20,7 @@ from gensar_lite.evaluation.plots import tradeoff_figure as draw_tradeoff
 from gensar_lite.evaluation.protocols import Seen
 from gensar_lite.evaluation.report import console_table, flat_rows, group_tables, metric_tables, short, verdicts
 from gensar_lite.evaluation.runs import check_run
-from gensar_lite.evaluation.summary_page import command_of, write_report
+from gensar_lite.evaluation.summary_page import write_report
 from gensar_lite.evaluation.tradeoff import tradeoff_points
 
 PAYLOADS = (
@@ -315,7 +315,7 @@ def finished_workspace(root, monkeypatch, source: str = "shop", **changes) -> Wo
     for make in (data, embeddings, identifiers, training, decoding):
         ws.build(make.__name__, make, say=lambda _: None)
     monkeypatch.setattr(stage, "load_decoder", lambda ws: FakeRanker())
-    monkeypatch.setattr(stage, "load_sasrec", lambda ws, corpus: FakeRanker(1))
+    monkeypatch.setattr(stage, "load_ranker", lambda ws, corpus: ("sasrec-ce", FakeRanker(1)))
     return ws
 
 
@@ -438,10 +438,3 @@ def test_the_page_of_real_data_has_no_item_text_and_says_semi_synthetic(tmp_path
     assert "semi-synthetic" in page.text
     assert "not ours to publish" in page.text
     assert re.search(r"item \d+", page.text)
-
-
-def test_the_command_names_what_differs(tmp_path):
-    config = override(preset("tiny"), {"identifiers.num_shared": 2, "evaluation.ks": "5,10"})
-    assert command_of(Workspace.open(config, tmp_path, run="one")) == (
-        "gensar run --preset tiny --run one --set identifiers.num_shared=2 --set evaluation.ks=5,10"
-    )

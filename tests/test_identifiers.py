@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 from gensar_lite.artifacts import VIEWS, ArtifactError, Identifiers, ItemEmbeddings, Workspace
 from gensar_lite.config import IdentifiersConfig, override, preset
+from gensar_lite.embeddings.fused import principal_components, standardise
 from gensar_lite.identifiers import (
     TokenLayout,
     build_identifiers,
@@ -29,7 +30,6 @@ from gensar_lite.identifiers import (
     residual_quantize,
 )
 from gensar_lite.identifiers.kmeans import fit_dual_kmeans, fit_levels, kmeans
-from gensar_lite.identifiers.latents import principal_components, standardise
 from gensar_lite.identifiers.quantizer import DualCodebooks, Latents
 from gensar_lite.identifiers.rqvae import DualRQVAE, fit_rq_vae, initialise, latents_of, revive
 from gensar_lite.identifiers.strategies import VALID_PAIRS

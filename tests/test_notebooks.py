@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from gensar_lite.artifacts import LESSON, Workspace
+from gensar_lite.artifacts import LESSON, TASKS, Workspace
 from gensar_lite.config import STAGES, ConfigError, preset
 from gensar_lite.lessons import Verdict, executed_copy, find_lessons, lesson_name, run_lesson, save_back, table
 from gensar_lite.notebook import check, records
@@ -291,6 +291,28 @@ def test_nbval_on_tour(tmp_path):
     assert ran.returncode == 0, ran.stdout[-6000:] + ran.stderr[-2000:]
     done = sorted(path.stem for path in (tmp_path / "artifacts/tour/lessons").glob("*.json"))
     assert done == NAMES
+    measured = headline(tmp_path / "artifacts/tour/evaluation/metrics.json")
+    reaches_the_bars(measured)
+    committed = headline(ROOT / "reports/tour/metrics.json")
+    for task in TASKS:  # another machine rounds differently, and learns nearly as much
+        assert measured["joint", task] == pytest.approx(committed["joint", task], abs=0.05)
+
+
+def headline(path: Path) -> dict[tuple[str, str], float]:
+    """Full-catalogue NDCG@10 by system and task."""
+    rows = [row for row in json.loads(path.read_text()) if (row["protocol"], row["metric"]) == ("full", "ndcg@10")]
+    return {(row["system"], row["task"]): row["value"] for row in rows}
+
+
+def reaches_the_bars(ndcg: dict[tuple[str, str], float]) -> None:
+    """What the course promises of the shop: half of what can be reached, and far more than popularity."""
+    for task, times in (("search", 3.0), ("recommend", 1.5)):
+        assert ndcg["joint", task] >= 0.5 * ndcg["oracle", task]
+        assert ndcg["joint", task] >= times * ndcg["popularity", task]
+
+
+def test_the_committed_tour_reaches_the_bars():
+    reaches_the_bars(headline(ROOT / "reports/tour/metrics.json"))
 
 
 # ------------------------------------------------------------------------- that a failure is noticed

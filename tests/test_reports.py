@@ -81,8 +81,16 @@ def test_no_report_names_a_folder_of_somebodys_machine(path):
 
 def test_reports_hold_what_people_read_and_nothing_heavy():
     for path in REPORTS:
-        assert path.suffix in (".html", ".json", ".md", ".csv", ".txt", ".svg", ".tsv", ".png"), path
+        assert path.suffix in (".html", ".json", ".md", ".csv", ".txt", ".svg", ".tsv", ".png", ".parquet"), path
         assert path.stat().st_size < 5_000_000, path
     for folder in {path.parent for path in REPORTS if path.name == "index.html"}:
         rows = json.loads((folder / "metrics.json").read_text())
         assert {row["system"] for row in rows} >= {"joint", "popularity", "bm25"}, folder
+
+
+def test_beautys_report_reaches_its_bars_and_counts_no_test_purchase():
+    rows = json.loads((ROOT / "reports" / "beauty-quick" / "metrics.json").read_text())
+    full = {(r["system"], r["task"], r["metric"]): r["value"] for r in rows if r["protocol"] == "full"}
+    assert full["joint", "recommend", "recall@10"] >= 0.030
+    assert full["joint", "search", "ndcg@10"] >= 0.08
+    assert full["popularity", "recommend", "recall@10"] == pytest.approx(0.0114, abs=0.0005)

@@ -274,10 +274,15 @@ def test_both_ways_to_start_tie_words_in_and_out(small, tmp_path):
 
 
 def test_label_smoothing_mixes_in_a_uniform_target():
-    generator, training, batch = one_batch("level", label_smoothing=0.2)
-    smooth, _ = task_loss(generator.model, *batch, "semantic", generator.layout, training)
-    plain, _ = task_loss(generator.model, *batch, "semantic", generator.layout, override_training(head="level"))
-    assert smooth.item() != pytest.approx(plain.item())
+    """(1 - s) * loss of the target + s * loss of a uniform one: a straight line in s that ends at the uniform's."""
+    generator, _, batch = one_batch("level")
+    at = {}
+    for share in (0.0, 0.2, 0.4, 1.0):
+        training = override_training(head="level", label_smoothing=share)
+        at[share] = task_loss(generator.model.eval(), *batch, "semantic", generator.layout, training)[0].item()
+    assert at[0.2] == pytest.approx(0.8 * at[0.0] + 0.2 * at[1.0], rel=1e-4)
+    assert at[0.4] == pytest.approx(0.6 * at[0.0] + 0.4 * at[1.0], rel=1e-4)
+    assert at[1.0] != pytest.approx(at[0.0], rel=1e-3)
 
 
 def test_learning_rate_rises_then_falls_to_two_percent():

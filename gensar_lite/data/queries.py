@@ -44,6 +44,11 @@ def stem(word: str) -> str:
     return word[:-1]
 
 
+def stems(words: Iterable[str]) -> list[str]:
+    """`stem` of every word, in order."""
+    return [stem(word) for word in words]
+
+
 def path_query(path: Iterable[str]) -> str:
     """The query of a category path, from the root down.
 

@@ -16,10 +16,14 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from gensar_lite.artifacts import ArtifactError, Corpus
-from gensar_lite.config import EmbeddingsConfig
-from gensar_lite.data import history_items, seen_items
+from gensar_lite.config import ConfigError, EmbeddingsConfig
+from gensar_lite.data import history_items
+from gensar_lite.embeddings.judge import full_ranking
 from gensar_lite.embeddings.precision import use_bf16
 from gensar_lite.embeddings.sasrec import SASRec
+from gensar_lite.embeddings.softmax import chunked_cross_entropy
+
+_LIKE_LENGTH = 64  # users that are padded together
 
 
 @dataclass(frozen=True)
@@ -73,21 +77,25 @@ def train_sasrec(corpus: Corpus, settings: EmbeddingsConfig) -> tuple[SASRec, li
     """Train SASRec with early stopping on the validation targets' full-ranking NDCG@10.
 
     Returns the best model and one row ``{epoch, seconds, loss, ndcg@10, recall@10}`` per validation.
-    Raises `ArtifactError` when the loss is not finite.
+    Raises `ArtifactError` when the loss is not finite, `ConfigError` for a loss that does not exist.
     """
+    if settings.loss not in LOSSES:
+        raise ConfigError(f"embeddings.loss: {settings.loss!r} is none of {', '.join(LOSSES)}.")
     torch.manual_seed(settings.seed)
     model = new_model(corpus.num_items, settings)
     optimiser = torch.optim.AdamW(
-        model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
+        model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, betas=(0.9, 0.98), fused=True
     )
     inputs, targets, counts = train_sequences(corpus, settings.max_length)
     users = np.flatnonzero(counts.any(axis=1))
-    judge = _Validation(corpus, settings)
+    judge = _Validation(corpus)
     curve, best, best_state, started = [], -1.0, None, time.perf_counter()
     bar = tqdm(range(1, settings.max_epochs + 1), desc="SASRec", unit="epoch")
     for epoch in bar:
         order = np.random.default_rng([settings.seed, epoch]).permutation(users)
-        losses = []
+        losses, done = [], (epoch - 1) / max(settings.max_epochs - 1, 1)
+        for group in optimiser.param_groups:
+            group["lr"] = settings.lr * (1 - done * (1 - settings.lr_end))
         model.train()
         for low in range(0, len(order), settings.batch_size):
             rows = order[low : low + settings.batch_size]
@@ -111,21 +119,28 @@ def train_sasrec(corpus: Corpus, settings: EmbeddingsConfig) -> tuple[SASRec, li
 
 
 def _step(model, optimiser, inputs, targets, counts, settings: EmbeddingsConfig) -> float:
-    longest = max(int((inputs >= 0).sum(axis=1).max()), 1)
-    inputs = torch.from_numpy(np.where(inputs < 0, model.num_items, inputs)[:, :longest])  # (B, T)
-    counts, targets = torch.from_numpy(counts[:, :longest]), torch.from_numpy(targets[:, :longest])
+    order = np.argsort((inputs >= 0).sum(axis=1), kind="stable")  # users of like length run together: little padding
+    parts = [order[low : low + _LIKE_LENGTH] for low in range(0, len(order), _LIKE_LENGTH)]
+    wanted = torch.from_numpy(np.concatenate([targets[rows][counts[rows]] for rows in parts]))  # (P,)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=use_bf16(settings.precision)):
-        hidden = model(inputs)[counts]  # (P, d): only positions with a target
-        loss = (full_softmax if settings.loss == "ce" else one_negative)(model, hidden, targets[counts])
+        hidden = torch.cat([_hidden(model, inputs[rows], counts[rows]) for rows in parts])  # (P, d)
+        loss = LOSSES[settings.loss](model, hidden, wanted)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
     return float(loss.detach())
 
 
+def _hidden(model: SASRec, inputs: np.ndarray, counts: np.ndarray) -> torch.Tensor:
+    """Hidden states of the positions that count, of rows padded to their longest."""
+    longest = max(int((inputs >= 0).sum(axis=1).max()), 1)
+    items = torch.from_numpy(np.where(inputs < 0, model.num_items, inputs)[:, :longest])
+    return model(items)[torch.from_numpy(counts[:, :longest])]
+
+
 def full_softmax(model: SASRec, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Cross-entropy over the whole catalogue for hidden states (P, d)."""
-    return F.cross_entropy(model.scores(hidden).float(), targets)
+    return chunked_cross_entropy(hidden, model.items.weight[: model.num_items], targets)
 
 
 def one_negative(model: SASRec, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -136,25 +151,24 @@ def one_negative(model: SASRec, hidden: torch.Tensor, targets: torch.Tensor) -> 
     return F.softplus(-positive).mean() + F.softplus(negative).mean()
 
 
+def pairwise(model: SASRec, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Bayesian personalised ranking: the target should beat one uniform negative (Rendle et al., UAI 2009, eq. 4)."""
+    negatives = torch.randint_like(targets, model.num_items)
+    margin = (hidden * (model.items(targets) - model.items(negatives))).sum(-1).float()
+    return F.softplus(-margin).mean()
+
+
+LOSSES = {"ce": full_softmax, "bce": one_negative, "bpr": pairwise}
+
+
 class _Validation:
     """Full-ranking Recall@10 and NDCG@10 on the validation recommendation targets, seen items left out."""
 
-    def __init__(self, corpus: Corpus, settings: EmbeddingsConfig, batch: int = 1024):
-        self.targets = corpus.targets("validation", "recommend")
-        self.events, self.batch = corpus.events, batch
+    def __init__(self, corpus: Corpus):
+        self.events, self.targets = corpus.events, corpus.targets("validation", "recommend")
 
     def __call__(self, model: SASRec) -> dict[str, float]:
-        ranker, ranks = SASRecRanker(model, self.events), []
-        for low in range(0, len(self.targets), self.batch):
-            part = self.targets.iloc[low : low + self.batch]
-            scores = ranker.scores(part)
-            rows, items = seen_items(self.events, part["event_id"].to_numpy())
-            scores[rows, items] = -np.inf
-            own = scores[np.arange(len(part)), part["item_id"].to_numpy()]
-            ranks.append((scores >= own[:, None]).sum(axis=1))
-        rank = np.concatenate(ranks)
-        gain = np.where(rank <= 10, 1 / np.log2(rank + 1), 0.0)
-        return {"recall@10": float((rank <= 10).mean()), "ndcg@10": float(gain.mean())}
+        return full_ranking(SASRecRanker(model, self.events), self.events, self.targets)
 
 
 def _right_padded(history: np.ndarray, pad: int) -> tuple[np.ndarray, np.ndarray]:

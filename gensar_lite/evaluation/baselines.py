@@ -16,6 +16,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from gensar_lite.artifacts import Corpus
+from gensar_lite.data.queries import stems
 from gensar_lite.evaluation.protocols import Seen
 from gensar_lite.evaluation.runs import run_from_scores
 
@@ -102,8 +103,9 @@ class BM25:
 
     @staticmethod
     def _words(texts: list[str]) -> list[list[str]]:
+        """Words without stop words and plural endings: queries made from category paths have none either."""
         texts = [text[:2000] for text in texts]
-        return bm25s.tokenize(texts, stopwords="en", return_ids=False, show_progress=False)
+        return bm25s.tokenize(texts, stopwords="en", stemmer=stems, return_ids=False, show_progress=False)
 
 
 @dataclass(frozen=True)

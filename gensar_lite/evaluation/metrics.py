@@ -46,7 +46,11 @@ def reciprocal_rank(ranks: np.ndarray) -> np.ndarray:
 
 def target_metrics(ranked: np.ndarray, targets: np.ndarray, ks: tuple[int, ...]) -> dict[str, np.ndarray]:
     """``recall@k`` and ``ndcg@k`` for every k, and ``mrr``: each (B,), for one target a query."""
-    ranks = rank_of_target(ranked, targets)
+    return rank_metrics(rank_of_target(ranked, targets), ks)
+
+
+def rank_metrics(ranks: np.ndarray, ks: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """The same from ranks (B,) alone: from 1, 0 where the target was not found."""
     table = {f"recall@{k}": recall_at(ranks, k) for k in ks} | {f"ndcg@{k}": ndcg_at(ranks, k) for k in ks}
     return table | {"mrr": reciprocal_rank(ranks)}
 

@@ -18,7 +18,7 @@ from gensar_lite.config import Config, ConfigError
 from gensar_lite.data import history_bounds
 from gensar_lite.data.truth import Truth
 from gensar_lite.decoding import load_decoder
-from gensar_lite.embeddings import load_sasrec
+from gensar_lite.embeddings import load_ranker
 from gensar_lite.evaluation.baselines import (
     BM25,
     CategoryPopularity,
@@ -90,9 +90,9 @@ def split_targets(corpus: Corpus, config: Config) -> Targets:
 
 def baseline_scorers(ws: Workspace, corpus: Corpus, seen: Seen) -> dict[str, dict[str, Scorer]]:
     """``task -> system -> scorer``; the oracle exists where the true process was kept (the built-in shop)."""
-    popularity = Popularity.fit(corpus)
+    popularity, (recommender, ranker) = Popularity.fit(corpus), load_ranker(ws, corpus)
     scorers: dict[str, dict[str, Scorer]] = {
-        "recommend": {"popularity": popularity, "sasrec-ce": load_sasrec(ws, corpus)},
+        "recommend": {"popularity": popularity, recommender: ranker},
         "search": {
             "popularity": popularity,
             "category-popularity": CategoryPopularity.fit(corpus),

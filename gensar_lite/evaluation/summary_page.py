@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shlex
 from pathlib import Path
 
 import pandas as pd
 
 from gensar_lite.artifacts import TASKS, VIEWS, Corpus, Identifiers, ItemEmbeddings, Workspace, write_json
-from gensar_lite.config import PRESETS, STAGES, Config, flat, preset
+from gensar_lite.config import STAGES, Config, flat
 from gensar_lite.data import history_bounds
 from gensar_lite.evaluation.examples import example_lists
 from gensar_lite.evaluation.plots import (
@@ -145,23 +144,10 @@ def _provenance(ws: Workspace, metrics: list[dict]) -> dict[str, object]:
     ]
     total = sum(meta["seconds"] for meta in metas.values())
     return {
-        "command": command_of(ws),
+        "command": ws.command("run"),
         "facts": facts,
         "stages": [(stage, f"{meta['seconds']:,.1f}") for stage, meta in metas.items()] + [("all", f"{total:,.1f}")],
         "versions": [("python", platform.python_version()), *metas["evaluation"]["versions"].items()],
         "statistics": [row for stage, meta in metas.items() for row in flat_rows(meta["statistics"], stage)],
         "settings": [(key, str(value)) for key, value in flat(ws.config).items()],
     }
-
-
-def command_of(ws: Workspace) -> str:
-    """The shell line that makes this run again: preset, run name and every setting that differs from the preset."""
-    base = ws.config.name if ws.config.name in PRESETS else "tour"
-    told, words = flat(preset(base)), ["gensar", "run", "--preset", base]
-    if ws.run != base:
-        words += ["--run", ws.run]
-    for key, value in flat(ws.config).items():
-        if value != told[key]:
-            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            words += ["--set", f"{key}={text}"]
-    return " ".join(shlex.quote(word) for word in words)

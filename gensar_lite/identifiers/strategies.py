@@ -13,9 +13,9 @@ import torch
 
 from gensar_lite.artifacts import VIEWS, ArtifactError, Identifiers, ItemEmbeddings
 from gensar_lite.config import IdentifiersConfig
+from gensar_lite.embeddings.fused import principal_components, standardise
 from gensar_lite.identifiers.assignment import make_unique
 from gensar_lite.identifiers.kmeans import fit_dual_kmeans, fit_levels
-from gensar_lite.identifiers.latents import principal_components, standardise
 from gensar_lite.identifiers.quantizer import DualCodebooks, Latents, dual_quantize, residual_quantize
 from gensar_lite.identifiers.rqvae import fit_rq_vae, latents_of
 

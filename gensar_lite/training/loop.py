@@ -75,12 +75,13 @@ class Trainer:
         fingerprint: str = "",
     ):
         self.settings, self.builder, self.mixture, self.judge = settings, builder, mixture, judge
-        self.checkpoints, self.fingerprint = checkpoints, fingerprint
         mixed = "bf16" if use_bf16(settings.precision) else "no"
         # Accelerate finds GPUs by itself; that several launched processes have only CPUs it must be told
         several = int(os.environ.get("WORLD_SIZE", "1")) > 1
         AcceleratorState._reset_state()  # or a notebook could not train again with another precision
         self.accelerator = Accelerator(mixed_precision=mixed, cpu=several and not torch.accelerator.is_available())
+        # how many processes share an epoch changes its batches: a checkpoint of two is none of one
+        self.checkpoints, self.fingerprint = checkpoints, f"{fingerprint}/{self.accelerator.num_processes}"
         decay = [p for p in model.parameters() if p.ndim > 1]
         plain = [p for p in model.parameters() if p.ndim <= 1]
         groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
@@ -98,7 +99,9 @@ class Trainer:
         """Train to the last epoch, the end of patience or of time; leaves the best weights in the model."""
         self._resume()
         first = self.step // self.steps_an_epoch + 1
-        bar = tqdm(total=self.num_steps, initial=self.step, desc="training", unit="step", disable=not self._is_main)
+        # once a second: a notebook's client keeps a thousand messages, and drops the cell's end when more wait
+        shown = {"desc": "training", "unit": "step", "mininterval": 1.0, "disable": not self._is_main}
+        bar = tqdm(total=self.num_steps, initial=self.step, **shown)
         for epoch in range(first, self.settings.epochs + 1):
             if self._finished():
                 break

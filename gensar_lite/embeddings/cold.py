@@ -1,0 +1,38 @@
+"""Cold items: what nobody met before the split has no behaviour to learn from, but it has a text.
+
+In: both views and which items are cold. Out: a collaborative view in which cold rows are made of their neighbours'.
+This file does not know where a vector came from.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gensar_lite.artifacts import ArtifactError, Corpus
+
+
+def cold_items(corpus: Corpus, task: str | None = None) -> np.ndarray:
+    """(N,) bool: items without a train event (of `task`, if one is named)."""
+    cold = np.ones(corpus.num_items, dtype=bool)
+    cold[corpus.targets("train", task)["item_id"].to_numpy()] = False
+    return cold
+
+
+def fill_cold(collaborative: np.ndarray, semantic: np.ndarray, cold: np.ndarray, k: int) -> np.ndarray:
+    """The collaborative view (N, d) with each cold row replaced by a mean of its `k` nearest warm items' rows.
+
+    Near by the cosine of the semantic view, which also weighs the mean; neighbours at a right angle or beyond do not
+    count unless all are. Raises `ArtifactError` when every item is cold.
+    """
+    warm = np.flatnonzero(~cold)
+    if not len(warm):
+        raise ArtifactError("embeddings: no item has a train event to learn from. Bring a longer log.")
+    unit = semantic / np.maximum(np.linalg.norm(semantic, axis=1, keepdims=True), 1e-12)
+    filled = collaborative.copy()
+    for item in np.flatnonzero(cold):
+        cosine = unit[warm] @ unit[item]  # (W,)
+        near = np.argsort(-cosine, kind="stable")[:k]
+        weight = cosine[near].clip(min=0)
+        weight = weight / weight.sum() if weight.any() else np.full(len(near), 1 / len(near))
+        filled[item] = weight @ collaborative[warm[near]]
+    return filled

@@ -1,0 +1,57 @@
+"""From item views to one space: standardise, take principal components, put views side by side.
+
+In: (N, D) vectors of one view or several. Out: (N, d) float64. Everything that quantizes, draws or joins views
+starts here. This file learns nothing but means, deviations and directions, and does not know codebooks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from gensar_lite.artifacts import check_vectors
+
+
+def standardise(vectors: np.ndarray, view: str) -> np.ndarray:
+    """Zero mean and unit variance per dimension, float64 (N, D). Dimensions that never vary become 0.
+
+    Raw unit-norm text vectors make a residual quantizer collapse; standardised ones do not.
+    Raises `ArtifactError` for rows that are not finite, zero or all the same, with their item ids.
+    """
+    check_vectors(vectors, view)
+    x = vectors.astype(np.float64)
+    x = x - x.mean(axis=0)
+    deviation = x.std(axis=0)
+    return x / np.where(deviation > 1e-12, deviation, 1.0)
+
+
+def principal_components(vectors: np.ndarray, dim: int) -> np.ndarray:
+    """The first `dim` principal components (N, min(dim, D)), scaled to a mean squared norm of 1.
+
+    One thread and float64, so that the number of threads cannot change an identifier; signs are fixed so
+    that each axis has its largest weight positive.
+    """
+    with threadpool_limits(1):
+        x = vectors - vectors.mean(axis=0)
+        values, axes = np.linalg.eigh(x.T @ x / len(x))
+        axes = axes[:, np.argsort(values)[::-1][:dim]]  # (D, d)
+        axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+        latent = x @ axes
+    return latent / np.sqrt((latent**2).sum(axis=1).mean())
+
+
+def fused_concat(views: dict[str, np.ndarray]) -> np.ndarray:
+    """Views (N, D_v) by name side by side, (N, sum of D_v), with the same say in a distance.
+
+    Each is standardised and scaled to a mean squared norm of 1, however many dimensions it has.
+    """
+    parts = [standardise(vectors, view) for view, vectors in views.items()]
+    return np.concatenate([x / np.sqrt((x**2).sum(axis=1).mean()) for x in parts], axis=1)
+
+
+def fused_svd(views: dict[str, np.ndarray], dim: int) -> np.ndarray:
+    """The `dim` strongest directions of `fused_concat`, (N, min(dim, sum of D_v)): what the views have in common.
+
+    The concatenation is centred, so its principal components are its truncated singular value decomposition.
+    """
+    return principal_components(fused_concat(views), dim)

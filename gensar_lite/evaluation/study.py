@@ -1,0 +1,111 @@
+"""Recommenders without a generator, over several seeds: the figures that a joint model has to beat.
+
+In: a preset whose source has recommendation events, seeds, collaborative models by name. Out: one small parquet a
+cell (model x seed: the rank of every test target), written as soon as the cell is done, and ``metrics.json`` with the
+mean over seeds and its interval over queries. A finished cell is reused. This file trains nothing itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gensar_lite.artifacts import ArtifactError, Corpus, Workspace, write_json
+from gensar_lite.config import override, section_dict
+from gensar_lite.data import history_bounds, prepare
+from gensar_lite.embeddings import embed, load_sasrec
+from gensar_lite.evaluation.baselines import Popularity, Scorer, top_k_run
+from gensar_lite.evaluation.metrics import rank_metrics, rank_of_target
+from gensar_lite.evaluation.protocols import Seen
+from gensar_lite.evaluation.runs import to_matrix
+from gensar_lite.evaluation.scores import SCORE_COLUMNS, join_scores, summary
+
+MODELS: dict[str, dict[str, object]] = {
+    "sasrec-ce": {"embeddings.loss": "ce"},
+    "sasrec-bce": {"embeddings.loss": "bce"},
+}
+
+
+def compare_baselines(ws: Workspace, model: str, seeds: tuple[int, ...]) -> list[dict]:
+    """Train `model` on each seed, rank the test targets over the whole catalogue, add it to ``reports/baselines/``.
+
+    Returns the rows of ``metrics.json`` (every model so far, popularity beside them), as in the reports of a run.
+    Raises `ArtifactError` that lists the models for an unknown name.
+    """
+    if model not in MODELS:
+        raise ArtifactError(f"baselines: there is no {model!r}. Choose one of: {', '.join(MODELS)}.")
+    folder = ws.root / "reports" / "baselines" / ws.run
+    folder.mkdir(parents=True, exist_ok=True)
+    prepare(ws)
+    corpus = Corpus.load(ws.require("data"))
+    for seed in seeds:
+        _cell(ws, model, seed, folder, log_digest(corpus))
+    metrics = _summary(corpus, folder, ws)
+    write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def log_digest(corpus: Corpus) -> str:
+    """A digest of the recommendation events, which is all that these models read: searches may change beside them."""
+    events = corpus.events[corpus.events["task"] == "recommend"]
+    told = events[["user_id", "item_id", "split"]].to_csv(index=False)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _cell(ws: Workspace, model: str, seed: int, folder: Path, log: str) -> None:
+    config = override(ws.config, MODELS[model] | {"embeddings.seed": seed})
+    made_with = {"log": log, "settings": section_dict(config.embeddings)}
+    path = folder / f"{model}-{seed}.json"
+    if path.exists():
+        found = json.loads(path.read_text())
+        if {key: found.get(key) for key in made_with} == made_with:
+            return
+    own = Workspace(ws.root, config, f"baselines-{ws.run}-{model}-{seed}")
+    prepare(own)
+    started = time.perf_counter()
+    embed(own)
+    minutes = (time.perf_counter() - started) / 60
+    corpus = Corpus.load(own.require("data"))
+    ranks = _ranks(load_sasrec(own, corpus), corpus, config.decoding.top_k)
+    ranks.to_parquet(folder / f"{model}-{seed}.parquet", index=False)
+    curve = pd.read_parquet(own.folder("embeddings") / "sasrec_curve.parquet")
+    best = curve.loc[curve["ndcg@10"].idxmax()]
+    told = made_with | {
+        "best_epoch": int(best["epoch"]),
+        "validation": {key: float(best[key]) for key in ("recall@10", "ndcg@10")},
+        "training_minutes": round(float(curve["seconds"].iloc[-1]) / 60, 2),
+        "stage_minutes": round(minutes, 2),
+        "curve": json.loads(curve.to_json(orient="records", double_precision=6)),
+    }
+    write_json(path, told)
+
+
+def _ranks(scorer: Scorer, corpus: Corpus, depth: int) -> pd.DataFrame:
+    """``rank`` of every test recommendation target among all unseen items, in the order of events; 0 below `depth`."""
+    targets = corpus.targets("test", "recommend")
+    seen = Seen(corpus.events, *history_bounds(corpus.events))
+    run = top_k_run(scorer, targets, depth, seen)
+    events = targets["event_id"].to_numpy()
+    rank = rank_of_target(to_matrix(run, events, depth), targets["item_id"].to_numpy())
+    return pd.DataFrame({"rank": rank.astype(np.int16)})
+
+
+def _summary(corpus: Corpus, folder: Path, ws: Workspace) -> list[dict]:
+    cells = {"popularity": {0: _ranks(Popularity.fit(corpus), corpus, ws.config.decoding.top_k)}}
+    for path in sorted(folder.glob("*-*.json")):  # written last: a cell without one was killed
+        model, _, seed = path.stem.rpartition("-")
+        cells.setdefault(model, {})[int(seed)] = pd.read_parquet(path.with_suffix(".parquet"))
+    rows = []
+    for model, tables in cells.items():
+        events = np.arange(len(next(iter(tables.values()))))  # the same targets in the same order in every cell
+        values = [rank_metrics(table["rank"].to_numpy(), ws.config.evaluation.ks) for table in tables.values()]
+        means = {metric: np.mean([v[metric] for v in values], axis=0) for metric in values[0]}  # (B,) over seeds
+        parts = [(model, "full", "recommend", metric, events, mean) for metric, mean in means.items()]
+        scores = join_scores([pd.DataFrame(dict(zip(SCORE_COLUMNS, part, strict=True))) for part in parts])
+        rows += summary(scores, ws.config.evaluation, seeds=tuple(tables))
+    return rows
