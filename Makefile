@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+COURSE := $(foreach number,00 01 02 03 04 05 06,--only $(number))
 
 .PHONY: venv tour test lint clean
 
@@ -18,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 tour: $(STAMP)
-	$(BIN)/gensar notebooks --preset tour
+	$(BIN)/gensar notebooks --preset tour $(COURSE)
 	$(BIN)/gensar report --preset tour
 
 test: $(STAMP)

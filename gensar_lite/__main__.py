@@ -35,19 +35,19 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(prog="gensar", description="Unified generative search and recommendation, stage by stage.")
     top.add_argument("--version", action="version", version=f"gensar_lite {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    settings = _settings_parent()
+    settings, own = _settings_parent(), _own_files_parent()
     download = commands.add_parser("download", help="fetch and verify a data source")
     download.add_argument("source", nargs="?", help="name of the source; see --list")
     download.add_argument("--list", action="store_true", help="list sources with licence, size and citation")
     for stage in STAGES:
-        commands.add_parser(stage, help=HELP[stage], parents=[settings])
-    run = commands.add_parser("run", help="all stages, then the report", parents=[settings])
+        commands.add_parser(stage, help=HELP[stage], parents=[settings, own])
+    run = commands.add_parser("run", help="all stages, then the report", parents=[settings, own])
     run.add_argument("--until", choices=STAGES, default=STAGES[-1], help="the last stage to build")
     lessons = commands.add_parser("notebooks", help="execute the notebooks with papermill", parents=[settings])
     lessons.add_argument("--only", action="append", metavar="03", help="a lesson's number or name; may be repeated")
     lessons.add_argument("--save", action="store_true", help="put the outputs back into the notebooks (for a commit)")
     lessons.add_argument("--folder", type=Path, default=None, help="where the notebooks are (default: notebooks/)")
-    commands.add_parser("report", help="write reports/<run>/ from finished stages", parents=[settings])
+    commands.add_parser("report", help="write reports/<run>/ from finished stages", parents=[settings, own])
     rivals = commands.add_parser(
         "baselines", help="recommenders without a generator over several seeds", parents=[settings]
     )
@@ -67,14 +67,33 @@ def _settings_parent() -> argparse.ArgumentParser:
     parent.add_argument(
         "--set", action="append", default=[], metavar="a.b=c", help="change one setting; may be repeated"
     )
-    parent.add_argument("--run", dest="run_name", help="name of the run's folders (default: the preset's name)")
+    parent.add_argument(
+        "--run",
+        dest="run_name",
+        help="name of the run's folders (default: the preset's name; PRESET-own for your own data)",
+    )
     parent.add_argument("--workspace", type=Path, default=Path("."), help="folder of artifacts/ and reports/")
     return parent
 
 
+def _own_files_parent() -> argparse.ArgumentParser:
+    parent = argparse.ArgumentParser(add_help=False)
+    own = parent.add_argument_group("your own data", "csv, jsonl or parquet; short for --set data.source=files ...")
+    own.add_argument("--items", metavar="FILE", help="a row an item: its id, and title, text, brand, category")
+    own.add_argument(
+        "--events", metavar="FILE", help="a row an event: user, item, time, and a query where there is one"
+    )
+    own.add_argument("--queries", metavar="FILE", help="a row a query, where events name queries by an id")
+    own.add_argument("--columns", metavar="TABLE.FIELD=COLUMN,...", help="columns whose names are not guessed")
+    return parent
+
+
 def read_settings(words: argparse.Namespace) -> Config:
-    """The preset with every ``--set`` applied. Raises `ConfigError`."""
-    changes = {}
+    """The preset with own files and every ``--set`` applied. Raises `ConfigError`."""
+    told = {name: getattr(words, name, None) for name in ("items", "events", "queries", "columns")}
+    changes = {f"data.{name}": value for name, value in told.items() if value is not None}
+    if changes:
+        changes = {"data.source": "files"} | changes
     for text in words.set:
         key, found, value = text.partition("=")
         if not found:
@@ -97,7 +116,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _open(words: argparse.Namespace) -> Workspace:
-    return Workspace.open(read_settings(words), words.workspace, words.run_name)
+    config = read_settings(words)
+    own = f"{config.name}-own" if config.data.source == "files" else None  # never over the preset's own run
+    return Workspace.open(config, words.workspace, words.run_name or own)
 
 
 def _stage(words: argparse.Namespace) -> int:

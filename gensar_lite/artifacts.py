@@ -303,25 +303,31 @@ class Workspace:
         return shlex.join(words)
 
     def build(
-        self, stage: str, make: Callable[[Path], dict], say: Callable[[str], None] = print, rank: int = 0
+        self,
+        stage: str,
+        make: Callable[[Path], dict],
+        say: Callable[[str], None] = print,
+        rank: int = 0,
+        outside: dict[str, str] | None = None,
     ) -> Path:
         """Run `make(folder)` for a stage unless its folder is fresh; publish the result atomically.
 
         `make` fills an empty folder and returns statistics for ``meta.json``, which is written last. A lock
         lets one process build while others wait and then reuse. Where several processes compute one stage
-        together, each passes its `rank`: all of them run `make`, and rank 0 publishes. Returns the folder.
+        together, each passes its `rank`: all of them run `make`, and rank 0 publishes. `outside` holds digests of a
+        user's own files that `make` reads: other ones than those recorded make it build again. Returns the folder.
         """
         for name in INPUTS[stage]:
             self.require(name)
         target = self.folder(stage)
         target.parent.mkdir(parents=True, exist_ok=True)
         if rank > 0:
-            if self.why_stale(stage) or _damage(target, self.meta(stage)):
+            if not self._is_fresh(stage):
                 with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
                     make(Path(scratch))
             return target
         with _lock(target.parent / f".{stage}.lock", stage):
-            if self.why_stale(stage) is None and _damage(target, self.meta(stage)) is None:
+            if self._is_fresh(stage) and self.meta(stage).get("outside", {}) == (outside or {}):
                 say(f"{stage}: reused artifacts/{self.run}/{stage}")
                 return target
             if self.meta(stage):
@@ -333,19 +339,23 @@ class Workspace:
             draft.mkdir()
             try:
                 statistics = make(draft)
-                self._finish(stage, draft, statistics, time.perf_counter() - started)
+                self._finish(stage, draft, statistics, time.perf_counter() - started, outside)
                 _swap(draft, target)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
             say(f"{stage}: built artifacts/{self.run}/{stage} in {time.perf_counter() - started:.1f} s")
         return target
 
-    def _finish(self, stage: str, draft: Path, statistics: dict, seconds: float) -> None:
+    def _is_fresh(self, stage: str) -> bool:
+        return self.why_stale(stage) is None and _damage(self.folder(stage), self.meta(stage)) is None
+
+    def _finish(self, stage: str, draft: Path, statistics: dict, seconds: float, outside: dict | None) -> None:
         meta = {
             "stage": stage,
             "settings": section_dict(getattr(self.config, stage)),
             "inputs": {name: self.meta(name)["digest"] for name in INPUTS[stage]},
             "files": {name: file_digest(draft / name) for name in _files(draft)},
+            **({"outside": outside} if outside else {}),
         }
         meta["digest"] = hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
         meta |= {"statistics": statistics, "seconds": round(seconds, 2), "versions": _versions()}

@@ -23,16 +23,24 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class DataConfig:
-    source: str = "shop"  # which source, see `gensar download --list`: shop (built in) | beauty (Amazon Beauty 2014)
+    source: str = "shop"  # see `gensar download --list`: shop (built in) | beauty (Amazon Beauty 2014) | files (yours)
     seed: int = 0  # seed of everything that is drawn: the shop, the search twins
     num_items: int = 1500  # shop only: items in the catalogue
     num_users: int = 3000  # shop only: users
     num_events: int = 30000  # shop only: events of both tasks together
-    search_rate: float = 0.758  # beauty only: share of purchases with a search twin (Ai et al. 2017)
+    search_rate: float = 0.758  # beauty, make_search: share of purchases with a search twin (Ai et al. 2017)
     query_families: tuple[str, ...] = ("category",)  # semi-synthetic search: category | attribute | text, equal shares
     min_events: int = 3  # users with fewer events are dropped (one each for train, validation, test)
     split: str = "joint-time"  # joint-time (one clock for both tasks) | per-task (the paper's release: it leaks)
     unseen_rate: float = 0.0  # share of each kind's query strings that no train event may use (unseen queries)
+    items: str = ""  # files only: path of the items (csv, jsonl, parquet; the first two also .gz)
+    events: str = ""  # files only: path of the events, one row a purchase, click or rating
+    queries: str = ""  # files only: path of query texts, where the events name queries by query_id
+    columns: tuple[str, ...] = ()  # files only: table.field=column, where the guess is wrong
+    order: str = "time"  # files only: time (a column of the events) | file (the order of its rows is the time)
+    make_search: bool = False  # files only: queries from category paths, where the log has none (semi-synthetic)
+    min_item_events: int = 0  # files only: items with fewer events leave, until all have as many (k-core); 0: off
+    max_drop_rate: float = 0.01  # files only: share of damaged rows of a table that may be dropped; more stops
 
 
 @dataclass(frozen=True)
@@ -198,6 +206,11 @@ def section_dict(section: object) -> dict[str, object]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(section).items()}
 
 
+def own_files(config: Config) -> list[tuple[str, str]]:
+    """A user's own tables that the settings name, ``[("items", path), ...]``: a command needs them to be repeated."""
+    return [(name, path) for name in ("items", "events", "queries") if (path := getattr(config.data, name))]
+
+
 def _fields(section: object) -> dict[str, object]:
     return typing.get_type_hints(type(section))
 
@@ -214,7 +227,7 @@ def _unknown(key: str, config: Config) -> str:
 def _parse(key: str, value: object, kind: object) -> object:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple:
-        parts = value.split(",") if isinstance(value, str) else value
+        parts = (value.split(",") if value.strip() else []) if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
             raise ConfigError(
                 f"settings: {key} expects a list of {args[0].__name__}, got {value!r}. Write it as a,b,c."

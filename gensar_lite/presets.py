@@ -81,8 +81,8 @@ PRESETS: dict[str, dict[str, object]] = {
     # real data at full strength: one GPU, or a night of CPU
     "beauty": {
         **_BEAUTY,
-        "embeddings.max_minutes": 120.0,
-        "embeddings.max_epochs": 150,
+        "embeddings.max_minutes": 60.0,
+        "embeddings.max_epochs": 100,
         "identifiers.epochs": 500,
         "training.backbone": "t5-small",
         "training.max_recommend": 20,

@@ -252,6 +252,13 @@ def test_search_is_told_apart_by_kind_and_by_seen():
     assert group_tables(rows[:1]) == group_tables([]) == []  # a single group is the whole table
 
 
+def test_groups_need_their_columns():
+    queries = pd.DataFrame({"text": ["a", "b"], "kind": ["x", "y"], "seen": [True, True]})
+    assert set(stage.query_groups(queries)) == {"kind", "seen"}  # all are seen: both together would tell nothing new
+    assert set(stage.query_groups(queries[["text", "seen"]])) == {"seen"}
+    assert stage.query_groups(queries[["text"]]) == {}
+
+
 def test_flat_rows():
     assert flat_rows({"a": {"b": 1.23456}, "c": [1, 2], "d": [{"e": 1}]}) == [
         ("a.b", "1.235"),
@@ -335,8 +342,14 @@ def test_evaluate_writes_scores_and_metrics(tmp_path, monkeypatch, capsys):
     means = scores.groupby(keys, observed=True)["value"].mean()
     assert all(abs(means[tuple(r[key] for key in keys)] - r["value"]) < 1e-12 for r in metrics)
     kinds = json.loads((folder / "kinds.json").read_text())
-    groups = {(r["column"], r["group"]): r["num_queries"] for r in kinds}
-    assert groups == {("kind", "category"): 2, ("kind", "misspelling"): 1, ("seen", "seen"): 2, ("seen", "unseen"): 1}
+    groups = {}
+    for row in kinds:
+        groups.setdefault(row["column"], {})[row["group"]] = row["num_queries"]
+    assert groups == {
+        "kind": {"category": 2, "misspelling": 1},
+        "seen": {"seen": 2, "unseen": 1},
+        "kind and seen": {"category, seen": 1, "category, unseen": 1, "misspelling, seen": 1},
+    }
     assert {r["system"] for r in kinds} == {"joint", "popularity", "category-popularity", "bm25"}
 
 

@@ -28,7 +28,8 @@ from gensar_lite.notebook import check, records
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"
-NAMES = ["00_tour", *(f"{number:02d}_{stage}" for number, stage in enumerate(STAGES, start=1))]
+STAGE_LESSONS = [f"{number:02d}_{stage}" for number, stage in enumerate(STAGES, start=1)]
+NAMES = ["00_tour", *STAGE_LESSONS, "08_your_own_data"]
 LESSONS = [FOLDER / f"{name}.ipynb" for name in NAMES]
 SOLUTIONS = [FOLDER / "solutions" / f"{name}.ipynb" for name in NAMES]
 ALL = LESSONS + SOLUTIONS
@@ -94,7 +95,7 @@ def identify(path: Path) -> str:
 
 
 def test_there_is_a_lesson_a_stage_and_solutions_for_each():
-    assert [f"notebooks/{path.name}" for path in LESSONS[1:]] == list(LESSON.values())
+    assert [f"notebooks/{name}.ipynb" for name in STAGE_LESSONS] == list(LESSON.values())
     missing = [identify(path) for path in ALL if not path.exists()]
     assert not missing
     strays = {path for path in FOLDER.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts} - set(ALL)

@@ -104,7 +104,9 @@ def even_choice(possible: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     Rows with the same possibilities are one group, and each group in turn spreads its rows so that the totals
     become level, a few rounds long. Which row of a group gets which column is drawn from `rng`.
     """
-    masks, group, sizes = np.unique(possible, axis=0, return_inverse=True, return_counts=True)
+    bits = possible @ (1 << np.arange(possible.shape[1]))  # (B,) a number a set of possibilities
+    _, first, group, sizes = np.unique(bits, return_index=True, return_inverse=True, return_counts=True)
+    masks = possible[first]  # (G, F)
     taken = np.zeros(masks.shape, dtype=np.int64)  # (G, F)
     for mine, columns in list(enumerate(map(np.flatnonzero, masks))) * ROUNDS:
         others = taken.sum(axis=0) - taken[mine]

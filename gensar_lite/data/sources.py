@@ -23,7 +23,13 @@ def _beauty(settings: DataConfig) -> Tables:
     return load_beauty(settings)
 
 
-SOURCES: dict[str, Callable[[DataConfig], Tables]] = {"shop": _shop, "beauty": _beauty}
+def _files(settings: DataConfig) -> Tables:
+    from gensar_lite.data.files import load_files
+
+    return load_files(settings)
+
+
+SOURCES: dict[str, Callable[[DataConfig], Tables]] = {"shop": _shop, "beauty": _beauty, "files": _files}
 
 
 def load_source(settings: DataConfig) -> Tables:
@@ -31,3 +37,12 @@ def load_source(settings: DataConfig) -> Tables:
     if settings.source not in SOURCES:
         raise ConfigError(f"data.source: there is no {settings.source!r}. Choose one of: {', '.join(SOURCES)}.")
     return SOURCES[settings.source](settings)
+
+
+def source_state(settings: DataConfig) -> dict[str, str]:
+    """Digests of files outside the project's folders that a source reads: edited ones make the corpus stale."""
+    if settings.source != "files":
+        return {}
+    from gensar_lite.data.files import source_files
+
+    return source_files(settings)

@@ -1,7 +1,7 @@
 """The data stage: from a source's tables to a validated, split corpus on disk.
 
-In: `DataConfig`. Out: ``items, queries, events, relevance`` as parquet, a funnel of counts, and the true
-process of the built-in shop. This file does not know what a later stage makes of it.
+In: `DataConfig`. Out: ``items, queries, events, relevance`` as parquet, a funnel of counts, the true process of the
+built-in shop, the users and the report of own files. This file does not know what a later stage makes of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from safetensors.numpy import save_file
 from gensar_lite.artifacts import SPLITS, TASKS, ArtifactError, Corpus, Workspace
 from gensar_lite.config import ConfigError, DataConfig
 from gensar_lite.data.leaks import release
-from gensar_lite.data.sources import load_source
+from gensar_lite.data.report import Finding, Report
+from gensar_lite.data.sources import load_source, source_state
 from gensar_lite.data.splitting import drop_short_users, held_out_queries, joint_time_split
 from gensar_lite.data.tables import Tables
 
@@ -95,14 +96,51 @@ def search_targets(corpus: Corpus) -> dict[str, dict[str, int]]:
 
 
 def prepare(ws: Workspace) -> Path:
-    """Build ``artifacts/<run>/data`` (or reuse it). Returns the folder."""
+    """Build ``artifacts/<run>/data`` (or reuse it); own files' report is printed. Returns the folder."""
 
     def make(folder: Path) -> dict:
         tables = load_source(ws.config.data)
         corpus, report = build_corpus(tables, ws.config.data)
+        if tables.report is not None:
+            check_splits(corpus)
         corpus.save(folder)
         if tables.truth is not None:
             save_file({k: np.ascontiguousarray(v) for k, v in tables.truth.items()}, folder / "truth.safetensors")
+        if tables.users is not None:
+            tables.users.to_parquet(folder / "users.parquet", index=False)
+        if tables.report is not None:
+            told = with_cold_items(tables.report, corpus)
+            told.save(folder)
+            print(told.text())
         return report
 
-    return ws.build("data", make)
+    folder = ws.build("data", make, outside=source_state(ws.config.data))
+    if (folder / "report.json").exists():
+        told = Report.load(folder)
+        print(f"data: {len(told.findings)} findings in {folder.relative_to(ws.root)}/report.json; {told.kept_line()}")
+    return folder
+
+
+def check_splits(corpus: Corpus) -> None:
+    """Raises `ArtifactError` for a log too small to train and to validate recommendation."""
+    count = {split: len(corpus.targets(split, "recommend")) for split in SPLITS}
+    train = corpus.events[corpus.events["split"] == "train"].drop_duplicates(["user_id", "time"])
+    pairs = int((train["task"] == "recommend")[train["user_id"].duplicated()].sum())
+    if not pairs or not count["validation"]:
+        told = ", ".join(f"{number} {split}" for split, number in count.items())
+        raise ArtifactError(
+            f"events: after the split by time there are {told} recommendations, {pairs} of the train ones with an "
+            "earlier event of their user. Learning needs some of each: bring more users or longer logs."
+        )
+
+
+def with_cold_items(report: Report, corpus: Corpus) -> Report:
+    """`report` with a warning about items that only validation or test events know: behaviour says nothing of them."""
+    known = corpus.events.groupby("item_id")["split"].agg(lambda splits: (splits == "train").any())
+    cold = int((~known).sum())
+    if not cold:
+        return report
+    what, then = "occur in no train event (cold)", "They are kept: only their text is known."
+    return report._replace(
+        findings=[*report.findings, Finding("WARN", "items", what, cold, corpus.num_items, (), "", then)]
+    )

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from gensar_lite.data.report import Report
+
 
 class Tables(NamedTuple):
     """One data set as its source delivers it.
@@ -20,6 +22,8 @@ class Tables(NamedTuple):
     relevance  ``query_id, item_id, grade``: every item that answers a query (grade >= 1)
     facts      numbers and sentences for the data report, e.g. ``{"search": "semi-synthetic"}``
     truth      tensors of the generating process (built-in shop only), saved beside the corpus
+    users      ``user_id, source_id``: whose row is whose (own files only), saved beside the corpus
+    report     what was fixed, dropped and warned about (own files only), saved beside the corpus
     """
 
     items: pd.DataFrame
@@ -28,3 +32,5 @@ class Tables(NamedTuple):
     relevance: pd.DataFrame
     facts: dict[str, object]
     truth: dict | None = None
+    users: pd.DataFrame | None = None
+    report: Report | None = None

@@ -85,6 +85,8 @@ def ranking_judge(config: Config):
         targets = {}
         for name in settings.tasks:
             pool = generator.corpus.targets("validation", _events_of(name))
+            if pool.empty:
+                continue  # nothing to judge this task by
             chosen = np.sort(rng.permutation(len(pool))[: settings.eval_sample])
             targets[name] = pool.iloc[chosen]
         decoder = Decoder.of(generator, settings, settings.precision)

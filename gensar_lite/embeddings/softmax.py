@@ -17,15 +17,21 @@ class _FullSoftmax(torch.autograd.Function):
     def forward(ctx, hidden, table, targets, work_in):
         h, w = hidden.detach().to(work_in), table.detach().to(work_in)  # (P, d), (N, d)
         loss, grad_h, grad_w = hidden.new_zeros((), dtype=torch.float32), [], torch.zeros_like(table)
+        # three tables made once: fresh memory for every chunk would cost as much as the arithmetic
+        sizes = (min(CHUNK, len(h)), len(w))
+        scores, wide = h.new_empty(sizes), h.new_empty(sizes, dtype=torch.float32)
+        chance = torch.empty_like(wide)
         for low in range(0, len(h), CHUNK):
             rows, own = h[low : low + CHUNK], targets[low : low + CHUNK, None]
-            p = torch.softmax((rows @ w.T).float(), dim=1)  # (CHUNK, N)
+            s, x, p = (table[: len(rows)] for table in (scores, wide, chance))  # (CHUNK, N) each
+            torch.mm(rows, w.T, out=s)
+            torch.softmax(x.copy_(s), dim=1, out=p)
             picked = p.gather(1, own)
             loss -= picked.clamp_min(torch.finfo(p.dtype).tiny).log().sum()
             p.scatter_(1, own, picked - 1)  # gradient of the summed loss with respect to the scores
-            p = p.to(work_in)
-            grad_h.append((p @ w).to(hidden.dtype))
-            grad_w += p.T @ rows
+            s.copy_(p)
+            grad_h.append((s @ w).to(hidden.dtype))
+            grad_w += s.T @ rows
         ctx.save_for_backward(torch.cat(grad_h), grad_w)
         return loss / len(h)
 

@@ -16,8 +16,12 @@ from gensar_lite.evaluation.plots import TASK_TITLE, figure_uri
 from gensar_lite.evaluation.scores import system_order
 
 COLUMNS = ("recall@5", "recall@10", "ndcg@10", "mrr")
-# columns of the queries table by which search is told apart, and the title of that table
-QUERY_GROUPS = {"kind": "Search by kind of query", "seen": "Search by queries that training has seen, and others"}
+# by what search is told apart (query_groups in stage.py), and the title of that table
+QUERY_GROUPS = {
+    "kind": "Search by kind of query",
+    "seen": "Search by queries that training has seen, and others",
+    "kind and seen": "Search by both",
+}
 _PROTOCOLS = {"full": 0, "full/all-relevant": 1}
 
 
@@ -68,7 +72,7 @@ def metric_tables(metrics: list[dict], columns: tuple[str, ...] = COLUMNS) -> li
 def group_tables(
     rows: list[dict], systems: tuple[str, ...] = ("joint", "category-popularity", "bm25", "oracle")
 ) -> list[dict]:
-    """A table a column of queries (`QUERY_GROUPS`), a column a group in it, a row a system; none for a single group."""
+    """A table a key of `QUERY_GROUPS`: a column a group of queries, a row a system; none for a single group."""
     tables = []
     for column, title in QUERY_GROUPS.items():
         found = {(row["system"], row["group"]): row for row in rows if row["column"] == column}

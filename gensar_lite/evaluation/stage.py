@@ -30,7 +30,7 @@ from gensar_lite.evaluation.baselines import (
 )
 from gensar_lite.evaluation.metrics import make_qrels
 from gensar_lite.evaluation.protocols import Seen, bm25_candidates, protocol_name, random_candidates, sample_targets
-from gensar_lite.evaluation.report import QUERY_GROUPS, console_table
+from gensar_lite.evaluation.report import console_table
 from gensar_lite.evaluation.runs import check_run, run_from_scores
 from gensar_lite.evaluation.scores import by_group, join_scores, score_run, summary
 
@@ -95,7 +95,8 @@ def baseline_scorers(ws: Workspace, corpus: Corpus, seen: Seen) -> dict[str, dic
         "recommend": {"popularity": popularity, recommender: ranker},
         "search": {
             "popularity": popularity,
-            "category-popularity": CategoryPopularity.fit(corpus),
+            # a real log tells what was clicked, not what would have answered: no look-up to compare with
+            **({} if corpus.relevance.empty else {"category-popularity": CategoryPopularity.fit(corpus)}),
             "bm25": BM25(corpus),
         },
     }
@@ -154,7 +155,7 @@ def _full_scores(runs: Runs, corpus: Corpus, targets: Targets, config: Config) -
     qrels = make_qrels(corpus.relevance, len(corpus.queries), corpus.num_items, max(ks))
     for (system, task), run in runs.items():
         parts.append(score_run(run, targets[task], system, protocol_name("full"), ks, depth))
-        if task == "search":
+        if task == "search" and not corpus.relevance.empty:
             name = protocol_name("full", all_relevant=True)
             parts.append(score_run(run, targets[task], system, name, ks, depth, qrels))
     return parts
@@ -169,14 +170,20 @@ def _sampled_scores(runs: Runs, sampled: Targets, config: Config) -> list[pd.Dat
 
 
 def kinds_of_queries(scores: pd.DataFrame, corpus: Corpus, config: Config) -> list[dict]:
-    """Search NDCG@10 inside groups of queries: by their ``kind``, and by whether training has ``seen`` their string.
-
-    Rows of `by_group` with their ``column``. A column that the queries lack has no rows.
-    """
+    """Search NDCG@10 inside `query_groups`: rows of `by_group` with the ``column`` that they belong to."""
     search, rows = corpus.events[corpus.events["task"] == "search"], []
-    for column in QUERY_GROUPS:
-        if column in corpus.queries and 10 in config.evaluation.ks:
-            names = corpus.queries[column].map({True: "seen", False: "unseen"} if column == "seen" else str)
-            groups = pd.Series(names.to_numpy()[search["query_id"]], index=search["event_id"])
-            rows += [{"column": column, **row} for row in by_group(scores, groups, config.evaluation)]
+    for column, names in query_groups(corpus.queries).items() if 10 in config.evaluation.ks else ():
+        groups = pd.Series(names.to_numpy()[search["query_id"]], index=search["event_id"])
+        rows += [{"column": column, **row} for row in by_group(scores, groups, config.evaluation)]
     return rows
+
+
+def query_groups(queries: pd.DataFrame) -> dict[str, pd.Series]:
+    """The group of every query by ``kind``, by ``seen`` (is its string in a train search?), and by both, for the two
+    are not independent: a rare string is more often a narrow one. A column that the queries lack gives no groups."""
+    groups = {"kind": queries["kind"].astype(str)} if "kind" in queries else {}
+    if "seen" in queries:
+        groups["seen"] = queries["seen"].map({True: "seen", False: "unseen"})
+    if len(groups) == 2 and all(names.nunique() > 1 for names in groups.values()):
+        groups["kind and seen"] = groups["kind"] + ", " + groups["seen"]
+    return groups

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from gensar_lite.artifacts import TASKS, VIEWS, Corpus, Identifiers, ItemEmbeddings, Workspace, write_json
-from gensar_lite.config import STAGES, Config, flat
+from gensar_lite.config import STAGES, Config, flat, override, own_files
 from gensar_lite.data import history_bounds
 from gensar_lite.evaluation.examples import example_lists
 from gensar_lite.evaluation.plots import (
@@ -144,10 +144,15 @@ def _provenance(ws: Workspace, metrics: list[dict]) -> dict[str, object]:
     ]
     total = sum(meta["seconds"] for meta in metas.values())
     return {
-        "command": ws.command("run"),
+        "command": Workspace(ws.root, _by_name(ws.config), ws.run).command("run"),
         "facts": facts,
         "stages": [(stage, f"{meta['seconds']:,.1f}") for stage, meta in metas.items()] + [("all", f"{total:,.1f}")],
         "versions": [("python", platform.python_version()), *metas["evaluation"]["versions"].items()],
         "statistics": [row for stage, meta in metas.items() for row in flat_rows(meta["statistics"], stage)],
-        "settings": [(key, str(value)) for key, value in flat(ws.config).items()],
+        "settings": [(key, str(value)) for key, value in flat(_by_name(ws.config)).items()],
     }
+
+
+def _by_name(config: Config) -> Config:
+    """Own files by name alone: a report is passed on, and where they lie is nobody's business."""
+    return override(config, {f"data.{name}": Path(path).name for name, path in own_files(config)})

@@ -63,6 +63,21 @@ def new_generator(corpus: Corpus, identifiers: Identifiers, settings: TrainingCo
     return Generator(new_model(settings, layout), builder, codec, corpus, identifiers)
 
 
+def present_tasks(corpus: Corpus, settings: TrainingConfig) -> TrainingConfig:
+    """`settings` without the tasks of which the corpus has no event at all: a log without queries has no search.
+
+    Raises `ArtifactError` when no task is left.
+    """
+    _check(settings)
+    happens = set(corpus.events["task"])
+    kept = [i for i, name in enumerate(settings.tasks) if TASKS[name].events in happens]
+    if not kept:
+        wanted = ", ".join(TASKS[name].events for name in settings.tasks)
+        raise ArtifactError(f"training: the corpus has no {wanted} event. Choose other training.tasks.")
+    tasks, weights = (tuple(values[i] for i in kept) for values in (settings.tasks, settings.task_weights))
+    return dataclasses.replace(settings, tasks=tasks, task_weights=weights)
+
+
 def new_mixture(generator: Generator, settings: TrainingConfig) -> TaskMixture:
     """Every train event of a task is one example. A recommendation needs a history to be read; a search does not."""
     rows, lengths = {}, {}
@@ -71,7 +86,10 @@ def new_mixture(generator: Generator, settings: TrainingConfig) -> TaskMixture:
         own = generator.corpus.targets("train", TASKS[name].events)["event_id"].to_numpy()
         rows[name] = own if name != "nrip" else own[builder.end[own] > builder.start[own]]
         if not len(rows[name]):
-            raise ArtifactError(f"training: there is no train example of {name}. Leave it out of training.tasks.")
+            raise ArtifactError(
+                f"training: there is no train example of {name}. Leave it out of training.tasks and its weight out of "
+                "training.task_weights."
+            )
         lengths[name] = builder.lengths(TASKS[name], rows[name])
     weights = dict(zip(settings.tasks, settings.task_weights, strict=True))
     num_prompts = len(PROMPTS["nrip"]) if settings.prompts else 1
@@ -86,10 +104,11 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None)
     """
 
     def make(folder: Path) -> dict:
-        settings = ws.config.training
-        generator = new_generator(
-            Corpus.load(ws.require("data")), Identifiers.load(ws.require("identifiers")), settings
-        )
+        corpus = Corpus.load(ws.require("data"))
+        settings = present_tasks(corpus, ws.config.training)
+        if settings.tasks != ws.config.training.tasks:
+            print(f"training: {', '.join(settings.tasks)} only, the corpus has no events of other tasks")
+        generator = new_generator(corpus, Identifiers.load(ws.require("identifiers")), settings)
         trainer = Trainer(
             generator.model,
             generator.builder,

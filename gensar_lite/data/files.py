@@ -1,0 +1,171 @@
+"""Source ``files``: somebody's own tables of items and events (and queries), checked and numbered.
+
+In: the paths in `DataConfig`. Out: `Tables` with the ids people know beside ours, and the report of what was
+fixed, dropped and warned about. This file only puts the steps in order: reading.py, columns.py, validation.py.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gensar_lite.artifacts import ArtifactError, file_digest
+from gensar_lite.config import ConfigError, DataConfig
+from gensar_lite.data.columns import choose_columns, parse_overrides
+from gensar_lite.data.families import semi_synthetic_search
+from gensar_lite.data.filtering import core_mask, largest_core
+from gensar_lite.data.reading import read_table
+from gensar_lite.data.report import Finding, Report, find, show
+from gensar_lite.data.tables import Tables
+from gensar_lite.data.validation import Rules, check_events, check_items, check_queries
+
+NO_SEARCH = (
+    "Nothing can be learned about search; training and evaluation do recommendation alone. Bring queries (a column "
+    "query, or query_id and a queries table), or set data.make_search=true for queries made from categories."
+)
+
+
+def load_files(settings: DataConfig) -> Tables:
+    """Read, check, filter and number the tables that ``settings.items``, ``.events`` and ``.queries`` name.
+
+    Raises `ConfigError` for settings that do not fit, `ArtifactError` for data that cannot be used.
+    """
+    _check(settings)
+    raw, about, found = _read_all(settings)
+    rules = Rules(settings.max_drop_rate, settings.order == "file", time.time())
+    items, more = check_items(raw["items"], rules)
+    found += more
+    queries = None
+    if "queries" in raw:
+        queries, more = check_queries(raw["queries"], rules)
+        queries, found = queries.set_index("query_id")["query"], found + more
+    elif "query_id" in raw["events"] and "query" not in raw["events"]:
+        raise ArtifactError(
+            "events: there are query ids and no texts. Bring a table of queries (data.queries=queries.csv, with "
+            "query_id and query), or a column query in the events."
+        )
+    events, more = check_events(raw["events"], pd.Index(items["item_id"]), queries, rules)
+    funnel = {"events read": len(raw["events"]), "events usable": len(events), "users": events["user"].nunique()}
+    items, events, lost = _core(items, events, settings, funnel)
+    found += more + lost
+    return _number(items, events, about | {"findings": found}, settings)
+
+
+def source_files(settings: DataConfig) -> dict[str, str]:
+    """sha256 of each file that this source reads, so that an edited file is noticed."""
+    paths = {name: Path(getattr(settings, name)).expanduser() for name in ("items", "events", "queries")}
+    return {name: file_digest(path) for name, path in paths.items() if path.is_file()}
+
+
+def _check(settings: DataConfig) -> None:
+    for name in ("items", "events"):
+        if not getattr(settings, name):
+            raise ConfigError(f"data.{name}: the source files needs a table of {name}. Say --{name} {name}.csv.")
+    if settings.order not in ("time", "file"):
+        raise ConfigError(f"data.order: {settings.order!r} is none of time, file.")
+
+
+def _read_all(settings: DataConfig) -> tuple[dict[str, pd.DataFrame], dict, list[Finding]]:
+    """Each table under its fields' names, what is told about the files, and findings."""
+    overrides = parse_overrides(settings.columns)
+    raw, found = {}, []
+    about: dict[str, dict] = {"files": {}, "columns": {}, "unused": {}}
+    for name in ("items", "events", "queries"):
+        if not getattr(settings, name):
+            continue
+        path = Path(getattr(settings, name)).expanduser()
+        table, more = read_table(path, name, settings.max_drop_rate)
+        needed = ("time",) if name == "events" and settings.order == "time" else ()
+        chosen, guessed = choose_columns(name, list(table.columns), overrides[name], needed)
+        about["files"][name] = {"file": path.name, "rows": len(table)}
+        about["columns"][name] = chosen
+        about["unused"][name] = [column for column in table.columns if column not in chosen.values()]
+        raw[name] = pd.DataFrame({field: table[column] for field, column in chosen.items()})
+        found += more + guessed
+    return raw, about, found
+
+
+def _core(
+    items: pd.DataFrame, events: pd.DataFrame, settings: DataConfig, funnel: dict
+) -> tuple[pd.DataFrame, pd.DataFrame, list[Finding]]:
+    """Users with enough time steps; with ``min_item_events`` also the k-core, whose other items leave the catalogue."""
+    log = pd.factorize(events["user"])[0], events["time"].to_numpy(), events["item_id"].to_numpy()
+    keep = core_mask(*log, settings.min_events, settings.min_item_events)
+    if not keep.any():
+        raise ArtifactError(_nobody(log, settings, funnel))
+    found = []
+    lost = sorted(set(events["user"]) - set(events["user"][keep]))
+    if lost:
+        then = "Dropped: one step each is needed to train, validate and test (data.min_events)."
+        what = f"have fewer than {settings.min_events} time steps"
+        found.append(Finding("DROP", "events", what, len(lost), funnel["users"], (), show(lost[0]), then, "users"))
+    if settings.min_item_events:
+        stays = np.isin(np.arange(len(items)), events["item_id"][keep])
+        what = f"have fewer than {settings.min_item_events} events (k-core)"
+        found += find("DROP", "items", items, ~stays, what, "Dropped from the catalogue with their events.")
+        number = np.cumsum(stays) - 1
+        events = events.assign(item_id=number[events["item_id"]])
+        items = items[stays]
+    return items, events[keep].reset_index(drop=True), found
+
+
+def _nobody(log: tuple, settings: DataConfig, funnel: dict) -> str:
+    said = ", ".join(f"{count:,} {name}" for name, count in funnel.items())
+    best = largest_core(*log, settings.min_events)
+    if settings.min_item_events and best:
+        return (
+            f"events: the {settings.min_item_events}-core is empty ({said}). The largest k that keeps something is "
+            f"{best}: set data.min_item_events={best}."
+        )
+    lower = "Lower data.min_events, or bring" if settings.min_events > 3 else "Bring"
+    return (
+        f"events: no user has at least {settings.min_events} time steps ({said}). {lower} a longer log: training, "
+        "validation and test need a step each."
+    )
+
+
+def _number(items: pd.DataFrame, events: pd.DataFrame, about: dict, settings: DataConfig) -> Tables:
+    """Rows instead of ids. Users and queries are numbered by their sorted texts, so the order of rows is nothing."""
+    user, users = pd.factorize(events["user"], sort=True)
+    is_search = (events["task"] == "search").to_numpy()
+    if is_search.all():
+        raise ArtifactError(
+            "events: every event has a query. The collaborative view needs recommendations: add events without one."
+        )
+    query, texts = pd.factorize(events["query"].where(is_search, None), sort=True)
+    queries = pd.DataFrame({"query_id": np.arange(len(texts)), "text": list(texts), "kind": "typed"})
+    relevance = pd.DataFrame({"query_id": [], "item_id": [], "grade": []}, dtype=np.int64)
+    log = pd.DataFrame({"user_id": user, "time": events["time"], "task": events["task"], "item_id": events["item_id"]})
+    log["query_id"] = query
+    found, search = about["findings"], "typed by users"
+    if settings.make_search:
+        log, queries, relevance = _made_search(items, log, settings)
+        search = "semi-synthetic"
+    elif not is_search.any():
+        search = "none"
+        found = [*found, Finding("WARN", "events", "have no query", len(log), len(log), (), "", NO_SEARCH)]
+    idle = ~np.isin(np.arange(len(items)), log["item_id"])
+    found = [*found, *find("WARN", "items", items, idle, "occur in no event", "They stay candidates of every ranking.")]
+    kept = {"items": len(items), "users": len(users), "events": len(log), "queries": len(queries)}
+    kept["searches"] = int((log["task"] == "search").sum())
+    facts = {"source": "own files", "search": search, "files": about["files"]}
+    numbered = items.rename(columns={"item_id": "source_id"}).reset_index(drop=True)
+    numbered.insert(0, "item_id", np.arange(len(items)))
+    people = pd.DataFrame({"user_id": np.arange(len(users)), "source_id": list(users)})
+    report = Report(**about | {"findings": found}, kept=kept)
+    return Tables(numbered, queries, log, relevance, facts, users=people, report=report)
+
+
+def _made_search(items: pd.DataFrame, log: pd.DataFrame, settings: DataConfig) -> tuple:
+    """Search twins with queries of ``data.query_families``, where a log has none of its own."""
+    if (log["task"] == "search").any():
+        raise ConfigError(
+            "data.make_search: the events have queries of their own, and the two are not mixed. Leave it out."
+        )
+    made = semi_synthetic_search(items, log, settings)
+    if made.queries.empty:
+        raise ArtifactError("items: no category to make queries from (data.make_search). Add a column category.")
+    return made.events, made.queries, made.relevance
