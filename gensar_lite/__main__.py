@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     rivals = commands.add_parser(
         "baselines", help="recommenders without a generator over several seeds", parents=[settings]
     )
-    rivals.add_argument("--model", default="sasrec-ce", help="sasrec-ce | sasrec-bce (default: sasrec-ce)")
+    rivals.add_argument("--model", default="sasrec-ce", help="sasrec-ce | -bce | -bpr | svd (default: sasrec-ce)")
     rivals.add_argument("--seeds", default="0", metavar="0,1,2", help="seeds of its training; finished ones are reused")
     bench = commands.add_parser("bench", help="measure speed against a plain baseline, interleaved in one run")
     bench.add_argument("name", help="what to measure; an unknown name lists those there are")

@@ -26,6 +26,7 @@ _BEAUTY = {
 # a small catalogue: three levels, few codewords; short inputs, since every second of a laptop counts
 _SHOP = {
     "embeddings.joint": "adapter",
+    "embeddings.lr_end": 1.0,
     "identifiers.num_levels": 3,
     "identifiers.num_shared": 1,
     "identifiers.latent_dim": 16,

@@ -397,6 +397,17 @@ def test_the_joint_view_learns_both_tasks():
     assert best["recommend/recall@10"] > 0.85
 
 
+def test_a_log_without_searches_has_a_joint_view_all_the_same():
+    rows = [(u, t, "recommend", (u + t) % 12, -1) for u in range(60) for t in range(8)]
+    events = pd.DataFrame(rows, columns=["user_id", "time", "task", "item_id", "query_id"])
+    corpus = small_corpus(num_items=12, events=events)
+    told = EmbeddingsConfig(encoder="lsa", joint_epochs=12)
+    texts = corpus.items["title"].tolist()
+    _, curve = train_joint(corpus, encode(texts, told), encode_queries([], texts, told), told)
+    assert "search/ndcg@10" not in curve[0]
+    assert curve[-1]["score"] > 0.9  # the next item is always the next number
+
+
 def test_an_item_nobody_met_stays_where_its_text_puts_it():
     corpus = small_corpus(num_items=60, num_users=8)
     cold = cold_items(corpus)

@@ -42,4 +42,6 @@ class LSA:
 
     def transform(self, texts: list[str]) -> np.ndarray:
         """Unit rows (B, d) of any texts; zero for a text without a known word."""
+        if not texts:  # scikit-learn refuses an empty table; a log without searches has no query
+            return np.zeros((0, len(self.directions.components_)), dtype=np.float32)
         return normalize(self.directions.transform(self.words.transform(texts))).astype(np.float32)

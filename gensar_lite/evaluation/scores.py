@@ -18,7 +18,17 @@ from gensar_lite.evaluation.runs import to_matrix
 from gensar_lite.evaluation.uncertainty import bootstrap_interval, bootstrap_intervals
 
 SCORE_COLUMNS = ["system", "protocol", "task", "metric", "event_id", "value"]
-SYSTEMS = ("joint", "popularity", "category-popularity", "bm25", "sasrec-ce", "oracle")  # the order of tables
+SYSTEMS = (  # the order of tables
+    "joint",
+    "popularity",
+    "category-popularity",
+    "bm25",
+    "svd",
+    "sasrec-bpr",
+    "sasrec-bce",
+    "sasrec-ce",
+    "oracle",
+)
 
 
 def score_run(

@@ -18,7 +18,7 @@ import pandas as pd
 from gensar_lite.artifacts import ArtifactError, Corpus, Workspace, write_json
 from gensar_lite.config import override, section_dict
 from gensar_lite.data import history_bounds, prepare
-from gensar_lite.embeddings import embed, load_sasrec
+from gensar_lite.embeddings import embed, load_ranker
 from gensar_lite.evaluation.baselines import Popularity, Scorer, top_k_run
 from gensar_lite.evaluation.metrics import rank_metrics, rank_of_target
 from gensar_lite.evaluation.protocols import Seen
@@ -28,6 +28,8 @@ from gensar_lite.evaluation.scores import SCORE_COLUMNS, join_scores, summary
 MODELS: dict[str, dict[str, object]] = {
     "sasrec-ce": {"embeddings.loss": "ce"},
     "sasrec-bce": {"embeddings.loss": "bce"},
+    "sasrec-bpr": {"embeddings.loss": "bpr"},
+    "svd": {"embeddings.collaborative": "svd"},
 }
 
 
@@ -71,18 +73,25 @@ def _cell(ws: Workspace, model: str, seed: int, folder: Path, log: str) -> None:
     embed(own)
     minutes = (time.perf_counter() - started) / 60
     corpus = Corpus.load(own.require("data"))
-    ranks = _ranks(load_sasrec(own, corpus), corpus, config.decoding.top_k)
+    _, ranker = load_ranker(own, corpus)
+    ranks = _ranks(ranker, corpus, config.decoding.top_k)
     ranks.to_parquet(folder / f"{model}-{seed}.parquet", index=False)
-    curve = pd.read_parquet(own.folder("embeddings") / "sasrec_curve.parquet")
+    write_json(path, made_with | {"stage_minutes": round(minutes, 2)} | _learning(own))
+
+
+def _learning(ws: Workspace) -> dict[str, object]:
+    """The best epoch by validation, the minutes and the curve, where something was trained."""
+    path = ws.folder("embeddings") / "sasrec_curve.parquet"
+    if not path.exists():
+        return {}
+    curve = pd.read_parquet(path)
     best = curve.loc[curve["ndcg@10"].idxmax()]
-    told = made_with | {
+    return {
         "best_epoch": int(best["epoch"]),
         "validation": {key: float(best[key]) for key in ("recall@10", "ndcg@10")},
         "training_minutes": round(float(curve["seconds"].iloc[-1]) / 60, 2),
-        "stage_minutes": round(minutes, 2),
         "curve": json.loads(curve.to_json(orient="records", double_precision=6)),
     }
-    write_json(path, told)
 
 
 def _ranks(scorer: Scorer, corpus: Corpus, depth: int) -> pd.DataFrame:
