@@ -13,13 +13,14 @@ import pytest
 from gensar_lite.artifacts import ArtifactError, Corpus, Identifiers, ItemEmbeddings, Workspace
 from gensar_lite.config import ConfigError, override, preset
 from gensar_lite.data import history_bounds
-from gensar_lite.evaluation import stage
+from gensar_lite.evaluation import plots, stage
 from gensar_lite.evaluation.baselines import BM25, CategoryPopularity, Oracle, Popularity, candidate_run, top_k_run
 from gensar_lite.evaluation.plots import curve_figure, figure_png, identifier_map, metric_bars, pca_2d, plain
 from gensar_lite.evaluation.plots import tradeoff_figure as draw_tradeoff
 from gensar_lite.evaluation.protocols import Seen
 from gensar_lite.evaluation.report import console_table, flat_rows, group_tables, metric_tables, short, verdicts
 from gensar_lite.evaluation.runs import check_run
+from gensar_lite.evaluation.scores import SYSTEMS
 from gensar_lite.evaluation.summary_page import write_report
 from gensar_lite.evaluation.tradeoff import tradeoff_points
 
@@ -438,3 +439,10 @@ def test_the_page_of_real_data_has_no_item_text_and_says_semi_synthetic(tmp_path
     assert "semi-synthetic" in page.text
     assert "not ours to publish" in page.text
     assert re.search(r"item \d+", page.text)
+
+
+def test_no_two_systems_of_a_run_look_alike():
+    """Every run has one collaborative recommender; whichever it is, it looks like no other row."""
+    rest = [name for name in SYSTEMS if name != "svd" and not name.startswith("sasrec-")]
+    for recommender in set(SYSTEMS) - set(rest):
+        assert len({plots._style(name) for name in [*rest, recommender]}) == len(rest) + 1

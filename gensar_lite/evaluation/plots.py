@@ -15,13 +15,14 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from gensar_lite.evaluation.scores import SYSTEMS, system_order
+from gensar_lite.evaluation.scores import system_order
 from gensar_lite.evaluation.tradeoff import Point, pareto_front
 from gensar_lite.evaluation.uncertainty import Interval
 
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#B8B8B8"
+_PLACES = ("joint", "popularity", "category-popularity", "bm25", "recommender", "oracle")  # colour and marker
 TASK_TITLE = {"search": "Search", "recommend": "Recommendation"}
 
 
@@ -182,7 +183,8 @@ def _canvas(width: float, height: float, columns: int = 1):
 
 
 def _style(system: str) -> tuple[str, str]:
-    place = SYSTEMS.index(system) if system in SYSTEMS else len(SYSTEMS) + sum(map(ord, system)) % 2
+    alike = "recommender" if system == "svd" or system.startswith("sasrec-") else system  # a run has one of them
+    place = _PLACES.index(alike) if alike in _PLACES else len(_PLACES) + sum(map(ord, system)) % 2
     return OKABE_ITO[place % len(OKABE_ITO)], MARKERS[place % len(MARKERS)]
 
 
