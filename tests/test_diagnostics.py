@@ -14,9 +14,13 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import entropy
 from sklearn.metrics import normalized_mutual_info_score
 
-from gensar_lite.artifacts import VIEWS, Corpus, Identifiers, ItemEmbeddings
+from gensar_lite.__main__ import main
+from gensar_lite.artifacts import VIEWS, ArtifactError, Corpus, Identifiers, ItemEmbeddings, Workspace
+from gensar_lite.config import override, preset
 from gensar_lite.embeddings.agreement import neighbours
 from gensar_lite.identifiers.diagnostics import HEADLINE, describe, diagnose
+from gensar_lite.identifiers.figures import code_tree, meaning_figure, recall_figure, usage_figure
+from gensar_lite.identifiers.grid import compare_identifiers
 from gensar_lite.identifiers.meaning import (
     co_purchase_lift,
     distance_correlation,
@@ -351,3 +355,120 @@ def test_describe_keeps_the_headline():
         assert facts[view]["neighbour_recall/semantic"][0] == round(
             value(table, view, 1, "neighbour_recall/semantic"), 4
         )
+
+
+# ------------------------------------------------------------------------------------------------- figures
+
+
+def test_figures_show_the_table_and_say_it(made):
+    table = diagnose(*made)
+    for draw, panels in ((usage_figure, 2), (meaning_figure, 2), (recall_figure, 2)):
+        figure, alt = draw(table)
+        assert len(figure.layout.annotations) == panels
+        named = [trace.name for trace in figure.data if trace.showlegend]
+        assert len(named) == len(set(named)), "each line stands in the legend once"
+        looks = {
+            view: {(t.line.color, t.marker.symbol) for t in figure.data if t.name.startswith(view)} for view in VIEWS
+        }
+        assert all(len(look) == 1 for look in looks.values())
+        assert not looks["semantic"] & looks["collaborative"]
+        assert "semantic ID" in alt
+        assert "collaborative ID" in alt
+        assert len(figure.to_json()) < 30_000
+    figure, alt = recall_figure(table)
+    semantic = next(trace for trace in figure.data if trace.name == "semantic ID")
+    assert list(semantic.x) == [1, 2, 3]
+    assert semantic.y[0] == pytest.approx(0.9)
+    assert "neighbours by semantic vector, semantic ID: 0.9" in alt
+
+
+@pytest.mark.parametrize("kind", ["icicle", "sunburst"])
+def test_the_code_tree_counts_items_and_escapes_strangers(kind):
+    codes = np.array([[4, 0], [4, 0], [4, 1], [2, 0], [2, 3], [1, 1]])
+    titles = ['<a href="https://x.example">tent</a>', "R&D", "%{x} $y$", "pan\u202e", "kettle", "lamp"]
+    groups = ["<b>Camp</b>", "<b>Camp</b>", "Other", "Kitchen", "Kitchen", ""]
+    figure, alt = code_tree(codes, titles, groups, kind, codes_a_node=(2, 2))
+    tree = figure.data[0]
+    assert tree.type == kind
+    assert list(tree.ids) == ["all items", "4", "4 0", "4 1", "2", "2 0", "2 3"]
+    assert list(tree.parents) == ["", "all items", "4", "4", "all items", "2", "2"]
+    assert list(tree.values) == [6, 3, 2, 1, 2, 1, 1]
+    assert tree.labels[1] == "4<br>&lt;b&gt;Camp&lt;/b&gt;"
+    written = " ".join([*tree.labels, *tree.hovertext]).replace("<br>", "")
+    assert "<" not in written
+    assert "&lt;a href=" in written
+    assert "R&amp;D" in written
+    assert "\u202e" not in written
+    assert "2 of 3 first codes" in alt
+
+
+# ---------------------------------------------------------------------------------------------------- grid
+
+
+@pytest.fixture(scope="module")
+def workspace(made, tmp_path_factory):
+    _, embeddings, corpus = made
+    small = {"codebook_size": 16, "num_levels": 3, "num_shared": 1, "latent_dim": 4, "hidden": (8,), "epochs": 3}
+    config = override(preset("tiny"), {f"identifiers.{key}": value for key, value in small.items()})
+    ws = Workspace.open(config, tmp_path_factory.mktemp("grid"))
+    ws.build("data", lambda folder: corpus.save(folder) or {})
+    ws.build("embeddings", lambda folder: embeddings.save(folder) or {})
+    return ws
+
+
+PAIRS = [("dual", "rq-kmeans"), ("semantic", "rq-kmeans"), ("random", "none")]
+
+
+@pytest.fixture(scope="module")
+def grid(workspace):
+    return compare_identifiers(workspace, (0, 1), PAIRS), workspace.root / "reports" / "identifiers-tiny"
+
+
+def test_the_grid_knows_its_control(grid):
+    table, folder = grid
+    found = table.set_index(["strategy", "view", "level", "measure"])["mean"]
+    pure = ("semantic", 1, "purity/leaf")
+    assert found["semantic", *pure] == pytest.approx(1), "vectors follow the category, so codes do"
+    assert found["random", *pure] < 0.7
+    assert set(table["seeds"]) == {2}
+    assert (table.loc[table["measure"] == "seconds", "mean"] > 0).sum() == 3
+    cells = [pd.read_parquet(folder / f"random-none-{seed}.parquet") for seed in (0, 1)]
+    values = [c.set_index(["view", "level", "measure"])["value"][pure] for c in cells]
+    assert values[0] != values[1], "another seed is another control"
+    row = table[(table["strategy"] == "random") & (table["measure"] == "purity/leaf") & (table["level"] == 1)].iloc[0]
+    assert row["mean"] == pytest.approx(np.mean(values))
+    assert row["std"] == pytest.approx(np.std(values))
+
+
+def test_the_report_holds_a_row_a_pair_and_no_title(grid):
+    table, folder = grid
+    page = (folder / "index.md").read_text()
+    for strategy, quantizer in PAIRS:
+        assert f"| {strategy} | {quantizer} |" in page
+    assert "does not predict" in page
+    written = page + (folder / "table.csv").read_text()
+    assert "thing number" not in written
+    assert "Leaf" not in written
+    kept = pd.read_csv(folder / "table.csv")
+    np.testing.assert_allclose(kept["mean"], table["mean"], atol=1e-6)
+
+
+def test_a_finished_cell_is_reused_until_what_it_was_made_from_changes(workspace, grid):
+    table, folder = grid
+    cell = folder / "dual-rq-kmeans-0.parquet"
+    before = cell.stat().st_mtime_ns
+    pd.testing.assert_frame_equal(compare_identifiers(workspace, (0, 1), PAIRS), table)
+    assert cell.stat().st_mtime_ns == before
+    other = Workspace(workspace.root, override(workspace.config, {"identifiers.num_shared": 2}), workspace.run)
+    compare_identifiers(other, (0,), PAIRS[:1])
+    assert cell.stat().st_mtime_ns > before
+
+
+def test_wrong_pairs_and_seeds_are_told(workspace, capsys):
+    with pytest.raises(ArtifactError, match=r"dual\+none is no valid pair.*dual\+rq-kmeans"):
+        compare_identifiers(workspace, (0,), [("dual", "none")])
+    tight = Workspace(workspace.root, override(workspace.config, {"identifiers.codebook_size": 2}), workspace.run)
+    with pytest.raises(ArtifactError, match=r"no pair could be built.*60 items do not fit"):
+        compare_identifiers(tight, (0,), [("random", "none")])
+    assert main(["grid", "--preset", "tiny", "--workspace", str(workspace.root), "--seeds", "a"]) == 1
+    assert "--seeds 0,1,2" in capsys.readouterr().err

@@ -35,7 +35,7 @@ def diagnose(
     embeddings: ItemEmbeddings,
     corpus: Corpus,
     before: dict[str, np.ndarray] | None = None,
-    sample: int = 1000,
+    sample: int = 500,
     seed: int = 0,
 ) -> pd.DataFrame:
     """A long table ``view, level, measure, value``: each measure of each view at each level or depth (from 1).
