@@ -399,7 +399,7 @@ def test_the_code_tree_counts_items_and_escapes_strangers(kind):
     assert "&lt;a href=" in written
     assert "R&amp;D" in written
     assert "\u202e" not in written
-    assert "2 of 3 first codes" in alt
+    assert "2 of 3 first codes, the largest holding 3 items, mostly <b>Camp</b>;" in alt  # a page escapes its alt texts
 
 
 # ---------------------------------------------------------------------------------------------------- grid

@@ -21,10 +21,14 @@ REST = "#B8B8B8"
 MAX_TITLE = 60  # characters of a title that are shown
 
 
+def plain(text: object) -> str:
+    """Untrusted text on one line: cut, control characters out; for alt texts, which their page escapes."""
+    return "".join(c if c.isprintable() else " " for c in str(text)[:MAX_TITLE])
+
+
 def escape(text: object) -> str:
-    """Untrusted text for plotly: cut, control characters out, markup shown as itself and never obeyed."""
-    kept = "".join(c if c.isprintable() else " " for c in str(text)[:MAX_TITLE])
-    return html.escape(kept, quote=False)
+    """Untrusted text for plotly: `plain`, and markup is shown as itself and never obeyed."""
+    return html.escape(plain(text), quote=False)
 
 
 def usage_figure(table: pd.DataFrame) -> tuple[go.Figure, str]:
@@ -92,14 +96,15 @@ def code_tree(
             (f"{code} {after}", str(code), inside[second[inside] == after])
             for after in _largest(second[inside], codes_a_node[1])
         ]
-    names, shown = np.array([escape(g) or "none" for g in groups]), [escape(t) for t in titles]
+    names, shown = np.array([plain(g) or "none" for g in groups]), [escape(t) for t in titles]
     top = [_largest(names[rows], 1)[0] for _, _, rows in nodes]
     palette = dict(zip(_largest(names, len(OKABE_ITO) - 1), OKABE_ITO, strict=False))
     trace = {"icicle": go.Icicle, "sunburst": go.Sunburst}[kind](
         ids=[node for node, _, _ in nodes],
         parents=[parent for _, parent, _ in nodes],
         values=[len(rows) for _, _, rows in nodes],
-        labels=["all items"] + [f"{node}<br>{group}" for (node, _, _), group in zip(nodes[1:], top[1:], strict=True)],
+        labels=["all items"]
+        + [f"{node}<br>{escape(group)}" for (node, _, _), group in zip(nodes[1:], top[1:], strict=True)],
         hovertext=[f"{len(rows)} items, e.g.<br>" + "<br>".join(shown[i] for i in rows[:4]) for _, _, rows in nodes],
         hoverinfo="text",
         branchvalues="total",
