@@ -387,12 +387,12 @@ def test_the_code_tree_counts_items_and_escapes_strangers(kind):
     codes = np.array([[4, 0], [4, 0], [4, 1], [2, 0], [2, 3], [1, 1]])
     titles = ['<a href="https://x.example">tent</a>', "R&D", "%{x} $y$", "pan\u202e", "kettle", "lamp"]
     groups = ["<b>Camp</b>", "<b>Camp</b>", "Other", "Kitchen", "Kitchen", ""]
-    figure, alt = code_tree(codes, titles, groups, kind, codes_a_node=(2, 2))
+    figure, alt = code_tree(codes, titles, groups, kind, codes_a_node=(2, 1))
     tree = figure.data[0]
     assert tree.type == kind
-    assert list(tree.ids) == ["all items", "4", "4 0", "4 1", "2", "2 0", "2 3"]
-    assert list(tree.parents) == ["", "all items", "4", "4", "all items", "2", "2"]
-    assert list(tree.values) == [6, 3, 2, 1, 2, 1, 1]
+    assert list(tree.ids) == ["all items", "4", "4 0", "4 others", "2", "2 0", "2 others", "others"]
+    assert list(tree.parents) == ["", "all items", "4", "4", "all items", "2", "2", "all items"]
+    assert list(tree.values) == [6, 3, 2, 1, 2, 1, 1, 1]
     assert tree.labels[1] == "4<br>&lt;b&gt;Camp&lt;/b&gt;"
     written = " ".join([*tree.labels, *tree.hovertext]).replace("<br>", "")
     assert "<" not in written

@@ -17,7 +17,7 @@ from gensar_lite.artifacts import VIEWS
 from gensar_lite.notebook import OKABE_ITO
 
 SYMBOLS, DASHES = ("circle", "square", "diamond", "triangle-up"), ("solid", "dash", "dot", "dashdot")
-REST = "#B8B8B8"
+REST, OTHERS = "#B8B8B8", "others"
 MAX_TITLE = 60  # characters of a title that are shown
 
 
@@ -85,20 +85,21 @@ def code_tree(
     """The first two levels of codes (N, L) as an ``icicle`` or ``sunburst``: the largest codes, their group, titles.
 
     A node's size is its number of items, its colour the most frequent of `groups` (N,) among them; hovering shows four
-    titles. `codes_a_node` says how many codes are drawn at each level; the others are left out.
+    titles. `codes_a_node` says how many codes are drawn at each level; the others are one grey node.
     """
-    first, second, every = codes[:, 0], codes[:, 1], np.arange(len(codes))
-    nodes = [("all items", "", every)]
-    for code in _largest(first, codes_a_node[0]):
-        inside = every[first == code]
-        nodes.append((str(code), "all items", inside))
-        nodes += [
-            (f"{code} {after}", str(code), inside[second[inside] == after])
-            for after in _largest(second[inside], codes_a_node[1])
-        ]
+    nodes = [("all items", "", np.arange(len(codes)))]
+    for code, inside in _children(codes[:, 0], nodes[0][2], codes_a_node[0]):
+        nodes.append((code, "all items", inside))
+        if code != OTHERS:
+            below = _children(codes[:, 1], inside, codes_a_node[1])
+            nodes += [(f"{code} {after}", code, rows) for after, rows in below]
     names, shown = np.array([plain(g) or "none" for g in groups]), [escape(t) for t in titles]
     top = [_largest(names[rows], 1)[0] for _, _, rows in nodes]
     palette = dict(zip(_largest(names, len(OKABE_ITO) - 1), OKABE_ITO, strict=False))
+    colours = [
+        REST if node.endswith(OTHERS) else palette.get(group, REST)
+        for (node, _, _), group in zip(nodes[1:], top[1:], strict=True)
+    ]
     trace = {"icicle": go.Icicle, "sunburst": go.Sunburst}[kind](
         ids=[node for node, _, _ in nodes],
         parents=[parent for _, parent, _ in nodes],
@@ -108,14 +109,25 @@ def code_tree(
         hovertext=[f"{len(rows)} items, e.g.<br>" + "<br>".join(shown[i] for i in rows[:4]) for _, _, rows in nodes],
         hoverinfo="text",
         branchvalues="total",
-        marker={"colors": ["#FFFFFF"] + [palette.get(group, REST) for group in top[1:]]},
+        sort=False,  # the largest come first as it is, others last
+        marker={"colors": ["#FFFFFF", *colours], "line": {"color": "white", "width": 1}},
     )
+    if kind == "icicle":
+        trace.tiling.orientation = "v"
     figure = go.Figure(trace, {"height": 420, "margin": {"l": 0, "r": 0, "t": 10, "b": 0}})
-    drawn = sum(parent == "all items" for _, parent, _ in nodes)
+    drawn = sum(parent == "all items" and node != OTHERS for node, parent, _ in nodes)
     return figure, (
-        f"The code tree of {len(codes)} items as {kind}: {drawn} of {len(np.unique(first))} first codes, the largest "
-        f"holding {len(nodes[1][2])} items, mostly {top[1]}; below each its most frequent second codes."
+        f"The code tree of {len(codes)} items as {kind}: {drawn} of {len(np.unique(codes[:, 0]))} first codes, the "
+        f"largest holding {len(nodes[1][2])} items, mostly {top[1]}; below each its most frequent second codes."
     )
+
+
+def _children(codes: np.ndarray, inside: np.ndarray, count: int) -> list[tuple[str, np.ndarray]]:
+    """The `count` largest codes (N,) among the rows `inside`, each with its rows, and the rows of all others."""
+    largest = _largest(codes[inside], count)
+    found = [(str(code), inside[codes[inside] == code]) for code in largest]
+    rest = inside[~np.isin(codes[inside], largest)]
+    return [*found, (OTHERS, rest)] if len(rest) else found
 
 
 def _largest(values: np.ndarray, count: int) -> list:
