@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers import small_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -499,7 +500,7 @@ def test_the_stage(tmp_path, quantizer):
     ws = Workspace.open(override(preset("tiny"), changes), tmp_path)
     with pytest.raises(ArtifactError, match="01_data"):
         identify(ws)
-    ws.build("data", lambda folder: {})
+    ws.build("data", lambda folder: small_corpus(60).save(folder) or {})
     ws.build("embeddings", lambda folder: random_embeddings().save(folder) or {})
     folder = identify(ws)
     found = Identifiers.load(folder)
