@@ -53,6 +53,8 @@ def parser() -> argparse.ArgumentParser:
     )
     rivals.add_argument("--model", default="sasrec-ce", help="sasrec-ce | -bce | -bpr | svd (default: sasrec-ce)")
     rivals.add_argument("--seeds", default="0", metavar="0,1,2", help="seeds of its training; finished ones are reused")
+    grid = commands.add_parser("grid", help="diagnose identifiers, strategy x quantizer x seeds", parents=[settings])
+    grid.add_argument("--seeds", default="0", metavar="0,1,2", help="seeds of their fit; finished cells are reused")
     bench = commands.add_parser("bench", help="measure speed against a plain baseline, interleaved in one run")
     bench.add_argument("name", help="what to measure; an unknown name lists those there are")
     bench.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
@@ -148,12 +150,24 @@ def _baselines(words: argparse.Namespace) -> int:
     from gensar_lite.evaluation.report import console_table
     from gensar_lite.evaluation.study import compare_baselines
 
+    print(console_table(compare_baselines(_open(words), words.model, _seeds(words))))
+    return 0
+
+
+def _grid(words: argparse.Namespace) -> int:
+    from gensar_lite.identifiers.grid import compare_identifiers
+
+    ws = _open(words)
+    compare_identifiers(ws, _seeds(words))
+    print((ws.root / "reports" / f"identifiers-{ws.run}" / "index.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def _seeds(words: argparse.Namespace) -> tuple[int, ...]:
     try:
-        seeds = tuple(int(seed) for seed in words.seeds.split(","))
+        return tuple(int(seed) for seed in words.seeds.split(","))
     except ValueError:
         raise ConfigError(f"--seeds {words.seeds}: write whole numbers with commas, e.g. --seeds 0,1,2.") from None
-    print(console_table(compare_baselines(_open(words), words.model, seeds)))
-    return 0
 
 
 def _notebooks(words: argparse.Namespace) -> int:
@@ -212,6 +226,7 @@ _COMMANDS = {
     "run": _run,
     "report": _report,
     "baselines": _baselines,
+    "grid": _grid,
     "notebooks": _notebooks,
     "download": _download,
     "bench": _bench,

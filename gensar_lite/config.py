@@ -81,12 +81,16 @@ class EmbeddingsConfig:
 @dataclass(frozen=True)
 class IdentifiersConfig:
     seed: int = 0  # seed of initialisation and k-means
-    strategy: str = "dual"  # dual (shared trunk + two branches) | semantic | collaborative | random
-    quantizer: str = "rq-kmeans"  # rq-vae (the paper's) | rq-kmeans
-    num_levels: int = 4  # L = L_m + L_n, codes an identifier
-    num_shared: int = 2  # L_m, levels both views share (dual only)
+    # dual (shared trunk + two branches) | separate (no trunk) | of one vector: semantic | collaborative | fused-concat
+    # | fused-svd | multitask (needs embeddings.joint=adapter) | random (the control: codes drawn blindly)
+    strategy: str = "dual"  # what is quantized, and whether an item has two identifiers or one
+    # rq-vae (the paper's) | rq-kmeans | balanced (RQ-KMeans, equal shares a code) | pq (parts, no residuals; one view)
+    quantizer: str = "rq-kmeans"  # how a vector becomes codes (random: none is used)
+    uniqueness: str = "nearest"  # nearest (free last code) | sinkhorn (paper, then nearest) | extra-level (a counter)
+    num_levels: int = 4  # L = L_m + L_n, codes an identifier (extra-level: one more)
+    num_shared: int = 2  # L_m, levels both views share, 0 to L (dual only)
     codebook_size: int = 64  # K, codewords a level (paper: 256)
-    latent_dim: int = 32  # d of each view's latent: rq-vae's z_s, z_c; rq-kmeans' PCA width
+    latent_dim: int = 32  # d of a latent: rq-vae's z_s, z_c; else principal components (fused-concat: all kept)
     hidden: tuple[int, ...] = (512, 256, 128, 64)  # rq-vae encoder widths between input and latent
     epochs: int = 200  # rq-vae epochs over the whole catalogue (paper: 500)
     lr: float = 1e-3  # rq-vae AdamW learning rate

@@ -18,6 +18,8 @@ from gensar_lite.config import ConfigError, override, preset
 RECORD_MIME = "application/vnd.gensar.record+json"
 PRESET_VARIABLE = "GENSAR_PRESET"
 ROOT_VARIABLE = "GENSAR_WORKSPACE"
+# the colours of every figure, told apart by colour-blind readers (Okabe & Ito)
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 
 
 def start(preset_name: str = "tour", overrides: dict | None = None, run: str | None = None) -> Workspace:

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers import small_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors.numpy import load_file
 
 from gensar_lite.artifacts import VIEWS, ArtifactError, Identifiers, ItemEmbeddings, Workspace
-from gensar_lite.config import IdentifiersConfig, override, preset
+from gensar_lite.config import ConfigError, IdentifiersConfig, override, preset
 from gensar_lite.embeddings.fused import principal_components, standardise
 from gensar_lite.identifiers import (
     TokenLayout,
@@ -44,7 +45,8 @@ def small(**changes) -> IdentifiersConfig:
 def random_embeddings(num_items: int = 60, seed: int = 0) -> ItemEmbeddings:
     rng = np.random.default_rng(seed)
     semantic, collaborative = rng.normal(size=(num_items, 12)), rng.normal(size=(num_items, 6))
-    return ItemEmbeddings(semantic.astype(np.float32), collaborative.astype(np.float32))
+    joint = rng.normal(size=(num_items, 5))
+    return ItemEmbeddings(*(view.astype(np.float32) for view in (semantic, collaborative, joint)))
 
 
 def views_of(embeddings: ItemEmbeddings) -> tuple[torch.Tensor, torch.Tensor]:
@@ -338,7 +340,7 @@ def test_every_valid_pair_builds(strategy, quantizer, num_items):
     found = built(num_items, strategy=strategy, quantizer=quantizer)
     found.identifiers.check()
     assert found.identifiers.semantic.shape == (num_items, 4)
-    assert found.identifiers.num_shared == (2 if strategy == "dual" else 4)
+    assert found.identifiers.num_shared == {"dual": 2, "separate": 0}.get(strategy, 4)
     assert bool(found.curve) == (quantizer == "rq-vae")
     for view in VIEWS:
         np.testing.assert_array_equal(found.before[view][:, :-1], getattr(found.identifiers, view)[:, :-1])
@@ -346,26 +348,26 @@ def test_every_valid_pair_builds(strategy, quantizer, num_items):
 
 
 @pytest.mark.parametrize("quantizer", ["rq-kmeans", "rq-vae"])
-@pytest.mark.parametrize("num_shared", [0, 1, 3])
-def test_any_trunk_that_leaves_a_level_to_each_view(num_shared, quantizer):
+@pytest.mark.parametrize("num_shared", [0, 1, 3, 4])
+def test_any_trunk(num_shared, quantizer):
     found = built(quantizer=quantizer, num_shared=num_shared, epochs=2)
     assert found.identifiers.check().num_shared == num_shared
     assert found.tensors["trunk"].shape[0] == num_shared
     assert found.tensors["semantic"].shape[0] == 4 - num_shared
 
 
-@pytest.mark.parametrize("num_shared", [-1, 4])
-def test_a_trunk_without_branches_is_refused(num_shared):
-    with pytest.raises(ArtifactError, match="needs 0 to 3"):
+@pytest.mark.parametrize("num_shared", [-1, 5])
+def test_a_trunk_longer_than_the_identifier_is_refused(num_shared):
+    with pytest.raises(ConfigError, match="needs 0 to 4"):
         built(num_shared=num_shared)
 
 
 def test_an_invalid_pair_lists_the_valid_ones():
-    with pytest.raises(ArtifactError, match="semantic \\+ rq-vae is no valid pair") as error:
-        built(strategy="semantic", quantizer="rq-vae")
+    with pytest.raises(ConfigError, match="dual \\+ pq is no valid pair") as error:
+        built(strategy="dual", quantizer="pq")
     for strategy, quantizer in VALID_PAIRS:
         assert f"{strategy} + {quantizer}" in str(error.value)
-    with pytest.raises(ArtifactError, match="no valid pair"):
+    with pytest.raises(ConfigError, match="no valid pair"):
         built(strategy="both")
 
 
@@ -498,7 +500,7 @@ def test_the_stage(tmp_path, quantizer):
     ws = Workspace.open(override(preset("tiny"), changes), tmp_path)
     with pytest.raises(ArtifactError, match="01_data"):
         identify(ws)
-    ws.build("data", lambda folder: {})
+    ws.build("data", lambda folder: small_corpus(60).save(folder) or {})
     ws.build("embeddings", lambda folder: random_embeddings().save(folder) or {})
     folder = identify(ws)
     found = Identifiers.load(folder)

@@ -6,6 +6,8 @@ starts here. This file learns nothing but means, deviations and directions, and 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -25,19 +27,41 @@ def standardise(vectors: np.ndarray, view: str) -> np.ndarray:
     return x / np.where(deviation > 1e-12, deviation, 1.0)
 
 
+class Components(NamedTuple):
+    """Principal directions of a catalogue, to be applied to it and to what comes later.
+
+    centre (D,), axes (D, d), strongest first, scale: the catalogue's root mean squared norm along them.
+    """
+
+    centre: np.ndarray
+    axes: np.ndarray
+    scale: np.ndarray
+
+    @staticmethod
+    def fit(vectors: np.ndarray, dim: int) -> Components:
+        """The first min(dim, D) directions of (N, D) vectors; each has its largest weight positive."""
+        centre = vectors.mean(axis=0)
+        with threadpool_limits(1):
+            x = vectors - centre
+            values, axes = np.linalg.eigh(x.T @ x / len(x))
+            axes = axes[:, np.argsort(values)[::-1][:dim]]  # (D, d)
+            axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+            latent = x @ axes
+        return Components(centre, axes, np.sqrt((latent**2).sum(axis=1).mean()))
+
+    def apply(self, vectors: np.ndarray) -> np.ndarray:
+        """(M, D) vectors along the directions, (M, d)."""
+        with threadpool_limits(1):
+            return (vectors - self.centre) @ self.axes / self.scale
+
+
 def principal_components(vectors: np.ndarray, dim: int) -> np.ndarray:
     """The first `dim` principal components (N, min(dim, D)), scaled to a mean squared norm of 1.
 
     One thread and float64, so that the number of threads cannot change an identifier; signs are fixed so
     that each axis has its largest weight positive.
     """
-    with threadpool_limits(1):
-        x = vectors - vectors.mean(axis=0)
-        values, axes = np.linalg.eigh(x.T @ x / len(x))
-        axes = axes[:, np.argsort(values)[::-1][:dim]]  # (D, d)
-        axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
-        latent = x @ axes
-    return latent / np.sqrt((latent**2).sum(axis=1).mean())
+    return Components.fit(vectors, dim).apply(vectors)
 
 
 def fused_concat(views: dict[str, np.ndarray]) -> np.ndarray:

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from gensar_lite.evaluation.scores import system_order
 from gensar_lite.evaluation.tradeoff import Point, pareto_front
 from gensar_lite.evaluation.uncertainty import Interval
+from gensar_lite.notebook import OKABE_ITO
 
-OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#B8B8B8"
 _PLACES = ("joint", "popularity", "category-popularity", "bm25", "recommender", "oracle")  # colour and marker

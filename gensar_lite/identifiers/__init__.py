@@ -4,20 +4,24 @@ Verb: `identify`. In: `ItemEmbeddings`. Out: `Identifiers`, unique in each view.
 """
 
 from gensar_lite.identifiers.assignment import collision_rate, make_unique
-from gensar_lite.identifiers.diagnostics import codebook_usage, prefix_purity
+from gensar_lite.identifiers.fitted import assign, load_quantizer
+from gensar_lite.identifiers.meaning import prefix_purity
 from gensar_lite.identifiers.quantizer import dual_quantize, residual_quantize
 from gensar_lite.identifiers.stage import identify
 from gensar_lite.identifiers.strategies import build_identifiers
 from gensar_lite.identifiers.tokens import TokenLayout, layout_for
+from gensar_lite.identifiers.usage import codebook_usage
 
 __all__ = [
     "TokenLayout",
+    "assign",
     "build_identifiers",
     "codebook_usage",
     "collision_rate",
     "dual_quantize",
     "identify",
     "layout_for",
+    "load_quantizer",
     "make_unique",
     "prefix_purity",
     "residual_quantize",

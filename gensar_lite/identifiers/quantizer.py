@@ -6,11 +6,14 @@ This file does not know how codebooks are fitted, nor which items collide.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from gensar_lite.artifacts import VIEWS
+
+Choose = Callable[[np.ndarray, np.ndarray], np.ndarray]  # vectors (N, d), codebook (K, d) -> codes (N,)
 
 
 class Latents(NamedTuple):
@@ -36,6 +39,11 @@ class DualCodebooks(NamedTuple):
     def num_shared(self) -> int:
         return self.trunk.shape[0]
 
+    def last(self, view: str) -> np.ndarray:
+        """The codebook (K, d) of a view's last level: its branch's, or the trunk's where there are no branches."""
+        own = getattr(self, view)
+        return own[-1] if len(own) else self.trunk[-1]
+
 
 class DualCodes(NamedTuple):
     """Codes (N, L) and the residual before the last level (N, d) of each view: what repair works on."""
@@ -55,25 +63,30 @@ def nearest(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
     return squared_distances(vectors, codebook).argmin(axis=1)
 
 
-def residual_quantize(vectors: np.ndarray, codebooks: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+def residual_quantize(
+    vectors: np.ndarray, codebooks: np.ndarray, choose: Choose = nearest
+) -> tuple[np.ndarray, list[np.ndarray]]:
     """Codes (N, L), and the residual before each level plus the final one (L + 1 arrays of (N, d)).
 
     Level l encodes ``r_l = x - sum of the codewords chosen before`` (RQ-VAE, Lee et al. 2022, eq. 2).
     """
     residuals, codes = [vectors], np.zeros((len(vectors), len(codebooks)), dtype=np.int64)
     for level, codebook in enumerate(codebooks):
-        codes[:, level] = nearest(residuals[-1], codebook)
+        codes[:, level] = choose(residuals[-1], codebook)
         residuals.append(residuals[-1] - codebook[codes[:, level]])
     return codes, residuals
 
 
-def dual_quantize(latents: Latents, books: DualCodebooks) -> DualCodes:
-    """Codes of both views: the trunk's codes, then each branch's, (N, L_m + L_n) a view."""
+def dual_quantize(latents: Latents | tuple[np.ndarray], books: DualCodebooks, choose: Choose = nearest) -> DualCodes:
+    """Codes of both views: the trunk's codes, then each branch's, (N, L_m + L_n) a view.
+
+    Without branches both views have the trunk's codes; a single latent has nothing but a trunk.
+    """
     joint = np.concatenate(latents, axis=1)  # (N, 2d)
-    shared, trunk_residuals = residual_quantize(joint, books.trunk)
+    shared, trunk_residuals = residual_quantize(joint, books.trunk, choose)
     codes, last = {}, {}
-    for view, half in zip(VIEWS, np.split(trunk_residuals[-1], [latents.semantic.shape[1]], axis=1), strict=True):
-        own, residuals = residual_quantize(half, getattr(books, view))
+    for view, half in zip(VIEWS, np.split(trunk_residuals[-1], [latents[0].shape[1]], axis=1), strict=True):
+        own, residuals = residual_quantize(half, getattr(books, view), choose)
         codes[view] = np.concatenate([shared, own], axis=1)
-        last[view] = residuals[-2] if len(residuals) > 1 else half
+        last[view] = residuals[-2] if len(residuals) > 1 else trunk_residuals[-2]
     return DualCodes(codes["semantic"], codes["collaborative"], last)

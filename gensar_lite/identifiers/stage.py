@@ -1,6 +1,7 @@
 """The identifiers stage: two vectors an item become two code sequences an item.
 
-In: `ItemEmbeddings`. Out: ``identifiers.parquet``, the quantizer's tensors, diagnostics.
+In: `ItemEmbeddings`, and the corpus to diagnose by. Out: ``identifiers.parquet``, the quantizer's tensors,
+``diagnostics.parquet``.
 This file does not know which model will generate the codes.
 """
 
@@ -12,8 +13,8 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
 
-from gensar_lite.artifacts import ItemEmbeddings, Workspace
-from gensar_lite.identifiers.diagnostics import describe
+from gensar_lite.artifacts import Corpus, ItemEmbeddings, Workspace
+from gensar_lite.identifiers.diagnostics import describe, diagnose
 from gensar_lite.identifiers.strategies import build_identifiers
 
 
@@ -29,6 +30,8 @@ def identify(ws: Workspace) -> Path:
         save_file(tensors | before, folder / "quantizer.safetensors")
         if built.curve:
             pd.DataFrame(built.curve).to_parquet(folder / "curve.parquet", index=False)
-        return describe(built.identifiers, built.before)
+        table = diagnose(built.identifiers, embeddings, Corpus.load(ws.require("data")), built.before)
+        table.to_parquet(folder / "diagnostics.parquet", index=False)
+        return describe(built.identifiers, built.before, table)
 
     return ws.build("identifiers", make)

@@ -1,7 +1,7 @@
-"""Identifier strategies: which vectors are quantized, and how many levels both views share.
+"""Identifier strategies: which vectors are quantized, how, and how many levels both views share.
 
 In: `ItemEmbeddings`. Out: `Identifiers`, unique in each view, and what led to them.
-Each strategy is a few named lines over one residual quantizer.
+Each strategy is a line of `SPACES` over one residual quantizer; `random` looks at no vector.
 """
 
 from __future__ import annotations
@@ -9,21 +9,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from gensar_lite.artifacts import VIEWS, ArtifactError, Identifiers, ItemEmbeddings
-from gensar_lite.config import IdentifiersConfig
-from gensar_lite.embeddings.fused import principal_components, standardise
-from gensar_lite.identifiers.assignment import make_unique
-from gensar_lite.identifiers.kmeans import fit_dual_kmeans, fit_levels
-from gensar_lite.identifiers.quantizer import DualCodebooks, Latents, dual_quantize, residual_quantize
-from gensar_lite.identifiers.rqvae import fit_rq_vae, latents_of
+from gensar_lite.config import ConfigError, IdentifiersConfig
+from gensar_lite.identifiers.assignment import UNIQUENESS
+from gensar_lite.identifiers.fitted import SPACES, fit_quantizer, unique_codes
+from gensar_lite.identifiers.threads import one_thread
 
+_RESIDUAL = ("rq-kmeans", "rq-vae", "balanced")
 VALID_PAIRS = {
-    ("dual", "rq-kmeans"),
-    ("dual", "rq-vae"),
-    ("semantic", "rq-kmeans"),
-    ("collaborative", "rq-kmeans"),
+    *((strategy, quantizer) for strategy in SPACES for quantizer in _RESIDUAL),
+    *((strategy, "pq") for strategy, spaces in SPACES.items() if len(spaces) == 1),  # its parts are no trunk
     ("random", "none"),
 }
 
@@ -38,51 +34,35 @@ class Built(NamedTuple):
 
 
 def build_identifiers(embeddings: ItemEmbeddings, settings: IdentifiersConfig) -> Built:
-    """Identifiers of every item by `settings.strategy` and `settings.quantizer`.
+    """Identifiers of every item by `settings.strategy`, `settings.quantizer` and `settings.uniqueness`.
 
-    Raises `ArtifactError` for a pair that does not exist, listing those that do, for too few codes, or for
-    vectors that are not finite, with their item ids.
+    Raises `ConfigError` for a pair that does not exist, listing those that do, or a view that is not there, and
+    `ArtifactError` for too few codes, or vectors that are not finite, with their item ids.
     """
-    _check(settings)
+    check_settings(settings)
     embeddings.check()
-    if settings.strategy == "dual":
-        return _dual(embeddings, settings)
     if settings.strategy == "random":
         return _random(len(embeddings.semantic), settings)
-    return _one_view(embeddings, settings)
+    with one_thread():
+        fitted, curve = fit_quantizer(embeddings, settings)
+        codes = fitted.quantize(embeddings, whole=True)
+        identifiers = unique_codes(codes, fitted)
+    return Built(identifiers, {view: getattr(codes, view) for view in VIEWS}, fitted.tensors(), curve)
 
 
-def _dual(embeddings: ItemEmbeddings, settings: IdentifiersConfig) -> Built:
-    views = {view: standardise(getattr(embeddings, view), view) for view in VIEWS}
-    curve: list[dict] = []
-    if settings.quantizer == "rq-vae":
-        model, curve = fit_rq_vae(views["semantic"], views["collaborative"], settings)
-        inputs = tuple(torch.as_tensor(v, dtype=torch.float32) for v in views.values())
-        latents, books = latents_of(model, inputs), model.codebooks()
-        tensors = {f"rqvae.{k}": v.numpy() for k, v in model.state_dict().items()}
-    else:
-        latents = Latents(*(principal_components(v, settings.latent_dim) for v in views.values()))
-        books = fit_dual_kmeans(latents, settings)
-        tensors = {}
-    codes = dual_quantize(latents, books)
-    before = {view: getattr(codes, view) for view in VIEWS}
-    unique = {view: _repair(before[view], codes.last_residual[view], books, view) for view in VIEWS}
-    tensors |= dict(zip(("trunk", *VIEWS), books, strict=True))
-    return Built(Identifiers(**unique, **_layout(settings, settings.num_shared)).check(), before, tensors, curve)
-
-
-def _repair(codes: np.ndarray, residual: np.ndarray, books: DualCodebooks, view: str) -> np.ndarray:
-    return make_unique(codes, residual, getattr(books, view)[-1], view)
-
-
-def _one_view(embeddings: ItemEmbeddings, settings: IdentifiersConfig) -> Built:
-    view = settings.strategy
-    latent = principal_components(standardise(getattr(embeddings, view), view), settings.latent_dim)
-    books = fit_levels(latent, settings.num_levels, settings)
-    codes, residuals = residual_quantize(latent, books)
-    unique = make_unique(codes, residuals[-2], books[-1], view)
-    both = Identifiers(unique, unique, **_layout(settings, settings.num_levels)).check()
-    return Built(both, dict.fromkeys(VIEWS, codes), {view: books}, [])
+def check_settings(settings: IdentifiersConfig) -> None:
+    """Raise `ConfigError` for a pair, a uniqueness or a trunk that does not exist, with what does."""
+    pair = (settings.strategy, "none" if settings.strategy == "random" else settings.quantizer)
+    if pair not in VALID_PAIRS:
+        listed = ", ".join(f"{s} + {q}" for s, q in sorted(VALID_PAIRS))
+        raise ConfigError(f"identifiers: {pair[0]} + {pair[1]} is no valid pair. Choose one of: {listed}.")
+    if settings.uniqueness not in UNIQUENESS:
+        raise ConfigError(f"identifiers.uniqueness: {settings.uniqueness!r} is none of {', '.join(UNIQUENESS)}.")
+    if settings.strategy == "dual" and not 0 <= settings.num_shared <= settings.num_levels:
+        raise ConfigError(
+            f"identifiers: num_shared is {settings.num_shared}, but a dual identifier of {settings.num_levels} levels "
+            f"needs 0 to {settings.num_levels}."
+        )
 
 
 def _random(num_items: int, settings: IdentifiersConfig) -> Built:
@@ -93,26 +73,10 @@ def _random(num_items: int, settings: IdentifiersConfig) -> Built:
     rng = np.random.default_rng(settings.seed)
     numbers = rng.permutation(space)[:num_items] if space < 10**7 else _distinct(rng, space, num_items)
     codes = np.stack(np.unravel_index(numbers, [settings.codebook_size] * settings.num_levels), axis=1)
-    both = Identifiers(codes, codes, **_layout(settings, settings.num_levels)).check()
+    both = Identifiers(codes, codes, settings.num_levels, settings.codebook_size).check()
     return Built(both, dict.fromkeys(VIEWS, codes), {}, [])
 
 
 def _distinct(rng: np.random.Generator, space: int, count: int) -> np.ndarray:
     numbers = np.unique(rng.integers(space, size=2 * count))
     return rng.permutation(numbers)[:count]
-
-
-def _layout(settings: IdentifiersConfig, num_shared: int) -> dict[str, int]:
-    return {"num_shared": num_shared, "codebook_size": settings.codebook_size}
-
-
-def _check(settings: IdentifiersConfig) -> None:
-    pair = (settings.strategy, "none" if settings.strategy == "random" else settings.quantizer)
-    if pair not in VALID_PAIRS:
-        listed = ", ".join(f"{s} + {q}" for s, q in sorted(VALID_PAIRS))
-        raise ArtifactError(f"identifiers: {pair[0]} + {pair[1]} is no valid pair. Choose one of: {listed}.")
-    if settings.strategy == "dual" and not 0 <= settings.num_shared < settings.num_levels:
-        raise ArtifactError(
-            f"identifiers: num_shared is {settings.num_shared}, but a dual identifier of {settings.num_levels} levels "
-            f"needs 0 to {settings.num_levels - 1}: the last level must be a view's own."
-        )

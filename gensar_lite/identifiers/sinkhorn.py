@@ -1,0 +1,38 @@
+"""Sinkhorn: a soft assignment of items to codewords in which every codeword gets the same share.
+
+In: squared distances (..., n, K). Out: one code an item, or a price a codeword. float64 throughout: with the paper's
+epsilon of 0.003 the exponentials leave float32's range. This file does not know what is assigned.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+EPSILON, ITERATIONS = 0.003, 50  # the paper's
+_TINY = 1e-250
+
+
+def column_scaling(kernel: np.ndarray, iterations: int) -> np.ndarray:
+    """v (..., K) so that ``diag(u) kernel diag(v)`` has equal row sums and equal column sums (Cuturi, NeurIPS 2013).
+
+    Only the two scaling vectors are updated; the kernel (..., n, K) is read, never written.
+    """
+    rows, columns = kernel.shape[-2:]
+    v = np.ones((*kernel.shape[:-2], columns, 1))
+    turned = np.swapaxes(kernel, -1, -2)
+    for _ in range(iterations):
+        u = 1 / (rows * np.maximum(kernel @ v, _TINY))
+        v = 1 / (columns * np.maximum(turned @ u, _TINY))
+    return v[..., 0]
+
+
+def sinkhorn_codes(distances: np.ndarray, epsilon: float = EPSILON, iterations: int = ITERATIONS) -> np.ndarray:
+    """The code with most mass for each item (..., n), after distances (..., n, K) are scaled to [-1, 1].
+
+    Leading axes are separate problems. Items at the same place get the same code: Sinkhorn cannot tell them apart.
+    """
+    d = distances.astype(np.float64)
+    low, high = d.min(axis=(-2, -1), keepdims=True), d.max(axis=(-2, -1), keepdims=True)
+    d = 2 * (d - low) / np.maximum(high - low, 1e-12)
+    kernel = np.exp(-(d - d.min(axis=-1, keepdims=True)) / epsilon)  # a row's shift is absorbed by u
+    return (kernel * column_scaling(kernel, iterations)[..., None, :]).argmax(axis=-1)
