@@ -1,7 +1,7 @@
 """Reviews in the format of Amazon 2014, generated from a seed: what `gensar bench data` prepares, two ways.
 
 In: how many. Out: a ``.json.gz`` file, and its purchases as a split log, by our road and by the plain one. Words and
-lengths only have the size of real reviews. This file does not know how speed is measured (bench.py).
+lengths only have the size of real reviews. This file does not know how speed is measured (the bench room).
 """
 
 from __future__ import annotations

@@ -1,0 +1,32 @@
+"""Speed, measured as a ratio: our method and a plain baseline, interleaved in one process, medians.
+
+In: a bench's name. Out: one JSON object of the same form for all, or the same as a table.
+A baseline is the plain use of the library or recipe it names; both sides get the same inputs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from gensar_lite.bench.contest import Contest, measure
+from gensar_lite.bench.data import bench_data
+from gensar_lite.bench.decoding import bench_decoding
+from gensar_lite.bench.identifiers import bench_identifiers
+from gensar_lite.config import ConfigError
+
+BENCHES: dict[str, Callable[[], Contest]] = {
+    "data": bench_data,
+    "identifiers": bench_identifiers,
+    "decoding": bench_decoding,
+}
+
+
+def run_bench(name: str, rounds: int = 3, as_json: bool = False) -> str:
+    """Run the bench called `name`; the text to print. Raises `ConfigError` that lists the benches."""
+    if name not in BENCHES:
+        raise ConfigError(f"bench: there is no {name!r}. Choose one of: {', '.join(BENCHES)}.")
+    result = measure(name, BENCHES[name](), max(rounds, 1))
+    if as_json:
+        return json.dumps(result)
+    return "\n".join(f"{key:<18} {value}" for key, value in result.items())

@@ -1,0 +1,99 @@
+"""A contest of two ways to the same answer: interleaved in one process, medians, agreement and peak memory.
+
+In: two calls and how their answers are compared. Out: one plain dictionary, of the same form for every bench.
+This file does not know what is measured.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import platform
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import NamedTuple
+
+import psutil
+import torch
+
+
+class Contest(NamedTuple):
+    """Two ways to the same answer. `amount` is what one call handles, in `unit`; `equal` compares answers.
+
+    With `isolated` each call has a process of its own, where memory is the question: what one side leaves in the
+    allocators' pools would hide what the other needs. Calls are then importable functions.
+    """
+
+    ours: Callable[[], object]
+    baseline: Callable[[], object]
+    equal: Callable[[object, object], float]
+    amount: int
+    unit: str
+    settings: dict
+    isolated: bool = False
+
+
+def measure(name: str, contest: Contest, rounds: int) -> dict[str, object]:
+    """One unmeasured round (unless isolated), then `rounds` interleaved ones; medians, their ratio, agreement and
+    peak memory."""
+    answers = {}
+    if not contest.isolated:
+        contest.ours(), contest.baseline()
+    seconds: dict[str, list[float]] = {"ours": [], "baseline": []}
+    peaks = {"ours": 0.0, "baseline": 0.0}
+    for _ in range(rounds):
+        for side in seconds:
+            run = _timed_apart if contest.isolated else _timed
+            answers[side], took, peak = run(getattr(contest, side))
+            seconds[side].append(took)
+            peaks[side] = max(peaks[side], peak)
+    ours, baseline = (statistics.median(seconds[side]) for side in ("ours", "baseline"))
+    return {
+        "name": name,
+        "ratio": round(baseline / ours, 2),
+        "ours": round(contest.amount / ours, 2),
+        "baseline": round(contest.amount / baseline, 2),
+        "unit": f"{contest.unit}/s",
+        "equal": round(contest.equal(answers["ours"], answers["baseline"]), 4),
+        "peak_mib_ours": round(peaks["ours"], 1),
+        "peak_mib_baseline": round(peaks["baseline"], 1),
+        "settings": contest.settings | {"rounds": rounds},
+        "machine": _machine(),
+    }
+
+
+def _timed_apart(call: Callable[[], object]) -> tuple[object, float, float]:
+    """`_timed` in a fresh process: its start and its imports are not counted."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_timed, call).result()
+
+
+def _timed(call: Callable[[], object]) -> tuple[object, float, float]:
+    """The answer of one call, its seconds, and how far resident memory rose above its start, MiB (every 2 ms)."""
+    process, done, highest = psutil.Process(), threading.Event(), [0]
+
+    def watch() -> None:
+        while not done.wait(0.002):
+            highest[0] = max(highest[0], process.memory_info().rss)
+
+    low = process.memory_info().rss
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    started = time.perf_counter()
+    answer = call()
+    took = time.perf_counter() - started
+    done.set()
+    watcher.join()
+    return answer, took, max(highest[0] - low, 0) / 2**20
+
+
+def _machine() -> dict[str, object]:
+    return {
+        "cores": psutil.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "processor": platform.machine(),
+        "torch": torch.__version__,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
