@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "make: needs Python 3.11 or newer, $(PYTHON) is not. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,explore]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,explore,llm]'
 	@touch $@
 
 tour: $(STAMP)
