@@ -60,7 +60,7 @@ def measure(name: str, contest: Contest, rounds: int) -> dict[str, object]:
         "peak_mib_ours": round(peaks["ours"], 1),
         "peak_mib_baseline": round(peaks["baseline"], 1),
         "settings": contest.settings | {"rounds": rounds},
-        "machine": _machine(),
+        "machine": machine(),
     }
 
 
@@ -89,7 +89,7 @@ def _timed(call: Callable[[], object]) -> tuple[object, float, float]:
     return answer, took, max(highest[0] - low, 0) / 2**20
 
 
-def _machine() -> dict[str, object]:
+def machine() -> dict[str, object]:
     return {
         "cores": psutil.cpu_count(),
         "threads": torch.get_num_threads(),
