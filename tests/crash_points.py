@@ -21,15 +21,15 @@ from gensar_lite.training.processes import rank_and_world
 FEW = ("after step", "within write", "before rename", "after rename", "before validation")
 
 
-def chosen(told: list[str], world: int) -> list[tuple[int, int]]:
-    """Pairs (tick, victim): of each kind of tick the first, the middle and the last one."""
+def chosen(told: list[str], world: int) -> list[tuple[str, int, int]]:
+    """Triples (kind, tick, victim): of each kind of tick the first, the middle and the last one."""
     places: dict[str, list[int]] = {}
     for place, name in enumerate(told):
         places.setdefault(name, []).append(place)
     if world > 1:
-        steps = len(places["after step"])
-        return [(places[name][len(places[name]) // 2], 0) for name in FEW] + [(2 * (steps // 2), 1)]
-    return sorted({(own[i], 0) for own in places.values() for i in (0, len(own) // 2, -1)})
+        # the other process writes nothing: its third tick is the one before its second step
+        return [(name, places[name][len(places[name]) // 2], 0) for name in FEW] + [("before step", 2, 1)]
+    return sorted({(name, own[i], 0) for name, own in places.items() for i in (0, len(own) // 2, -1)})
 
 
 def rankings(folder: Path, world: int) -> list[pd.DataFrame]:
@@ -54,13 +54,13 @@ def main(world: int) -> dict:
         assert run_once(make, root / "whole", world)
         wanted, told, unlike = result(root / "whole"), ticks(root / "whole"), []
         points = chosen(told, world)
-        for tick, victim in points:
+        for kind, tick, victim in points:
             folder = root / f"at-{tick}-{victim}"
             assert not run_once(make, folder, world, tick=tick, victim=victim)
             assert run_once(make, folder, world)
             if result(folder) != wanted:
-                unlike.append(told[tick])
-        found = {"points": len(points), "kinds": sorted({told[tick] for tick, _ in points}), "unlike": unlike}
+                unlike.append(kind)
+        found = {"points": len(points), "kinds": sorted({kind for kind, _, _ in points}), "unlike": unlike}
         found["curve"] = wanted["curve"]
         if world > 1:
             alone = small_training(accumulate=world)

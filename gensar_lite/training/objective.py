@@ -49,7 +49,9 @@ def new_objective(
                 "training.accumulate with a smaller training.batch_size also saves memory."
             )
         # the variant that is not re-entrant keeps dropout's random numbers and needs no input with a gradient
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"  # earlier versions
+        enable = getattr(model, f"{name}_checkpointing_enable")
+        enable(**{f"{name}_checkpointing_kwargs": {"use_reentrant": False}})
     objective = Objective(model, layout, settings)
     if not settings.compile:
         return objective
