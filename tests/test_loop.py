@@ -373,7 +373,7 @@ def test_gradient_checkpointing_changes_no_bit():
     plain = trainer_for(None, training=override_training(epochs=1))
     saving = trainer_for(None, training=override_training(epochs=1, gradient_checkpointing=True))
     calls = []
-    saving.model.encoder.block[0].layer[1].register_forward_hook(lambda *_: calls.append(1))
+    saving.model.encoder.block[0].layer[0].layer_norm.register_forward_hook(lambda *_: calls.append(1))
     assert timeless(saving.fit()) == timeless(plain.fit())
     assert torch.equal(weights(saving), weights(plain))
     assert len(calls) == 2 * saving.num_steps  # each block is computed twice
@@ -407,7 +407,7 @@ def test_tensorboard_holds_the_curve_and_a_resumed_run_tells_nothing_twice(tmp_p
     training, seen = override_training(tracker="tensorboard", batch_size=4, epochs=2), []
     killed = trainer_for(tmp_path / "c", judge_by_weights, training, logs=tmp_path / "logs", watch=seen.append)
     n = killed.steps_an_epoch
-    assert n > 12
+    assert n > 10
     at_step(killed, 2 * n - 1, raise_killed)
     with pytest.raises(Killed):
         killed.fit()
@@ -511,12 +511,12 @@ def test_two_launched_processes_train_the_model_of_one(tmp_path):
     train_with_ranking(one)
     said, alone = (ws.meta("training")["statistics"] for ws in (two, one))
     assert (said["processes"], alone["processes"]) == (2, 1)
-    assert said["steps"] == alone["steps"] > 4
+    assert said["steps"] == alone["steps"] == 4
     curve, wanted = (pd.read_parquet(ws.require("training") / "curve.parquet") for ws in (two, one))
     assert list(curve) == list(wanted)
     for name in ("nrip/loss", "nsip/loss", "lr"):
         np.testing.assert_allclose(curve[name], wanted[name], rtol=1e-4)
-    assert not (two.folder("training").parent / ".training-checkpoints").exists()  # the model stands
+    assert not (two.folder("training").parent / "training-checkpoints").exists()  # the model stands
     load_decoder(two)
 
 
@@ -533,7 +533,7 @@ def test_a_stopped_stage_goes_on_tells_a_notebook_and_cleans_up(tmp_path, monkey
     monkeypatch.setattr(Trainer, "_one_step", press_stop)
     with pytest.raises(KeyboardInterrupt, match="stopped after step 2"):
         train_with_ranking(ws, rows.append)
-    checkpoints = ws.folder("training").parent / ".training-checkpoints"
+    checkpoints = ws.folder("training").parent / "training-checkpoints"
     assert sorted(p.name for p in checkpoints.iterdir())[-1] == checkpoint_name(2, 0)
     other = workspace(tmp_path, small_corpus(), random_identifiers(40, 8), changes | {"lr": 0.5})
     with pytest.raises(ArtifactError, match=r"training\.lr"):

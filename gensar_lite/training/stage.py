@@ -105,7 +105,7 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None,
     from its last checkpoint; when the model stands, checkpoints are removed.
     """
     run, rank = ws.folder("training").parent, int(os.environ.get("RANK", "0"))
-    checkpoints = run / ".training-checkpoints"
+    checkpoints = run / "training-checkpoints"  # not ".training-...": those are drafts, which a build clears away
 
     def make(folder: Path) -> dict:
         corpus = Corpus.load(ws.require("data"))
