@@ -26,6 +26,7 @@ from gensar_lite.training.loop import Judge, Trainer
 from gensar_lite.training.mixture import TaskMixture
 from gensar_lite.training.model import from_scratch, loading, new_model, num_text_tokens
 from gensar_lite.training.prompts import PROMPTS
+from gensar_lite.training.pseudo import PseudoQueries, make_pseudo_queries
 from gensar_lite.training.tasks import TASK_NAMES, TASKS, SequenceBuilder, variants
 from gensar_lite.training.text import TextCodec
 
@@ -45,23 +46,28 @@ class Generator(NamedTuple):
 
 
 def train_codec(corpus: Corpus, settings: TrainingConfig) -> TextCodec:
-    """The backbone's own tokenizer, or a BPE vocabulary of item titles, train queries and prompts."""
+    """The backbone's own tokenizer, or a BPE vocabulary of what training reads: titles, descriptions where a task reads
+    them, train queries, prompts."""
     if not from_scratch(settings.backbone):
         with loading(settings.backbone):
             codec = TextCodec.load(settings.backbone)
             return TextCodec(codec.tokenizer, num_text_tokens(settings, codec.num_tokens))
     train = corpus.targets("train", "search")
     asked = corpus.queries["text"].iloc[train["query_id"].to_numpy()]
-    prompts = [sentence for sentences in PROMPTS.values() for sentence in sentences]
-    return TextCodec.train([*corpus.items["title"], *asked, *prompts], settings.num_text_tokens)
+    prompts = [sentence for name in settings.tasks for sentence in PROMPTS[name]]
+    described = corpus.items["text"] if {"desc2id", "id2desc", "adhoc"} & set(settings.tasks) else []
+    return TextCodec.train([*corpus.items["title"], *described, *asked, *prompts], settings.num_text_tokens)
 
 
-def new_generator(corpus: Corpus, identifiers: Identifiers, settings: TrainingConfig) -> Generator:
-    """An untrained model and its tokenizer for a corpus and its identifiers."""
+def new_generator(
+    corpus: Corpus, identifiers: Identifiers, settings: TrainingConfig, cache: Path | None = None
+) -> Generator:
+    """An untrained model and its tokenizer for a corpus and its identifiers. `cache`: see `make_pseudo_queries`."""
     _check(settings)
     codec = train_codec(corpus, settings)
     layout = layout_for(identifiers, codec.num_tokens)
-    builder = SequenceBuilder(corpus, identifiers, layout, codec, settings)
+    pseudo = make_pseudo_queries(corpus.items, settings, cache) if "adhoc" in settings.tasks else None
+    builder = SequenceBuilder(corpus, identifiers, layout, codec, settings, pseudo)
     return Generator(new_model(settings, layout), builder, codec, corpus, identifiers)
 
 
@@ -109,7 +115,8 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None)
         settings = present_tasks(corpus, ws.config.training)
         if settings.tasks != ws.config.training.tasks:
             print(f"training: {', '.join(settings.tasks)} only, the corpus has no events of other tasks")
-        generator = new_generator(corpus, Identifiers.load(ws.require("identifiers")), settings)
+        identifiers, cache = Identifiers.load(ws.require("identifiers")), ws.root / "artifacts" / "cache"
+        generator = new_generator(corpus, identifiers, settings, cache)
         trainer = Trainer(
             generator.model,
             generator.builder,
@@ -137,7 +144,9 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None)
 
 
 def save_generator(generator: Generator, folder: Path) -> None:
-    """Model, tokenizer and token layout in one Hugging Face folder."""
+    """Model, tokenizer and token layout in one Hugging Face folder, and the pseudo-queries where there are some."""
+    if generator.builder.pseudo.texts:
+        generator.builder.pseudo.save(folder / "pseudo_queries.parquet")
     generator.model.save_pretrained(folder)
     generator.codec.save(folder)
     (folder / "layout.json").write_text(json.dumps(dataclasses.asdict(generator.layout)))
@@ -150,7 +159,8 @@ def load_generator(ws: Workspace) -> Generator:
     corpus, identifiers = Corpus.load(ws.require("data")), Identifiers.load(ws.require("identifiers"))
     codec = TextCodec.load(folder, layout.num_text)
     model = T5ForConditionalGeneration.from_pretrained(folder, use_safetensors=True).eval()
-    builder = SequenceBuilder(corpus, identifiers, layout, codec, ws.config.training)
+    pseudo = PseudoQueries.load(folder / "pseudo_queries.parquet")
+    builder = SequenceBuilder(corpus, identifiers, layout, codec, ws.config.training, pseudo)
     return Generator(model, builder, codec, corpus, identifiers)
 
 
