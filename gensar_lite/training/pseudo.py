@@ -21,7 +21,7 @@ from gensar_lite.config import TrainingConfig
 from gensar_lite.data.queries import STOP_WORDS, stem
 from gensar_lite.embeddings.semantic import item_texts
 
-_WORD = re.compile(r"[^\W\d_]{2,}")
+_WORD = re.compile(r"[^\W_]{2,}")
 MOST_WORDS = 4  # drawn for a query of telling words, two at least
 PATTERNS = ("words", "category", "brand", "word and category")  # taken in turn, so that each item has some of all
 
@@ -75,9 +75,8 @@ def word_queries(items: pd.DataFrame, num_queries: int, seed: int) -> PseudoQuer
     """
     rng = np.random.default_rng([seed, 1])
     found = []
-    for words, path, brand in zip(
-        _telling_words(items), items["category"].str.split(" > "), items["brand"], strict=True
-    ):
+    paths = (path.split(" > ") for path in items["category"])
+    for words, path, brand in zip(_telling_words(items), paths, items["brand"], strict=True):
         levels, name = [list(_words(level)) for level in path], list(_words(brand))
         own = []
         for number in range(num_queries):
@@ -123,4 +122,4 @@ def _telling_words(items: pd.DataFrame) -> Iterator[dict[str, float]]:
 
 
 def _words(text: str) -> Iterator[str]:
-    return (word for word in _WORD.findall(text.lower()) if word not in STOP_WORDS)
+    return (word for word in _WORD.findall(text.lower()) if word not in STOP_WORDS and not word.isdigit())
