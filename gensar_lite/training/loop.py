@@ -75,7 +75,7 @@ class Trainer:
         self.objective, self.optimiser = self.accelerator.prepare(objective, new_optimiser(model, settings))
         self.steps_an_epoch = steps_an_epoch(mixture.num_batches, self.world, settings.accumulate)
         self.num_steps = self.steps_an_epoch * settings.epochs
-        self.tasks = sorted({_logged(task) for task in mixture.rows})
+        self.tasks = sorted({TASKS[name].base for name in mixture.rows})
         self.state = State(model, self.optimiser, Progress(self._no_sums()), folder, self.rank)
         self.saved = time.monotonic()
 
@@ -175,8 +175,10 @@ class Trainer:
         norm = float(self.accelerator.clip_grad_norm_(self.objective.parameters(), 1.0))
         sums = self._no_sums()
         for slot, (total, hits) in zip(slots, found, strict=True):
-            own = sums[self.tasks.index(_logged(slot.plan.task))]
-            own[:3] += slot.counts * np.array([float(total), self._tokens(slot.plan), len(slot.plan.rows)])
+            task, size = TASKS[slot.plan.task], self._tokens(slot.plan)
+            answers = size if task.writes == "text" else len(slot.plan.rows)  # what hits are counted in
+            own = sums[self.tasks.index(task.base)]
+            own[:3] += slot.counts * np.array([float(total), size, answers])
             own[3 : 3 + len(hits)] += slot.counts * hits.cpu().numpy()
         if not math.isfinite(norm):  # of all processes: they stop together, before the weights are touched
             raise ArtifactError(
@@ -193,7 +195,7 @@ class Trainer:
 
     def _tokens(self, plan: Plan) -> int:
         """How many target tokens of a batch count in the loss."""
-        return len(plan.rows) * (self.builder.layout.num_levels + (self.settings.head != "level"))
+        return self.builder.target_tokens(TASKS[plan.task], plan.rows)
 
     def _no_sums(self) -> np.ndarray:
         return np.zeros((len(self.tasks), 3 + self.builder.layout.num_levels))
@@ -236,11 +238,6 @@ class Trainer:
         """The first step whose row a killed run may have told, but will tell again."""
         closed = self.step < (len(self.curve) + 1) * self.steps_an_epoch
         return self.step + closed
-
-
-def _logged(task: str) -> str:
-    """The name under which a task's figures are summed up."""
-    return task.partition("/")[0]
 
 
 def _accelerator(settings: TrainingConfig, logs: Path | None, world: int) -> Accelerator:

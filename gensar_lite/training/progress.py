@@ -17,7 +17,8 @@ from gensar_lite.training.checkpoint import checkpoint_name
 class Progress:
     """The epoch at work is the one after the curve's last row.
 
-    sums  (tasks, 3 + L) of this process in the epoch at work: loss, target tokens, examples, hits per level
+    sums  (tasks, 3 + L) of this process in the epoch at work: loss, target tokens, what hits are counted in (answers:
+          examples, or the tokens of texts), hits per level
     best  the best score yet, that of the weights after `best_step` steps
     """
 
