@@ -66,11 +66,11 @@ def run_together(job: Callable[[int], None], folder: Path, world: int, delay: fl
     if any(codes.values()):
         time.sleep(0.1)  # one that lost its partner may be seen before the partner that died
         codes |= _ended(waiting)
-    if any(code > 0 for code in codes.values()) and not any(code < 0 for code in codes.values()):
-        raise RuntimeError("\n".join(path.read_text()[-2000:] for path in sorted(folder.glob("rank-*.log"))))
     for pid in waiting:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+    if any(code > 0 for code in codes.values()) and not any(code < 0 for code in codes.values()):
+        raise RuntimeError("\n".join(path.read_text()[-2000:] for path in sorted(folder.glob("rank-*.log"))))
     return not waiting and not any(codes.values())
 
 
