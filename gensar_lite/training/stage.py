@@ -72,12 +72,15 @@ def new_generator(
 
 
 def present_tasks(corpus: Corpus, settings: TrainingConfig) -> TrainingConfig:
-    """`settings` without the tasks of which the corpus has no event at all: a log without queries has no search.
+    """`settings` without the tasks of which the corpus has no event at all (a log without queries has no search), and
+    without those on item texts where no text has a word.
 
     Raises `ArtifactError` when no task on events is left of those that were named.
     """
     _check(settings)
-    happens, of = {"", *corpus.events["task"]}, {name: variants(name, True)[0].events for name in settings.tasks}
+    described = any(any(c.isalpha() for c in text) for name in ("title", "text") for text in corpus.items[name])
+    happens = set(corpus.events["task"]) | ({""} if described else set())
+    of = {name: variants(name, True)[0].events for name in settings.tasks}
     kept = [i for i, name in enumerate(settings.tasks) if of[name] in happens]
     if any(of.values()) and not any(of[settings.tasks[i]] for i in kept):
         wanted = ", ".join(dict.fromkeys(filter(None, of.values())))
@@ -114,7 +117,7 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None)
         corpus = Corpus.load(ws.require("data"))
         settings = present_tasks(corpus, ws.config.training)
         if settings.tasks != ws.config.training.tasks:
-            print(f"training: {', '.join(settings.tasks)} only, the corpus has no events of other tasks")
+            print(f"training: {', '.join(settings.tasks)} only, the corpus has nothing to learn other tasks from")
         identifiers, cache = Identifiers.load(ws.require("identifiers")), ws.root / "artifacts" / "cache"
         generator = new_generator(corpus, identifiers, settings, cache)
         trainer = Trainer(
