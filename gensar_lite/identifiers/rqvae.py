@@ -84,17 +84,21 @@ class DualRQVAE(nn.Module):
     def _levels(self, vectors: torch.Tensor, books: torch.Tensor, last: bool = False):
         total, residual, terms, codes = torch.zeros_like(vectors), vectors, [], []
         for level, book in enumerate(books, start=1):
+            even = self.balance and self.training and last and level == len(books)  # section 3.2: the last level only
             with torch.no_grad():
-                if self.balance and self.training and last and level == len(books):  # section 3.2: the last level only
-                    far = distances(residual, book) + residual.square().sum(dim=1, keepdim=True)
-                    code = torch.from_numpy(sinkhorn_codes(far.numpy()))
-                else:
-                    code = distances(residual, book).argmin(dim=1)  # (N,)
+                code = self.choose(residual, book, even)  # (N,)
             word = book[code]
             terms.append(F.mse_loss(word, residual.detach()) + self.mu * F.mse_loss(residual, word.detach()))
             total, codes = total + word, [*codes, code]
             residual = residual - word.detach()  # still a function of the encoder: its gradient is wanted
         return total, residual, terms, codes
+
+    def choose(self, residual: torch.Tensor, book: torch.Tensor, even: bool) -> torch.Tensor:
+        """A code for each residual, (N,): the nearest, or by Sinkhorn so that every codeword gets its share."""
+        far = distances(residual, book)
+        if not even:
+            return far.argmin(dim=1)
+        return torch.from_numpy(sinkhorn_codes((far + residual.square().sum(dim=1, keepdim=True)).numpy()))
 
     @torch.no_grad()
     def set_codebooks(self, books: DualCodebooks) -> None:
@@ -171,7 +175,7 @@ def fit_rq_vae(
     views = tuple(torch.as_tensor(v, dtype=torch.float32) for v in there)
     model = DualRQVAE(tuple(view.shape[1] for view in views), settings)
     steps = settings.epochs * -(-len(semantic) // settings.batch_size)
-    optimiser, schedule = _optimiser(model, settings, steps)
+    optimiser, schedule = new_optimiser(model, settings, steps)
     plain, curve = int(settings.epochs * _PLAIN), []
     for epoch in tqdm(range(1, settings.epochs + 1), desc="RQ-VAE", unit="epoch"):
         if epoch == plain + 1:
@@ -211,7 +215,7 @@ def train_epoch(
     return float(total) / len(views[0])
 
 
-def _optimiser(
+def new_optimiser(
     model: DualRQVAE, settings: IdentifiersConfig, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """AdamW; the learning rate rises for a twentieth of the steps, then falls in a straight line."""
