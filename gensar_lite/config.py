@@ -92,10 +92,12 @@ class IdentifiersConfig:
     codebook_size: int = 64  # K, codewords a level (paper: 256)
     latent_dim: int = 32  # d of a latent: rq-vae's z_s, z_c; else principal components (fused-concat: all kept)
     hidden: tuple[int, ...] = (512, 256, 128, 64)  # rq-vae encoder widths between input and latent
-    epochs: int = 200  # rq-vae epochs over the whole catalogue (paper: 500)
+    epochs: int = 60  # rq-vae epochs, a third of them before there are codebooks (paper: 500)
+    batch_size: int = 512  # rq-vae items a step (paper: 1024)
     lr: float = 1e-3  # rq-vae AdamW learning rate
     weight_decay: float = 1e-5  # rq-vae AdamW weight decay
     commitment: float = 0.25  # weight of the commitment loss, the paper's mu
+    precision: str = "fp32"  # rq-vae's matrix products in training: fp32 | bf16 | auto (bf16 where the CPU has it)
     kmeans_iterations: int = 25  # Lloyd iterations a level
 
 
