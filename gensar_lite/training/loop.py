@@ -22,7 +22,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 from torch import nn
 from tqdm.auto import tqdm
-from transformers import T5ForConditionalGeneration
+from transformers import PreTrainedModel
 
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import TrainingConfig
@@ -30,21 +30,21 @@ from gensar_lite.embeddings.precision import use_bf16
 from gensar_lite.identifiers import TokenLayout
 from gensar_lite.training.checkpoint import load_checkpoint, optimiser_tensors, restore_optimiser, save_checkpoint
 from gensar_lite.training.mixture import Plan, TaskMixture
-from gensar_lite.training.model import task_loss
-from gensar_lite.training.tasks import TASKS, SequenceBuilder
+from gensar_lite.training.objective import Loss, task_loss
+from gensar_lite.training.tasks import Batch, SequenceBuilder
 
-Judge = Callable[[T5ForConditionalGeneration], dict[str, float]]
+Judge = Callable[[PreTrainedModel], dict[str, float]]
 
 
 class Objective(nn.Module):
     """The loss as a module's forward, so that Accelerate can wrap it for many processes."""
 
-    def __init__(self, model: T5ForConditionalGeneration, layout: TokenLayout, settings: TrainingConfig):
+    def __init__(self, model: PreTrainedModel, layout: TokenLayout, settings: TrainingConfig):
         super().__init__()
         self.model, self.layout, self.settings = model, layout, settings
 
-    def forward(self, source, mask, target, view: str | None):
-        return task_loss(self.model, source, mask, target, view, self.layout, self.settings)
+    def forward(self, batch: Batch) -> Loss:
+        return task_loss(self.model, batch, self.layout, self.settings)
 
 
 def learning_rate(step: int, num_steps: int, settings: TrainingConfig) -> float:
@@ -66,7 +66,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: T5ForConditionalGeneration,
+        model: PreTrainedModel,
         builder: SequenceBuilder,
         mixture: TaskMixture,
         settings: TrainingConfig,
@@ -129,7 +129,7 @@ class Trainer:
         self.objective.train()
         for i in range(self.steps_an_epoch):
             plan = plans[(i * world + rank) % len(plans)]  # the last step of an epoch wraps around
-            sums[TASKS[plan.task].base] += self._one_step(plan)
+            sums[plan.task.partition("/")[0]] += self._one_step(plan)
             bar.update()
         self.seconds += time.perf_counter() - started
         row = {"epoch": epoch, "step": self.step, "lr": self.optimiser.param_groups[0]["lr"]}
@@ -148,12 +148,8 @@ class Trainer:
         torch.manual_seed(int(seed.generate_state(1)[0]))
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.step, self.num_steps, self.settings)
-        batch = self.builder.batch(TASKS[plan.task], plan.rows, plan.prompt)
-        device = self.accelerator.device
-        source, mask, target = (torch.from_numpy(a).to(device) for a in (batch.source, batch.mask, batch.target))
-        total, hits = self.objective(source, mask, target, batch.task.view)
-        tokens = self.builder.target_tokens(batch.task, plan.rows)
-        loss = total / tokens
+        found = self.objective(self.builder.of(plan).to(self.accelerator.device))
+        loss = found.total / found.tokens
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.objective.parameters(), 1.0)
         self.optimiser.step()
@@ -165,9 +161,8 @@ class Trainer:
                 f"training: the loss became {value} in step {self.step} ({plan.task}). The last checkpoint is kept; "
                 "lower training.lr or set training.precision=fp32."
             )
-        count = tokens if batch.task.writes == "text" else len(plan.rows)
-        hits = np.pad(hits.cpu().numpy(), (0, self.builder.layout.num_levels - len(hits)))
-        return np.r_[value * tokens, tokens, count, hits]
+        total, tokens, hits, count = (t.detach().cpu().numpy() for t in found)
+        return np.r_[total, tokens, count, np.pad(hits, (0, self.builder.layout.num_levels - len(hits)))]
 
     def _validate(self, epoch: int, row: dict) -> None:
         due = epoch % self.settings.eval_every == 0 or epoch == self.settings.epochs
