@@ -108,7 +108,7 @@ class TrainingConfig:
     revision: str = ""  # of a pretrained backbone: commit, tag or branch; "" is its newest
     lora_rank: int = 0  # of a pretrained backbone: LoRA beside frozen weights; 0 trains them all
     stream: bool = False  # decoders alone: a user's whole behaviour is one row, every event in it a target
-    max_stream_tokens: int = 512  # streams: tokens a row; longer users take several, overlapping by half
+    max_stream_tokens: int = 256  # streams: tokens a row; longer users take several, overlapping by half
     batch_tokens: int = 16384  # streams: tokens of an optimiser step and process, padding included
     # nrip, nsip, nsqp (next recommended item, search item, search query), desc2id, id2desc (an item's text <-> its
     # identifiers), adhoc (a query made from an item's text -> the item)

@@ -22,9 +22,9 @@ from gensar_lite.config import ConfigError, TrainingConfig, override, preset
 from gensar_lite.decoding import Decoder, load_decoder
 from gensar_lite.identifiers import TokenLayout
 from gensar_lite.training import TASKS, TextCodec, harmonic_mean, new_generator
+from gensar_lite.training.backbones import shift_right
 from gensar_lite.training.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from gensar_lite.training.loop import Trainer, learning_rate
-from gensar_lite.training.backbones import shift_right
 from gensar_lite.training.objective import task_loss
 from gensar_lite.training.stage import new_mixture, save_generator
 from gensar_lite.training.text import EOS, PAD

@@ -73,6 +73,8 @@ def pretrained(settings: TrainingConfig, layout: TokenLayout) -> PreTrainedModel
             trust_remote_code=False,
             dtype=torch.float32,
         )  # small steps are lost in weights of half precision, however they were published
+    if model.get_input_embeddings().weight is not model.get_output_embeddings().weight:
+        model.config.tie_word_embeddings = False  # T5 v1.1 says true all the same, and resizing would lose its output
     model.resize_token_embeddings(layout.size)
     return _ready(model)
 
