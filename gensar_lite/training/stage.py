@@ -26,6 +26,7 @@ from gensar_lite.training.held_out import task_rows
 from gensar_lite.training.loop import Judge, Trainer
 from gensar_lite.training.mixture import TaskMixture
 from gensar_lite.training.prompts import PROMPTS
+from gensar_lite.training.pseudo import PseudoQueries, make_pseudo_queries
 from gensar_lite.training.streams import ON_EVENTS, StreamBuilder, StreamMixture
 from gensar_lite.training.tasks import TASK_NAMES, TASKS, SequenceBuilder, variants
 from gensar_lite.training.text import TextCodec
@@ -46,35 +47,40 @@ class Generator(NamedTuple):
 
 
 def train_codec(corpus: Corpus, settings: TrainingConfig) -> TextCodec:
-    """The backbone's own tokenizer, or a BPE vocabulary of item titles, train queries and prompts."""
+    """The backbone's own tokenizer, or a BPE vocabulary of what training reads: titles, descriptions where a task reads
+    them, train queries, prompts."""
     if not from_scratch(settings.backbone):
         with loading(settings.backbone):
             codec = TextCodec.load(settings.backbone, revision=settings.revision)
             return TextCodec(codec.tokenizer, num_text_tokens(settings, codec.num_tokens))
     train = corpus.targets("train", "search")
     asked = corpus.queries["text"].iloc[train["query_id"].to_numpy()]
-    prompts = [sentence for sentences in PROMPTS.values() for sentence in sentences]
-    return TextCodec.train([*corpus.items["title"], *asked, *prompts], settings.num_text_tokens)
+    prompts = [sentence for name in settings.tasks for sentence in PROMPTS[name]]
+    described = corpus.items["text"] if {"desc2id", "id2desc", "adhoc"} & set(settings.tasks) else []
+    return TextCodec.train([*corpus.items["title"], *described, *asked, *prompts], settings.num_text_tokens)
 
 
-def new_generator(corpus: Corpus, identifiers: Identifiers, settings: TrainingConfig) -> Generator:
-    """An untrained model and its tokenizer for a corpus and its identifiers."""
+def new_generator(
+    corpus: Corpus, identifiers: Identifiers, settings: TrainingConfig, cache: Path | None = None
+) -> Generator:
+    """An untrained model and its tokenizer for a corpus and its identifiers. `cache`: see `make_pseudo_queries`."""
     _check(settings)
     codec = train_codec(corpus, settings)
     layout = layout_for(identifiers, codec.num_tokens)
+    pseudo = make_pseudo_queries(corpus.items, settings, cache) if "adhoc" in settings.tasks else None
     model = new_model(settings, layout)
     if settings.stream and model.config.is_encoder_decoder:
         raise ConfigError(
             f"training.stream: {settings.backbone} has an encoder; a stream is read by a decoder alone. Set "
             "training.backbone=gpt-mini or training.stream=false."
         )
-    return Generator(model, new_builder(corpus, identifiers, layout, codec, settings), codec, corpus, identifiers)
+    builder = builder_for(settings)(corpus, identifiers, layout, codec, settings, pseudo)
+    return Generator(model, builder, codec, corpus, identifiers)
 
 
-def new_builder(corpus: Corpus, identifiers: Identifiers, layout: TokenLayout, codec: TextCodec, settings):
+def builder_for(settings: TrainingConfig) -> type[SequenceBuilder]:
     """What turns rows into batches: single examples, or with ``training.stream`` whole streams of events."""
-    kind = StreamBuilder if settings.stream else SequenceBuilder
-    return kind(corpus, identifiers, layout, codec, settings)
+    return StreamBuilder if settings.stream else SequenceBuilder
 
 
 def present_tasks(corpus: Corpus, settings: TrainingConfig) -> TrainingConfig:
@@ -127,7 +133,8 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None)
         settings = present_tasks(corpus, ws.config.training)
         if settings.tasks != ws.config.training.tasks:
             print(f"training: {', '.join(settings.tasks)} only, the corpus has no events of other tasks")
-        generator = new_generator(corpus, Identifiers.load(ws.require("identifiers")), settings)
+        identifiers, cache = Identifiers.load(ws.require("identifiers")), ws.root / "artifacts" / "cache"
+        generator = new_generator(corpus, identifiers, settings, cache)
         trainer = Trainer(
             generator.model,
             generator.builder,
@@ -155,7 +162,10 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None)
 
 
 def save_generator(generator: Generator, folder: Path) -> None:
-    """Model (LoRA's adapters merged), tokenizer and token layout in one Hugging Face folder."""
+    """Model (LoRA's adapters merged), tokenizer and token layout in one Hugging Face folder, and the pseudo-queries
+    where there are some."""
+    if generator.builder.pseudo.texts:
+        generator.builder.pseudo.save(folder / "pseudo_queries.parquet")
     merge_lora(generator.model).save_pretrained(folder)
     generator.codec.save(folder)
     (folder / "layout.json").write_text(json.dumps(dataclasses.asdict(generator.layout)))
@@ -167,9 +177,9 @@ def load_generator(ws: Workspace) -> Generator:
     layout = TokenLayout(**json.loads((folder / "layout.json").read_text()))
     corpus, identifiers = Corpus.load(ws.require("data")), Identifiers.load(ws.require("identifiers"))
     codec = TextCodec.load(folder, layout.num_text)
-    model = load_model(folder)
-    builder = new_builder(corpus, identifiers, layout, codec, ws.config.training)
-    return Generator(model, builder, codec, corpus, identifiers)
+    pseudo = PseudoQueries.load(folder / "pseudo_queries.parquet")
+    builder = builder_for(ws.config.training)(corpus, identifiers, layout, codec, ws.config.training, pseudo)
+    return Generator(load_model(folder), builder, codec, corpus, identifiers)
 
 
 def _check(settings: TrainingConfig) -> None:
