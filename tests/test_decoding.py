@@ -11,7 +11,7 @@ from gensar_lite.config import DecodingConfig, TrainingConfig
 from gensar_lite.decoding import Decoder, Trie, rank_events
 from gensar_lite.decoding.stage import drop_seen, to_run
 from gensar_lite.training import new_generator
-from gensar_lite.training.model import shift_right
+from gensar_lite.training.backbones import shift_right
 from gensar_lite.training.text import PAD
 
 

@@ -14,12 +14,11 @@ import numpy as np
 import torch
 
 from gensar_lite.config import TrainingConfig
-from gensar_lite.decoding.steps import Cache, advance, encode
+from gensar_lite.decoding.read import Cache, advance, encode
 from gensar_lite.decoding.trie import Trie
 from gensar_lite.embeddings.precision import use_bf16
 from gensar_lite.training import TASK_OF_EVENTS, Generator
-from gensar_lite.training.model import output_rows
-from gensar_lite.training.text import PAD
+from gensar_lite.training.backbones import output_rows
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ class Decoder:
 
     def _given(self, task: str) -> list[int]:
         """What the decoder reads before the first code: the start token, then what the task's targets begin with."""
-        return [PAD, *self.generator.builder.forced(TASK_OF_EVENTS[task])]
+        return self.generator.builder.given(TASK_OF_EVENTS[task])
 
     def _log_probabilities(self, hidden: torch.Tensor, view: str, level: int) -> torch.Tensor:
         """(B, n, d) -> (B, n, K) log-probabilities of a level's codes."""
