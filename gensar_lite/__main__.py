@@ -157,11 +157,11 @@ def _baselines(words: argparse.Namespace) -> int:
 
 
 def _grid(words: argparse.Namespace) -> int:
-    from gensar_lite.identifiers.grid import compare_identifiers
+    from gensar_lite.identifiers.grid import compare_identifiers, report_folder
 
     ws = _open(words)
     compare_identifiers(ws, _seeds(words))
-    print((ws.root / "reports" / f"identifiers-{ws.run}" / "index.md").read_text(encoding="utf-8"))
+    print((report_folder(ws) / "index.md").read_text(encoding="utf-8"))
     return 0
 
 
