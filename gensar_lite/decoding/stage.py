@@ -36,7 +36,7 @@ def rank_events(
     for task in TASKS:
         rows = targets.loc[targets["task"] == task, "event_id"].to_numpy()
         for places in decoder.batches(task, np.arange(len(rows)), rows, settings.batch_size):
-            items, scores = decoder.search(task, rows[places], settings.num_beams)
+            items, scores, _ = decoder.search(task, rows[places], settings.num_beams)
             if task == "recommend" and settings.exclude_seen:
                 items = drop_seen(items, decoder.generator.corpus.events, rows[places])
             parts.append(to_run(rows[places], items, scores, settings.top_k))
