@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from gensar_lite.config import TrainingConfig
+from gensar_lite.decoding.layers import linear
 from gensar_lite.decoding.steps import Cache, advance, encode
 from gensar_lite.decoding.trie import Trie
 from gensar_lite.embeddings.precision import use_bf16
@@ -113,7 +114,7 @@ class Decoder:
         """Read the sources once, and what every target starts with, on one path a query."""
         view, batch = TASK_OF_EVENTS[task].view, len(source)
         trie = self.tries[view] if allowed is None else self._narrowed(view, allowed)
-        cache, *given = encode(self.generator.model, source, mask), *self._given(task)
+        cache, *given = encode(self.generator.model, source, mask), *self.given(task)
         for token in given[:-1]:
             advance(self.generator.model, cache, torch.full((batch, 1), token, device=self.device))
         tokens = torch.full((batch, 1), given[-1], device=self.device)
@@ -187,7 +188,7 @@ class Decoder:
     def device(self) -> torch.device:
         return self.generator.model.device
 
-    def _given(self, task: str) -> list[int]:
+    def given(self, task: str) -> list[int]:
         """What the model reads before the first code: the start token, then the behaviour token."""
         layout = self.generator.layout
         return [PAD, layout.search_item if task == "search" else layout.recommend_item]
@@ -202,9 +203,14 @@ class Decoder:
         layout, model = self.generator.layout, self.generator.model
         offset = layout.level_offset(view, level)
         rows = slice(offset, offset + layout.codebook_size)
+        own = output_rows(model, hidden, rows).float()
         if self.settings.head == "level":
-            return output_rows(model, hidden, rows).float().log_softmax(dim=-1)
-        return output_rows(model, hidden, slice(None)).float().log_softmax(dim=-1)[..., rows]
+            return own.log_softmax(dim=-1)
+        whole = [  # over all tokens, in parts: a vocabulary a beam is much memory
+            output_rows(model, part, slice(None), linear).float().logsumexp(dim=-1)
+            for part in hidden.flatten(0, 1).split(128)
+        ]
+        return own - torch.cat(whole).view(*hidden.shape[:2], 1)
 
     def _autocast(self):
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=use_bf16(self.precision))

@@ -98,6 +98,5 @@ def _position_bias(stack, distance: torch.Tensor) -> torch.Tensor:
 
 
 def _mask_bias(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """(B, 1, S): 0 for a real token, very small for padding."""
-    bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
-    return bias.masked_fill_(~mask.bool(), torch.finfo(dtype).min)[:, None, :]
+    """(B, 1, S): 0 for a real token, and for padding what no score outweighs, which bf16 can hold too."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -1e9)[:, None]

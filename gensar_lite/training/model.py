@@ -89,11 +89,13 @@ def shift_right(target: torch.Tensor) -> torch.Tensor:
     return torch.cat([torch.full_like(target[:, :1], PAD), target[:, :-1]], dim=1)
 
 
-def output_rows(model: T5ForConditionalGeneration, hidden: torch.Tensor, rows: torch.Tensor | slice) -> torch.Tensor:
-    """Logits (..., R) of some rows of the output layer for decoder states (..., d)."""
+def output_rows(
+    model: T5ForConditionalGeneration, hidden: torch.Tensor, rows: torch.Tensor | slice, product=F.linear
+) -> torch.Tensor:
+    """Logits (..., R) of some rows of the output layer for decoder states (..., d), by any way to multiply."""
     if getattr(model.config, "scale_decoder_outputs", model.config.tie_word_embeddings):
         hidden = hidden * model.model_dim**-0.5
-    return F.linear(hidden, model.lm_head.weight[rows])
+    return product(hidden, model.lm_head.weight[rows])
 
 
 def level_logits(
