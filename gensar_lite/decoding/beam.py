@@ -189,9 +189,8 @@ class Decoder:
         return self.generator.model.device
 
     def given(self, task: str) -> list[int]:
-        """What the model reads before the first code: the start token, then the behaviour token."""
-        layout = self.generator.layout
-        return [PAD, layout.search_item if task == "search" else layout.recommend_item]
+        """What the model reads before the first code: the start token, then what the task's targets begin with."""
+        return [PAD, *self.generator.builder.forced(TASK_OF_EVENTS[task])]
 
     def _narrowed(self, view: str, allowed: np.ndarray) -> Trie:
         if allowed.ndim == 1:
