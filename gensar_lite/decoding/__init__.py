@@ -1,10 +1,12 @@
 """Stage decoding: from a model to ranked items, over the whole catalogue.
 
-Verb: `decode`. In: a trained generator. Out: a run on disk - no invalid item, none twice.
+Verb: `decode`. In: a trained generator. Out: a run on disk - no invalid item, none twice. `Recommender` answers what
+stands in no corpus: the same search, for a shop that is open.
 """
 
 from gensar_lite.decoding.beam import Decoder
+from gensar_lite.decoding.recommender import Answer, Recommender
 from gensar_lite.decoding.stage import decode, load_decoder, rank_events, ranking_judge
 from gensar_lite.decoding.trie import Trie
 
-__all__ = ["Decoder", "Trie", "decode", "load_decoder", "rank_events", "ranking_judge"]
+__all__ = ["Answer", "Decoder", "Recommender", "Trie", "decode", "load_decoder", "rank_events", "ranking_judge"]

@@ -3,6 +3,7 @@
 Verb: `train`. In: a `Corpus` and `Identifiers`. Out: a Hugging Face model folder, and its learning curve.
 """
 
+from gensar_lite.training.adhoc import Event
 from gensar_lite.training.loop import Judge, harmonic_mean
 from gensar_lite.training.prompts import PROMPTS
 from gensar_lite.training.stage import Generator, load_generator, new_generator, train
@@ -13,6 +14,7 @@ __all__ = [
     "PROMPTS",
     "TASKS",
     "TASK_OF_EVENTS",
+    "Event",
     "Generator",
     "Judge",
     "SequenceBuilder",
