@@ -69,7 +69,7 @@ PRESETS: dict[str, dict[str, object]] = {
     # real purchases in at most 90 minutes on 2 cores
     "beauty-quick": {
         **_BEAUTY,
-        "embeddings.max_minutes": 20.0,
+        "embeddings.max_minutes": 40.0,
         "training.backbone": "t5-mini",
         "training.max_recommend": 8,
         "training.max_search": 2,

@@ -7,17 +7,19 @@ from gensar_lite.training.adhoc import Event
 from gensar_lite.training.loop import Judge, harmonic_mean
 from gensar_lite.training.prompts import PROMPTS
 from gensar_lite.training.stage import Generator, load_generator, new_generator, train
-from gensar_lite.training.tasks import TASK_OF_EVENTS, TASKS, SequenceBuilder
+from gensar_lite.training.tasks import TASK_NAMES, TASK_OF_EVENTS, TASKS, SequenceBuilder, Task
 from gensar_lite.training.text import TextCodec
 
 __all__ = [
     "PROMPTS",
     "TASKS",
+    "TASK_NAMES",
     "TASK_OF_EVENTS",
     "Event",
     "Generator",
     "Judge",
     "SequenceBuilder",
+    "Task",
     "TextCodec",
     "harmonic_mean",
     "load_generator",

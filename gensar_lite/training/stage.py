@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,11 +21,12 @@ from gensar_lite.artifacts import ArtifactError, Corpus, Identifiers, Workspace
 from gensar_lite.config import ConfigError, TrainingConfig, section_dict
 from gensar_lite.identifiers import TokenLayout, layout_for
 from gensar_lite.training.checkpoint import fingerprint
+from gensar_lite.training.held_out import task_rows
 from gensar_lite.training.loop import Judge, Trainer
 from gensar_lite.training.mixture import TaskMixture
 from gensar_lite.training.model import from_scratch, loading, new_model, num_text_tokens
 from gensar_lite.training.prompts import PROMPTS
-from gensar_lite.training.tasks import TASKS, SequenceBuilder
+from gensar_lite.training.tasks import TASK_NAMES, TASKS, SequenceBuilder, variants
 from gensar_lite.training.text import TextCodec
 
 
@@ -66,34 +68,33 @@ def new_generator(corpus: Corpus, identifiers: Identifiers, settings: TrainingCo
 def present_tasks(corpus: Corpus, settings: TrainingConfig) -> TrainingConfig:
     """`settings` without the tasks of which the corpus has no event at all: a log without queries has no search.
 
-    Raises `ArtifactError` when no task is left.
+    Raises `ArtifactError` when no task on events is left of those that were named.
     """
     _check(settings)
-    happens = set(corpus.events["task"])
-    kept = [i for i, name in enumerate(settings.tasks) if TASKS[name].events in happens]
-    if not kept:
-        wanted = ", ".join(TASKS[name].events for name in settings.tasks)
+    happens, of = {"", *corpus.events["task"]}, {name: variants(name, True)[0].events for name in settings.tasks}
+    kept = [i for i, name in enumerate(settings.tasks) if of[name] in happens]
+    if any(of.values()) and not any(of[settings.tasks[i]] for i in kept):
+        wanted = ", ".join(dict.fromkeys(filter(None, of.values())))
         raise ArtifactError(f"training: the corpus has no {wanted} event. Choose other training.tasks.")
     tasks, weights = (tuple(values[i] for i in kept) for values in (settings.tasks, settings.task_weights))
     return dataclasses.replace(settings, tasks=tasks, task_weights=weights)
 
 
 def new_mixture(generator: Generator, settings: TrainingConfig) -> TaskMixture:
-    """Every train event of a task is one example. A recommendation needs a history to be read; a search does not."""
-    rows, lengths = {}, {}
-    builder = generator.builder
-    for name in settings.tasks:
-        own = generator.corpus.targets("train", TASKS[name].events)["event_id"].to_numpy()
-        rows[name] = own if name != "nrip" else own[builder.end[own] > builder.start[own]]
-        if not len(rows[name]):
+    """Every train row of a task is one example; a task with two variants gives each half of its weight."""
+    builder, weights = generator.builder, dict(zip(settings.tasks, settings.task_weights, strict=True))
+    rows = task_rows(generator.corpus, builder, settings, "train")
+    for name, own in rows.items():
+        if not len(own):
             raise ArtifactError(
                 f"training: there is no train example of {name}. Leave it out of training.tasks and its weight out of "
                 "training.task_weights."
             )
-        lengths[name] = builder.lengths(TASKS[name], rows[name])
-    weights = dict(zip(settings.tasks, settings.task_weights, strict=True))
-    num_prompts = len(PROMPTS["nrip"]) if settings.prompts else 1
-    return TaskMixture(rows, lengths, weights, settings.batch_size, num_prompts, settings.seed)
+    lengths = {name: builder.lengths(TASKS[name], own) for name, own in rows.items()}
+    num_variants = Counter(TASKS[name].base for name in rows)
+    shares = {name: weights[TASKS[name].base] / num_variants[TASKS[name].base] for name in rows}
+    num_prompts = min(map(len, PROMPTS.values())) if settings.prompts else 1
+    return TaskMixture(rows, lengths, shares, settings.batch_size, num_prompts, settings.seed)
 
 
 def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None) -> Path:
@@ -127,7 +128,7 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None)
         return {
             "parameters": sum(p.numel() for p in generator.model.parameters()),
             "steps": trainer.step,
-            "examples_an_epoch": sum(trainer.mixture.num_examples(t) for t in settings.tasks),
+            "examples_an_epoch": sum(trainer.mixture.num_examples(t) for t in trainer.mixture.rows),
             "processes": trainer.accelerator.num_processes,
             "best": max(curve, key=lambda row: row.get("score", row["epoch"] * 1e-9)),
         }
@@ -154,9 +155,12 @@ def load_generator(ws: Workspace) -> Generator:
 
 
 def _check(settings: TrainingConfig) -> None:
-    unknown = [t for t in settings.tasks if t not in TASKS]
-    if unknown or not settings.tasks:
-        raise ConfigError(f"training.tasks: {', '.join(unknown) or 'empty'}. Choose from: {', '.join(TASKS)}.")
+    unknown = [t for t in settings.tasks if t not in TASK_NAMES]
+    if unknown or not settings.tasks or len(set(settings.tasks)) < len(settings.tasks):
+        raise ConfigError(
+            f"training.tasks: {', '.join(unknown or settings.tasks) or 'empty'}. Choose from: {', '.join(TASK_NAMES)}, "
+            "each once."
+        )
     if len(settings.task_weights) != len(settings.tasks) or min(settings.task_weights) <= 0:
         raise ConfigError(
             f"training.task_weights: {len(settings.tasks)} tasks need as many positive weights, "
