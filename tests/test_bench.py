@@ -44,3 +44,14 @@ def test_a_bench_is_one_json_object_or_a_table(monkeypatch):
     monkeypatch.setitem(bench.BENCHES, "x", lambda: contest([], more={"other": contest([])}))
     assert list(json.loads(bench.run_bench("x", rounds=1, as_json=True)))[-2:] == ["ratio_other", "other"]
     assert any(line.startswith("ratio_other") for line in bench.run_bench("x", rounds=1).splitlines())
+
+
+@pytest.mark.slow
+def test_both_roads_of_the_training_bench_read_and_write_the_same_ids():
+    """The recipe's strings, tokenised one by one, are the loop's integers: for all eight variants of the tasks."""
+    from gensar_lite.bench.training import PAPER_MIX, bench_training
+
+    contest = bench_training(num_examples=40, backbone="t5-micro", batch_size=8, num_items=250)
+    assert set(contest.settings["examples"]) == set(PAPER_MIX)
+    assert contest.equal(0, 0) == contest.more["clean"].equal(0, 0) == 1.0
+    assert contest.ours() > contest.baseline() == -(-contest.amount // 8)  # one task a batch: more, shorter batches
