@@ -63,22 +63,21 @@ def history_before(corpus, event: int, start: np.ndarray, end: np.ndarray) -> li
     seed=st.integers(0, 5),
     window=st.tuples(st.integers(0, 6), st.integers(0, 6)),
     cut=st.integers(1, 6),
-    queries=st.booleans(),
-    prompts=st.booleans(),
+    flags=st.fixed_dictionaries(
+        {name: st.booleans() for name in ("history_queries", "prompts", "history_separator", "behaviour_tokens")}
+    ),
 )
 @settings(max_examples=25, deadline=None)
-def test_adhoc_sources_equal_the_builders(adhoc_parts, seed, window, cut, queries, prompts):
+def test_adhoc_sources_equal_the_builders(adhoc_parts, seed, window, cut, flags):
     """For every test event, the history as items and texts gives the same tokens as the history as rows."""
     corpus, ids, codec, layout = adhoc_parts[seed]
-    changed = TrainingConfig(
-        max_recommend=window[0], max_search=window[1], max_query_tokens=cut, history_queries=queries, prompts=prompts
-    )
+    changed = TrainingConfig(max_recommend=window[0], max_search=window[1], max_query_tokens=cut, **flags)
     builder = SequenceBuilder(corpus, ids, layout, codec, changed)
     for events, task in TASK_OF_EVENTS.items():
         rows = corpus.targets("test", events)["event_id"].to_numpy()
         histories = [history_before(corpus, row, builder.start, builder.end) for row in rows]
         asked = [corpus.queries["text"][builder.query[row]] for row in rows] if events == "search" else []
-        wanted, got = builder.sources(task, rows), adhoc_sources(builder, codec, task, histories, asked)
+        wanted, got = builder.sources(task, rows), adhoc_sources(builder, task, histories, asked)
         assert got.lengths.tolist() == wanted.lengths.tolist()
         assert got.flat.tolist() == wanted.flat.tolist()
         assert got.flat.dtype == wanted.flat.dtype
@@ -106,7 +105,7 @@ def test_sources_by_hand(shop):
     """[prompt] <S_Q> query <S_I> semantic, <R_I> collaborative, <S_Q> query, end."""
     builder, codec = shop.decoder.generator.builder, shop.decoder.generator.codec
     layout, ids = builder.layout, shop.decoder.generator.identifiers
-    (got,) = (adhoc_sources(builder, codec, TASK_OF_EVENTS["search"], [[Event(7, "red thing"), Event(9)]], ["big"])[0],)
+    got = adhoc_sources(builder, TASK_OF_EVENTS["search"], [[Event(7, "red thing"), Event(9)]], ["big"])[0]
     prompt, red, big = codec.encode(["answer the query with an item", "red thing", "big"])
     semantic = [layout.level_offset("semantic", level) + code for level, code in enumerate(ids.semantic[7])]
     taken = [layout.level_offset("collaborative", level) + code for level, code in enumerate(ids.collaborative[9])]
@@ -151,7 +150,7 @@ def test_answers_equal_the_decoding_stage(shop, task):
 def test_scores_are_exact_log_probabilities(shop):
     answers = shop.search("red thing", [3, Event(4, "thing")], k=N)
     table = adhoc_sources(
-        shop.decoder.generator.builder, shop.decoder.generator.codec, TASK_OF_EVENTS["search"],
+        shop.decoder.generator.builder, TASK_OF_EVENTS["search"],
         [[Event(3), Event(4, "thing")]], ["red thing"],
     )  # fmt: skip
     model, layout = shop.decoder.generator.model, shop.decoder.generator.layout
@@ -208,7 +207,7 @@ def test_only_allowed_items_are_answered(shop):
 
 def test_a_cold_start_reads_the_prompt_alone(shop):
     builder = shop.decoder.generator.builder
-    got = adhoc_sources(builder, shop.decoder.generator.codec, TASK_OF_EVENTS["recommend"], [[]])[0]
+    got = adhoc_sources(builder, TASK_OF_EVENTS["recommend"], [[]])[0]
     assert got.tolist() == [*builder.prompts["nrip"][0].tolist(), 1]
     assert len(shop.recommend()) == 10
     bare = Recommender.of(generator_of(small_corpus(), prompts=False))

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from gensar_lite.artifacts import open_run
 from gensar_lite.config import ConfigError, DecodingConfig
 from gensar_lite.data.text import plain
-from gensar_lite.decoding.beam import Decoder
+from gensar_lite.decoding.beam import Decoder, Found
 from gensar_lite.training import TASK_OF_EVENTS, Generator, load_generator
 from gensar_lite.training.adhoc import Event, adhoc_sources
 from gensar_lite.training.ragged import Ragged, pad
@@ -152,15 +153,17 @@ class Recommender:
         self._check(events, k, allowed)
         histories = [[_event(e, generator.corpus.num_items) for e in history] for history in histories]
         with self._tokenising:
-            sources = adhoc_sources(generator.builder, generator.codec, TASK_OF_EVENTS[events], histories, queries)
+            sources = adhoc_sources(generator.builder, TASK_OF_EVENTS[events], histories, queries)
         seen = [{e.item_id for e in history} if exclude_seen else set() for history in histories]
         width = np.array([self._width(k, len(items)) for items in seen], dtype=np.int64)
         order, answers = np.lexsort([-sources.lengths, width]), [[] for _ in histories]
+        if allowed is not None and not allowed.any():
+            return answers
         for num_beams in np.unique(width):
             mine = order[width[order] == num_beams]
             for low in range(0, len(mine), self.settings.batch_size):
                 places = mine[low : low + self.settings.batch_size]
-                found, scores = self._search(events, sources.take(places), int(num_beams), allowed)
+                found, scores, _ = self._search(events, sources.take(places), int(num_beams), allowed)
                 for place, items, score in zip(places, found, scores, strict=True):
                     answers[place] = self._records(events, items, score, k, seen[place])
         return answers
@@ -170,10 +173,11 @@ class Recommender:
         need = max(self.settings.num_beams, k + num_seen)
         return min(-(-need // WIDTHS) * WIDTHS, self.decoder.generator.corpus.num_items)
 
-    def _search(self, events: str, sources: Ragged, num_beams: int, allowed: np.ndarray | None):
-        table = pad(sources, PAD)
+    def _search(self, events: str, sources: Ragged, num_beams: int, allowed: np.ndarray | None) -> Found:
+        table = pad(sources, PAD)  # (B, S)
         mask = np.arange(table.shape[1]) < sources.lengths[:, None]
-        return _search_sources(self.decoder, events, table, mask, num_beams, allowed)
+        source, mask = (torch.from_numpy(a).to(self.decoder.device) for a in (table, mask))
+        return self.decoder.search_sources(events, source, mask, num_beams, allowed)
 
     def _records(self, events: str, items: np.ndarray, scores: np.ndarray, k: int, seen: set[int]) -> list[Answer]:
         generator = self.decoder.generator
@@ -215,23 +219,3 @@ def _typed(query: object) -> str:
     if not text:
         raise ConfigError(f"query: {query!r} has no words. Type what to look for, e.g.: gensar search 'red shoes'")
     return text
-
-
-def _search_sources(decoder, events, table, mask, num_beams, allowed):
-    """Stands in until `Decoder` takes sources that are built already."""
-    import dataclasses
-    from types import SimpleNamespace
-
-    from gensar_lite.decoding.trie import Trie
-
-    batch = SimpleNamespace(source=table, mask=mask)
-    stub = SimpleNamespace(batch=lambda task, rows: batch, layout=decoder.generator.layout)
-    task, tries = TASK_OF_EVENTS[events], dict(decoder.tries)
-    if allowed is not None:
-        if not allowed.any():
-            return np.full((len(table), 1), -1), np.full((len(table), 1), -np.inf)
-        ids = decoder.generator.identifiers
-        small = Trie.build(ids.view(task.view)[allowed], ids.codebook_size)
-        tries[task.view] = dataclasses.replace(small, item_ids=np.flatnonzero(allowed)[small.item_ids])
-    own = dataclasses.replace(decoder, generator=decoder.generator._replace(builder=stub), tries=tries)
-    return own.search(events, np.arange(len(table)), num_beams)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from gensar_lite.config import TrainingConfig
 from gensar_lite.training.ragged import Ragged
-from gensar_lite.training.tasks import SequenceBuilder, Task
-from gensar_lite.training.text import EOS, TextCodec
+from gensar_lite.training.tasks import TASKS, SequenceBuilder, Task
+from gensar_lite.training.text import EOS
 
 
 class Event(NamedTuple):
@@ -37,35 +37,28 @@ def recent(history: Sequence[Event], settings: TrainingConfig) -> list[Event]:
 
 
 def adhoc_sources(
-    builder: SequenceBuilder,
-    codec: TextCodec,
-    task: Task,
-    histories: Sequence[Sequence[Event]],
-    queries: Sequence[str] = (),
+    builder: SequenceBuilder, task: Task, histories: Sequence[Sequence[Event]], queries: Sequence[str] = ()
 ) -> Ragged:
     """What the model reads for each history: the task's first prompt, history, (query), end.
 
-    `queries` are as many as `histories` where `task` is search; a recommendation has none. All texts of a call are
+    `queries` are as many as `histories` where the task reads a query; else there are none. All texts of a call are
     tokenised together, each once.
     """
-    layout, settings = builder.layout, builder.settings
+    settings, encode = builder.settings, builder.codec.encode
     windows = [recent(history, settings) for history in histories]
-    asked = list(queries) if task.events == "search" else [None] * len(windows)
+    asked = list(queries) if "query" in task.reads else [None] * len(windows)
     past = [e.query for window in windows for e in window] if settings.history_queries else []
     texts = [text for text in dict.fromkeys([*past, *asked]) if text is not None]
-    tokens = dict(zip(texts, codec.encode(texts, settings.max_query_tokens), strict=True))
-
-    def spoken(text: str) -> list[int]:
-        return [layout.search_query, *tokens[text]]
-
+    marker = builder.forced(TASKS["nsqp"])  # what a written query starts with, a read one starts with as well
+    spoken = dict(zip(texts, ([*marker, *ids] for ids in encode(texts, settings.max_query_tokens)), strict=True))
+    after = encode(["; "])[0] if settings.history_separator else []
     rows = []
     for window, query in zip(windows, asked, strict=True):
-        row = builder.prompts[task.name][0].tolist()
+        row = builder.prompts[task.base][0].tolist()
         for event in window:
-            kind = "recommend" if event.query is None else "search"
-            if kind == "search" and settings.history_queries:
-                row += spoken(event.query)
-            row.append(layout.search_item if kind == "search" else layout.recommend_item)
-            row += builder.item_tokens[kind][event.item_id].tolist()
-        rows.append([*row, *(spoken(query) if query is not None else []), EOS])
+            if event.query is not None and settings.history_queries:
+                row += spoken[event.query]
+            view = "collaborative" if event.query is None else "semantic"
+            row += [*builder.shown[view][event.item_id].tolist(), *after]
+        rows.append([*row, *spoken.get(query, []), EOS])
     return Ragged.of(rows)
