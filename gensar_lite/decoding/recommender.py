@@ -64,9 +64,8 @@ class Recommender:
 
     @staticmethod
     def of(generator: Generator, settings: DecodingConfig | None = None) -> Recommender:
-        """A recommender from a generator in memory; its model is put into evaluation mode."""
+        """A recommender from a generator in memory."""
         settings = settings or DecodingConfig()
-        generator.model.eval()
         return Recommender(Decoder.of(generator, generator.builder.settings, settings.precision), settings)
 
     def recommend(
