@@ -6,6 +6,7 @@ In: command-line words. Out: exit status 0, or 1 with one clear line on what to 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -56,6 +57,10 @@ def parser() -> argparse.ArgumentParser:
     grid = commands.add_parser("grid", help="diagnose identifiers, strategy x quantizer x seeds", parents=[settings])
     grid.add_argument("--seeds", default="0", metavar="0,1,2", help="seeds of their fit; finished cells are reused")
     _add_requests(commands)
+    exactness = commands.add_parser(
+        "exactness", help="how often a beam misses the exact list, and what it costs", parents=[settings, own]
+    )
+    exactness.add_argument("--sample", type=int, default=500, help="targets a task, a fixed sample (default: 500)")
     bench = commands.add_parser("bench", help="measure speed against a plain baseline, interleaved in one run")
     bench.add_argument("name", help="what to measure; an unknown name lists those there are")
     bench.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
@@ -173,6 +178,16 @@ def _baselines(words: argparse.Namespace) -> int:
     return 0
 
 
+def _exactness(words: argparse.Namespace) -> int:
+    from gensar_lite.evaluation.exactness import write_exactness
+
+    path = write_exactness(_open(words), words.sample)
+    for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+        print("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{value}" for key, value in row.items()))
+    print(f"exactness: {path}")
+    return 0
+
+
 def _grid(words: argparse.Namespace) -> int:
     from gensar_lite.identifiers.grid import compare_identifiers
 
@@ -252,6 +267,7 @@ _COMMANDS = {
     "run": _run,
     "report": _report,
     "baselines": _baselines,
+    "exactness": _exactness,
     "grid": _grid,
     "notebooks": _notebooks,
     "download": _download,

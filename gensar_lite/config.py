@@ -144,6 +144,8 @@ class DecodingConfig:
     batch_size: int = 64  # queries decoded together
     precision: str = "fp32"  # fp32 | bf16 | auto (bf16 where the machine has it)
     split: str = "test"  # which targets are decoded: test | validation
+    exact: bool = False  # widen the beams of a query until its list is provably the exact top_k
+    renormalise: bool = False  # a code competes with the codes that the trie allows only: lonely items gain by it
     exclude_seen: bool = True  # recommendation: leave out what stands in the history (no user meets an item twice here)
 
 

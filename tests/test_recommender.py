@@ -18,8 +18,9 @@ from gensar_lite.artifacts import INPUTS, ArtifactError, Workspace, open_run
 from gensar_lite.artifacts.opening import recorded_config
 from gensar_lite.config import ConfigError, DecodingConfig, TrainingConfig, override, preset, section_dict
 from gensar_lite.data.text import clean, plain
-from gensar_lite.decoding import Answer, Recommender, rank_events
+from gensar_lite.decoding import Recommender, rank_events
 from gensar_lite.decoding.console import answer_table
+from gensar_lite.decoding.recommender import Answer
 from gensar_lite.training import TASK_OF_EVENTS, Event, SequenceBuilder, new_generator
 from gensar_lite.training.adhoc import adhoc_sources, recent
 from gensar_lite.training.stage import save_generator
@@ -40,6 +41,7 @@ def generator_of(corpus, **changes):
     with torch.no_grad():
         for p in generator.model.parameters():
             p.mul_(1.5)
+    generator.model.eval()
     return generator
 
 
@@ -203,6 +205,21 @@ def test_only_allowed_items_are_answered(shop):
         assert [a.item_id for a in shop.search("red", k=N, allowed=allowed)] == [a.item_id for a in everything]
     assert shop.search("red", allowed=np.zeros(N, dtype=bool)) == []
     assert {a.item_id for a in shop.recommend([2, 5], k=N, allowed=shop.items_in("Balls"))} == set(range(8, N, 3))
+
+
+def test_an_exact_run_answers_exactly(shop):
+    """With one beam a list is poor; `decoding.exact` makes it that of a beam as wide as the catalogue."""
+    narrow = dataclasses.replace(shop, settings=DecodingConfig(num_beams=1, exact=True))
+    rng = np.random.default_rng(2)
+    for i in range(6):
+        history = rng.permutation(N)[: 3 * i].tolist()
+        allowed = shop.items_in("Garden") if i % 2 else None
+        for wide, exact in (
+            (shop.recommend(history, 8, allowed=allowed), narrow.recommend(history, 8, allowed=allowed)),
+            (shop.search("red", history, 8, allowed=allowed), narrow.search("red", history, 8, allowed=allowed)),
+        ):
+            assert [a.item_id for a in exact] == [a.item_id for a in wide]
+            np.testing.assert_allclose([a.score for a in exact], [a.score for a in wide], atol=1e-4)
 
 
 def test_a_cold_start_reads_the_prompt_alone(shop):

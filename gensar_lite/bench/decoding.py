@@ -1,6 +1,6 @@
 """Speed of constrained decoding, against transformers' ``generate`` with a prefix function.
 
-In: sizes and a seed. Out: a `Contest` as shipped, with the same scores and with candidates, growth and latency beside it.
+In: sizes and a seed. Out: a `Contest` as shipped; the same scores, candidates, growth and latency beside it.
 The baseline is the published recipes' plain use: prefixes of the catalogue in a dictionary of strings, one look-up a
 beam and step. It writes no end token, which its recipes do, and so is a little faster here.
 """
@@ -94,7 +94,7 @@ def random_decoder(num_items: int, backbone: str, seed: int) -> Decoder:
     shop = make_shop(DataConfig(num_items=1500, num_users=300, num_events=6000, seed=seed))
     corpus, codes = build_corpus(shop, DataConfig())[0], random_catalogue(num_items, seed)
     ids = Identifiers(codes, codes, 2, CODES)
-    settings = TrainingConfig(backbone=backbone, dropout=0.0, seed=seed)
+    settings = TrainingConfig(backbone=backbone, dropout=0.0, seed=seed, max_recommend=10, max_search=10)
     codec = TextCodec(train_codec(corpus, settings).tokenizer, NUM_TEXT)
     layout = layout_for(ids, NUM_TEXT)
     builder = SequenceBuilder(corpus, ids, layout, codec, settings)

@@ -9,50 +9,24 @@ unless `renormalise` says so. This file does not know which items were seen or b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from gensar_lite.config import TrainingConfig
 from gensar_lite.decoding.layers import linear
-from gensar_lite.decoding.steps import Cache, advance, encode
+from gensar_lite.decoding.paths import Found, Paths, forbid, keep_best
+from gensar_lite.decoding.steps import advance, encode
 from gensar_lite.decoding.trie import Trie
 from gensar_lite.embeddings.precision import use_bf16
 from gensar_lite.training import TASK_OF_EVENTS, Generator
 from gensar_lite.training.model import output_rows
 from gensar_lite.training.text import PAD
 
-
-class Found(NamedTuple):
-    """Answers to B queries, best first.
-
-    items      (B, n) item ids, -1 where a query has fewer than n
-    scores     (B, n) log-probabilities, -inf where there is no item
-    certified  (B, n) place j: the first j + 1 items are provably the exact best (up to rounding), ties aside
-    """
-
-    items: np.ndarray
-    scores: np.ndarray
-    certified: np.ndarray
-
-
-class Paths(NamedTuple):
-    """Where B searches stand: n prefixes of `level` codes each.
-
-    tokens  (B, n) the last token of each, which the model has not read yet
-    nodes   (B, n) nodes of the trie, -1 for a path that leads nowhere
-    scores  (B, n) log-probabilities
-    """
-
-    view: str
-    trie: Trie
-    cache: Cache
-    level: int
-    tokens: torch.Tensor
-    nodes: np.ndarray
-    scores: torch.Tensor
+Pairs = tuple[np.ndarray, np.ndarray]  # query numbers and item ids, flat
+Watch = Callable[[Paths, torch.Tensor, torch.Tensor], None]  # paths, continuations (B, n, K), the numbers kept (B, m)
 
 
 @dataclass(frozen=True)
@@ -73,9 +47,9 @@ class Decoder:
         tries = {view: Trie.build(ids.view(view), ids.codebook_size) for view in ("semantic", "collaborative")}
         return Decoder(generator, tries, settings, precision, renormalise)
 
-    def search(self, task: str, rows: np.ndarray, num_beams: int, allowed: np.ndarray | None = None) -> Found:
+    def search(self, task: str, rows: np.ndarray, num_beams: int, **limits) -> Found:
         """`search_sources` for events `rows` (B,) of one task (recommend or search), each from its own history."""
-        return self.search_sources(task, *self.sources(task, rows), num_beams, allowed)
+        return self.search_sources(task, *self.sources(task, rows), num_beams, **limits)
 
     @torch.inference_mode()
     def search_sources(
@@ -85,30 +59,35 @@ class Decoder:
         mask: torch.Tensor,
         num_beams: int,
         allowed: np.ndarray | None = None,
+        exclude: Pairs | None = None,
         floor: np.ndarray | None = None,
+        watch: Watch | None = None,
     ) -> Found:
         """The best items for sources (B, S) with `mask` (B, S) of real tokens; n is at most `num_beams`.
 
         No item is invalid and none stands twice; where fewer than `num_beams` items exist, n is their number.
         `allowed` narrows the catalogue: a mask (N,) over items, or item ids (B, C), each query's own candidates (-1:
-        none). `floor` (B,) drops what scores lower: a k-th best score that is known already.
+        none). `exclude` are pairs of query number and item id that must not be found. `floor` (B,) drops what scores
+        lower: a k-th best score that is known already. `watch` is shown every level before it is cut.
 
-        A list is certified by what was cut: log-probabilities only fall from a prefix to its items, so no item below
+        What was cut bounds what is missing: log-probabilities only fall from a prefix to its items, so no item below
         a cut prefix scores higher than the prefix did.
         """
-        with self._autocast():
+        with self.autocast():
             paths = self.begin(task, source, mask, allowed)
-            cut = torch.full((len(source),), -torch.inf) if floor is None else torch.from_numpy(floor).float()
-            cut = cut.to(self.device)  # (B,) the best score that a search has dropped
-            while paths.level < paths.trie.num_levels:
+            low = torch.from_numpy(np.full(len(source), -np.inf) if floor is None else floor).to(paths.scores)
+            bound = low
+            while not paths.finished:
                 total = self.continuations(paths)
+                if exclude is not None and paths.level == paths.trie.num_levels - 1:
+                    total = forbid(total, paths, exclude, self.generator.identifiers.view(paths.view))
                 if floor is not None:
-                    total = total.masked_fill(total < cut[:, None, None], -torch.inf)
-                scores, best, cut = keep_best(total, num_beams, cut)
+                    total = total.masked_fill_(total < low[:, None, None], -torch.inf)
+                scores, best, bound = keep_best(total, num_beams, bound)
+                if watch is not None:
+                    watch(paths, total, best)
                 paths = self.follow(paths, best, scores)
-        return Found(
-            paths.trie.items(paths.nodes), paths.scores.cpu().numpy(), (paths.scores > cut[:, None]).cpu().numpy()
-        )
+        return Found(paths.trie.items(paths.nodes), paths.scores.cpu().numpy(), bound.cpu().numpy())
 
     def begin(self, task: str, source: torch.Tensor, mask: torch.Tensor, allowed: np.ndarray | None = None) -> Paths:
         """Read the sources once, and what every target starts with, on one path a query."""
@@ -149,20 +128,21 @@ class Decoder:
         return self.score_sources(task, *self.sources(task, rows), candidates)
 
     @torch.inference_mode()
-    def score_sources(
-        self, task: str, source: torch.Tensor, mask: torch.Tensor, candidates: np.ndarray
-    ) -> np.ndarray:
+    def score_sources(self, task: str, source: torch.Tensor, mask: torch.Tensor, candidates: np.ndarray) -> np.ndarray:
         """`score_rows` for sources (B, S): every candidate's codes are given, each scored after those before it."""
-        with self._autocast():
+        with self.autocast():
             paths = self.begin(task, source, mask)
-            size = paths.trie.codebook_size
-            codes = torch.from_numpy(self.generator.identifiers.view(paths.view)[candidates]).to(self.device)
-            path = torch.arange(candidates.shape[1], device=self.device).expand(candidates.shape)
-            while paths.level < paths.trie.num_levels:
-                total = self.continuations(paths).flatten(1)
-                best = codes[..., paths.level] + (path * size if paths.level else 0)  # the first level has one path
-                paths = self.follow(paths, best, total.gather(1, best))
-        return paths.scores.cpu().numpy()
+            codes = self.generator.identifiers.view(paths.view)[candidates]  # (B, C, L)
+            return self.walk(paths, codes).scores.cpu().numpy()
+
+    def walk(self, paths: Paths, codes: np.ndarray) -> Paths:
+        """Go from the root along given codes (B, C, l), one path each; a path that leaves the trie scores -inf."""
+        given = torch.from_numpy(codes).to(self.device)
+        first = torch.arange(codes.shape[1], device=self.device) * paths.trie.codebook_size  # of each path's numbers
+        for level in range(codes.shape[2]):
+            best = given[..., level] + (first if level else 0)  # at the first level there is one path
+            paths = self.follow(paths, best, self.continuations(paths).flatten(1).gather(1, best))
+        return paths
 
     def score_candidates(self, events, candidates: np.ndarray, batch_size: int = 64) -> np.ndarray:
         """`score_rows` for target events (a slice of the event table, any tasks), in batches."""
@@ -211,21 +191,6 @@ class Decoder:
         ]
         return own - torch.cat(whole).view(*hidden.shape[:2], 1)
 
-    def _autocast(self):
+    def autocast(self):
+        """The number format of products, as a context."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=use_bf16(self.precision))
-
-
-def keep_best(
-    total: torch.Tensor, num_beams: int, cut: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The best `num_beams` of continuations (B, n, K): scores (B, m), numbers (B, m), and the best score cut so far.
-
-    m is smaller where fewer are finite. `cut` (B,) is what was cut before.
-    """
-    flat = total.flatten(1)
-    count = int(torch.isfinite(flat).sum(dim=1).max())
-    keep = max(min(num_beams, count), 1)
-    scores, best = flat.topk(min(keep + 1, flat.shape[1]), dim=1)
-    if count > keep:
-        cut = torch.maximum(cut, scores[:, keep])
-    return scores[:, :keep], best[:, :keep], cut

@@ -51,9 +51,7 @@ def read_block(block: nn.Module, dtype: torch.dtype) -> Block:
     if len(block.layer) == 2:
         return found
     cross = block.layer[1].EncDecAttention
-    return found._replace(
-        cross=joined(cross.q), cross_keys=joined(cross.k, cross.v), cross_out=joined(cross.o)
-    )
+    return found._replace(cross=joined(cross.q), cross_keys=joined(cross.k, cross.v), cross_out=joined(cross.o))
 
 
 def _feed(layer: nn.Module, joined: Callable[..., torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -83,9 +81,7 @@ def heads(x: torch.Tensor, num_heads: int) -> torch.Tensor:
     return x.unflatten(-1, (num_heads, -1)).transpose(1, 2).flatten(0, 1)
 
 
-def attend(
-    q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor, batch: int
-) -> torch.Tensor:
+def attend(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor, batch: int) -> torch.Tensor:
     """Attention of queries (B * h, T, k) to keys (B * h, k, S) and values (B * h, S, k): (B, T, h * k).
 
     T5 does not scale by the width of a head.

@@ -20,7 +20,9 @@ import torch
 from gensar_lite.artifacts import open_run
 from gensar_lite.config import ConfigError, DecodingConfig
 from gensar_lite.data.text import plain
-from gensar_lite.decoding.beam import Decoder, Found
+from gensar_lite.decoding.beam import Decoder
+from gensar_lite.decoding.exact import search_exact
+from gensar_lite.decoding.paths import Found
 from gensar_lite.training import TASK_OF_EVENTS, Generator, load_generator
 from gensar_lite.training.adhoc import Event, adhoc_sources
 from gensar_lite.training.ragged import Ragged, pad
@@ -66,7 +68,9 @@ class Recommender:
     def of(generator: Generator, settings: DecodingConfig | None = None) -> Recommender:
         """A recommender from a generator in memory."""
         settings = settings or DecodingConfig()
-        return Recommender(Decoder.of(generator, generator.builder.settings, settings.precision), settings)
+        return Recommender(
+            Decoder.of(generator, generator.builder.settings, settings.precision, settings.renormalise), settings
+        )
 
     def recommend(
         self, history: Sequence = (), k: int = 10, *, exclude_seen: bool = True, allowed: np.ndarray | None = None
@@ -153,7 +157,7 @@ class Recommender:
         histories = [[_event(e, generator.corpus.num_items) for e in history] for history in histories]
         with self._tokenising:
             sources = adhoc_sources(generator.builder, TASK_OF_EVENTS[events], histories, queries)
-        seen = [{e.item_id for e in history} if exclude_seen else set() for history in histories]
+        seen = [sorted({e.item_id for e in history}) if exclude_seen else [] for history in histories]
         width = np.array([self._width(k, len(items)) for items in seen], dtype=np.int64)
         order, answers = np.lexsort([-sources.lengths, width]), [[] for _ in histories]
         if allowed is not None and not allowed.any():
@@ -162,29 +166,37 @@ class Recommender:
             mine = order[width[order] == num_beams]
             for low in range(0, len(mine), self.settings.batch_size):
                 places = mine[low : low + self.settings.batch_size]
-                found, scores, _ = self._search(events, sources.take(places), int(num_beams), allowed)
-                for place, items, score in zip(places, found, scores, strict=True):
-                    answers[place] = self._records(events, items, score, k, seen[place])
+                gone = [seen[place] for place in places]
+                found = self._search(events, sources.take(places), int(num_beams), k, gone, allowed)
+                for place, items, score in zip(places, found.items, found.scores, strict=True):
+                    answers[place] = self._records(events, items[:k], score[:k])
         return answers
 
     def _width(self, k: int, num_seen: int) -> int:
-        """Beams for `k` answers when `num_seen` of what is found may have to be left out."""
+        """Beams that leave `k` answers when `num_seen` of what they reach may not be answered."""
         need = max(self.settings.num_beams, k + num_seen)
         return min(-(-need // WIDTHS) * WIDTHS, self.decoder.generator.corpus.num_items)
 
-    def _search(self, events: str, sources: Ragged, num_beams: int, allowed: np.ndarray | None) -> Found:
+    def _search(
+        self, events: str, sources: Ragged, num_beams: int, k: int, seen: list[list[int]], allowed: np.ndarray | None
+    ) -> Found:
         table = pad(sources, PAD)  # (B, S)
         mask = np.arange(table.shape[1]) < sources.lengths[:, None]
-        source, mask = (torch.from_numpy(a).to(self.decoder.device) for a in (table, mask))
-        return self.decoder.search_sources(events, source, mask, num_beams, allowed)
+        given = tuple(torch.from_numpy(a).to(self.decoder.device) for a in (table, mask))
+        pairs = [(query, item) for query, items in enumerate(seen) for item in items]
+        exclude = tuple(np.array(pairs, dtype=np.int64).reshape(-1, 2).T)
+        if self.settings.exact:
+            k = min(k, self.decoder.generator.corpus.num_items)
+            return search_exact(self.decoder, events, *given, num_beams, k, allowed, exclude)
+        return self.decoder.search_sources(events, *given, num_beams, allowed, exclude)
 
-    def _records(self, events: str, items: np.ndarray, scores: np.ndarray, k: int, seen: set[int]) -> list[Answer]:
+    def _records(self, events: str, items: np.ndarray, scores: np.ndarray) -> list[Answer]:
         generator = self.decoder.generator
         codes, shop = generator.identifiers.view(events), generator.corpus.items
-        kept = [(int(i), float(s)) for i, s in zip(items, scores, strict=True) if i >= 0 and int(i) not in seen][:k]
         return [
-            Answer(item, shop["title"].iat[item], shop["category"].iat[item], score, tuple(codes[item].tolist()))
-            for item, score in kept
+            Answer(item, shop["title"].iat[item], shop["category"].iat[item], float(score), tuple(codes[item].tolist()))
+            for item, score in zip(items.tolist(), scores, strict=True)
+            if item >= 0
         ]
 
     def _check(self, events: str, k: int, allowed: np.ndarray | None) -> None:

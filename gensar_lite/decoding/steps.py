@@ -23,7 +23,7 @@ class Cache:
         self.bias = _mask_bias(mask, dtype).repeat_interleave(self.blocks[0].num_heads, dim=0)  # (B * h, 1, S)
         self.cross = []
         for block in self.blocks:
-            keys, values = linear(states, block.cross_keys).chunk(2, dim=-1)
+            keys, values = _padded(linear(states, block.cross_keys), mask).chunk(2, dim=-1)
             self.cross.append((heads(keys, block.num_heads).transpose(1, 2), heads(values, block.num_heads)))
 
     @property
@@ -42,14 +42,15 @@ def encode(model: T5ForConditionalGeneration, source: torch.Tensor, mask: torch.
     kind, stack, mask = source.device.type, model.encoder, mask.bool()
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
     with torch.autocast(kind, enabled=False):
-        x = stack.embed_tokens(source).float()  # (B, S, d)
+        x = stack.embed_tokens(source[mask]).float()  # (T, d): real tokens only; padding is put back for attention
         place = torch.arange(source.shape[1], device=source.device)
         bias = _position_bias(stack, place - place[:, None])  # (h, S, S)
         bias = (bias + _mask_bias(mask, bias.dtype)[:, None]).flatten(0, 1).to(dtype)  # (B * h, S, S)
         for layer in stack.block:
             block = read_block(layer, dtype)
-            q, k, v = (heads(part, block.num_heads) for part in linear(normed(x, block.norms[0]), block.own).chunk(3, -1))
-            x = x + linear(attend(q, k.transpose(1, 2), v, bias, len(x)), block.own_out)
+            own = _padded(linear(normed(x, block.norms[0]), block.own), mask).chunk(3, dim=-1)
+            q, k, v = (heads(part, block.num_heads) for part in own)
+            x = x + linear(attend(q, k.transpose(1, 2), v, bias, len(source))[mask], block.own_out)
             x = x + block.feed(normed(x, block.norms[-1]))
         states = normed(x, stack.final_layer_norm)
         return Cache(model, states, mask, dtype)
@@ -83,6 +84,13 @@ def _cross_attention(block: Block, x: torch.Tensor, cache: Cache, index: int, ba
     """Paths of one query are positions of one product, since they read the same source."""
     q = heads(linear(normed(x, block.norms[1]), block.cross).view(batch, -1, block.cross.shape[0]), block.num_heads)
     return linear(attend(q, *cache.cross[index], cache.bias, batch), block.cross_out).flatten(0, 1)
+
+
+def _padded(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Rows of real tokens (T, c) at their places in (B, S, c), zero elsewhere."""
+    found = torch.zeros(*mask.shape, x.shape[-1], dtype=x.dtype, device=x.device)
+    found[mask] = x
+    return found
 
 
 def _position_bias(stack, distance: torch.Tensor) -> torch.Tensor:

@@ -76,6 +76,8 @@ class Trie:
 
     def allowed(self, nodes: np.ndarray, level: int) -> np.ndarray:
         """Which codes may follow nodes (...,) of depth `level`: a (..., K) boolean mask. Node -1 allows none."""
+        if not len(self.keys[level]):
+            return np.zeros((*nodes.shape, self.codebook_size), dtype=bool)
         if self.tables[level] is not None:
             return self.tables[level][nodes] & (nodes >= 0)[..., None]
         place, owner = self._children(nodes.ravel(), level)
@@ -102,6 +104,13 @@ class Trie:
         there = (nodes >= 0) & (place < len(keys))
         place = np.where(there, place, 0)
         return np.where(there & (keys[place] == key), place, -1) if len(keys) else np.full(key.shape, -1)
+
+    def span(self, node: int, depth: int) -> tuple[int, int]:
+        """The leaves below a node: those from the first number to before the second."""
+        low, high = node, node + 1
+        for keys in self.keys[depth:]:
+            low, high = np.searchsorted(keys, (low * self.codebook_size, high * self.codebook_size)).tolist()
+        return low, high
 
     def items(self, leaves: np.ndarray) -> np.ndarray:
         """Item ids (...,) of leaf nodes, -1 for node -1."""
