@@ -178,7 +178,12 @@ def test_left_out_items_give_their_places_to_others(decoder):
     pairs = (np.repeat(np.arange(len(rows)), 3), wide.items[:, [0, 2, 5]].ravel())
     left = np.delete(wide.items, [0, 2, 5], axis=1)[:, :8]
     assert np.array_equal(decoder.search("recommend", rows, 40, exclude=pairs).items[:, :8], left)
-    assert (decoder.search("recommend", rows, 6, exclude=pairs).items >= 0).all()
+    narrow, more = decoder.search("recommend", rows, 6, exclude=pairs).items, 0
+    for query, items in enumerate(decoder.search("recommend", rows, 6).items):
+        kept = items[~np.isin(items, pairs[1][pairs[0] == query])]
+        assert np.array_equal(narrow[query, : len(kept)], kept)  # as if left out afterwards, and others behind them
+        more += (narrow[query] >= 0).sum() - len(kept)
+    assert more > 0
 
 
 def test_one_query_alone_is_answered_as_among_others(decoder):
@@ -227,7 +232,7 @@ def test_bf16_keeps_nearly_the_same_list(decoder):
     by_item = [np.argsort(found.items, axis=1) for found in (half, full)]
     a, b = (np.take_along_axis(f.scores, o, axis=1) for f, o in zip((half, full), by_item, strict=True))
     assert not np.array_equal(a, b)
-    assert np.abs(a - b).mean() < 0.1
+    assert np.abs(a - b).mean() < 0.3
     assert np.mean([len(set(x) & set(y)) for x, y in zip(half.items[:, :10], full.items[:, :10], strict=True)]) > 8
 
 

@@ -48,7 +48,7 @@ def test_a_trie_allows_exactly_the_catalogue(dense, shape):
 @given(shapes, st.integers(0, 99))
 @settings(max_examples=40, deadline=None)
 def test_a_restricted_trie_holds_what_is_left(shape, seed):
-    num_items, num_codes, num_levels, _ = shape
+    _, num_codes, num_levels, _ = shape
     codes = random_codes(*shape)
     allowed = np.random.default_rng(seed).random(len(codes)) < 0.5
     known = {tuple(c): i for i, c in enumerate(codes.tolist()) if allowed[i]}
@@ -58,7 +58,7 @@ def test_a_restricted_trie_holds_what_is_left(shape, seed):
 @given(shapes, st.integers(0, 99))
 @settings(max_examples=40, deadline=None)
 def test_candidates_are_a_trie_a_query_and_can_be_restricted(shape, seed):
-    num_items, num_codes, num_levels, _ = shape
+    _, num_codes, num_levels, _ = shape
     codes, rng = random_codes(*shape), np.random.default_rng(seed)
     few = np.where(rng.random((3, 6)) < 0.7, rng.integers(len(codes), size=(3, 6)), -1)  # twins and empty rows too
     trie, allowed = Trie.of_candidates(codes, num_codes, few), rng.random(len(codes)) < 0.6
@@ -84,9 +84,8 @@ def test_sequences_too_long_for_one_number_are_sorted_all_the_same():
 
 
 def test_a_large_trie_is_small():
-    codes = np.stack(
-        np.unravel_index(np.unique(np.random.default_rng(0).integers(2**26, size=200_000)), (16, 64, 256, 256)), 1
-    )
+    drawn = np.unique(np.random.default_rng(0).integers(2**26, size=200_000))
+    codes = np.stack(np.unravel_index(drawn, (16, 64, 256, 256)), axis=1)
     trie = Trie.build(codes, 256)
     assert trie.num_bytes < 60 * len(codes)
     nodes = np.zeros(len(codes), dtype=np.int64)

@@ -41,8 +41,9 @@ def search_exact(
     The first beam has `num_beams`, at least `k`; the answer has as many places.
     """
     width = max(num_beams, k)
-    found = decoder.search_sources(task, source, mask, width, allowed, exclude)
-    places, beams = found.items.shape[1], width
+    nothing = Found(np.zeros((len(source), 0), np.int64), np.zeros((len(source), 0), np.float32), np.zeros(len(source)))
+    everyone, beams = np.arange(len(source)), width
+    found = _replaced(nothing, everyone, decoder.search_sources(task, source, mask, width, allowed, exclude), width)
     open_ = np.flatnonzero(~found.settled(k))
     while len(open_) and beams < widest:
         beams = min(beams * WIDER, widest)
@@ -50,13 +51,14 @@ def search_exact(
         for part in (open_[i : i + step] for i in range(0, len(open_), step)):
             inputs = _cut(part, source, mask, allowed, exclude)
             better = decoder.search_sources(task, *inputs[:2], beams, *inputs[2:], floor=_floor(found, part, k))
-            found = _replaced(found, part, better, places)
+            found = _replaced(found, part, better, width)
         open_ = open_[~_take(found, open_).settled(k)]
     for row in open_:
         one = np.array([row])
         inputs = _cut(one, source, mask, allowed, exclude)
-        found = _replaced(found, one, branch_and_bound(decoder, task, *inputs, k, _floor(found, one, k)[0]), places)
-    return found
+        found = _replaced(found, one, branch_and_bound(decoder, task, *inputs, k, _floor(found, one, k)[0]), width)
+    used = max(int((found.items >= 0).sum(axis=1).max(initial=0)), 1)
+    return Found(found.items[:, :used], found.scores[:, :used], found.bound)
 
 
 @torch.inference_mode()
@@ -138,8 +140,9 @@ def _take(found: Found, rows: np.ndarray) -> Found:
 
 def _replaced(found: Found, rows: np.ndarray, better: Found, places: int) -> Found:
     """`found` with `rows` answered anew, cut or filled to the same number of places."""
-    items, scores, bound = (part.copy() for part in found)
-    given = min(better.items.shape[1], places)
+    missing = ((0, 0), (0, places - found.items.shape[1]))
+    items, scores = np.pad(found.items, missing, constant_values=-1), np.pad(found.scores, missing)
+    bound, given = found.bound.astype(np.float32), min(better.items.shape[1], places)
     items[rows], scores[rows] = -1, -np.inf
     items[rows, :given], scores[rows, :given] = better.items[:, :given], better.scores[:, :given]
     bound[rows] = better.bound
