@@ -23,7 +23,7 @@ from gensar_lite.training import TASK_OF_EVENTS, TASKS, TextCodec, new_generator
 from gensar_lite.training.backbones import hidden_states, load_model, output_rows
 from gensar_lite.training.backbones.pretrained import pretrained_config
 from gensar_lite.training.loop import Trainer
-from gensar_lite.training.objective import task_loss
+from gensar_lite.training.losses import task_loss
 from gensar_lite.training.stage import new_mixture, save_generator, train_codec
 from gensar_lite.training.text import PAD
 

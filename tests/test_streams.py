@@ -8,7 +8,7 @@ import torch
 from helpers import random_identifiers, small_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_training import circle
+from test_loop import circle
 
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.decoding import Decoder
@@ -16,7 +16,7 @@ from gensar_lite.training import TASK_OF_EVENTS, TASKS, new_generator
 from gensar_lite.training.backbones import hidden_states
 from gensar_lite.training.backbones.causal import read
 from gensar_lite.training.loop import Trainer
-from gensar_lite.training.objective import task_loss
+from gensar_lite.training.losses import task_loss
 from gensar_lite.training.stage import new_mixture
 from gensar_lite.training.streams import STREAM, StreamMixture
 from gensar_lite.training.text import EOS, PAD
@@ -254,3 +254,13 @@ def test_what_can_be_learned_is_learned_from_streams():
 def test_settings_that_no_stream_has_are_refused(changes, said):
     with pytest.raises(ConfigError, match=said):
         new_generator(small_corpus(), random_identifiers(40, 8), stream_settings(**changes))
+
+
+def test_planned_tokens_are_those_that_the_loss_counts():
+    """The loop divides by what plans promise, before any batch is built: streams and items alike."""
+    tasks = {"tasks": (*ALL, "id2desc"), "task_weights": (1.0, 0.5, 0.2, 1.0), "max_stream_tokens": 30}
+    generator, training = stream_of(**tasks), stream_settings(**tasks)
+    mixture = new_mixture(generator, training)
+    for plan in mixture.epoch(1):
+        found = task_loss(generator.model, generator.builder.of(plan).to("cpu"), generator.layout, training)
+        assert generator.builder.plan_tokens(plan) == pytest.approx(found.tokens.item(), rel=1e-5)

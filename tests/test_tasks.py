@@ -27,11 +27,11 @@ from gensar_lite.training import (
     new_generator,
 )
 from gensar_lite.training.held_out import evaluate_loss, held_out
+from gensar_lite.training.losses import task_loss
 from gensar_lite.training.mixture import TaskMixture
-from gensar_lite.training.objective import task_loss
 from gensar_lite.training.pseudo import PseudoQueries, make_pseudo_queries, word_queries
 from gensar_lite.training.ragged import Ragged, hstack, pad
-from gensar_lite.training.stage import new_mixture
+from gensar_lite.training.stage import new_mixture, present_tasks
 from gensar_lite.training.text import EOS, PAD
 
 SMALL = TrainingConfig(num_text_tokens=400, batch_size=8, epochs=3)
@@ -378,6 +378,17 @@ def test_items_without_text_are_no_example(corpus):
     assert generator.builder.pseudo.item.min() > 4
 
 
+def test_tasks_without_events_or_texts_are_left_out(corpus):
+    training = override_training(**SIX)
+    assert present_tasks(corpus, training) == training
+    bare = dataclasses.replace(corpus, items=corpus.items.assign(title="12", text=""))
+    kept = present_tasks(bare, training)
+    assert (kept.tasks, kept.task_weights) == (("nrip", "nsip", "nsqp"), (1.0, 1.0, 0.5))
+    events = corpus.events[corpus.events["task"] == "recommend"].reset_index(drop=True)
+    events["event_id"] = np.arange(len(events))
+    assert "nsqp" not in present_tasks(dataclasses.replace(corpus, events=events), training).tasks
+
+
 def test_prompts_are_ten_different_ones_a_task():
     assert set(PROMPTS) == set(TASK_NAMES)
     assert {len(sentences) for sentences in PROMPTS.values()} == {10}
@@ -395,12 +406,12 @@ def test_a_blind_model_pays_the_logarithm_of_what_could_be_said(six, head):
     rows = {name: rows_of(six, task)[:9] for name, task in TASKS.items()}
     for name, task in TASKS.items():
         batch = builder.batch(task, rows[name])
-        total, counted = (x.item() for x in task_loss(blind, batch.to("cpu"), layout, training)[:2])
+        total = task_loss(blind, batch.to("cpu"), layout, training).total.item()
         choices = 8 if task.writes == "codes" else layout.num_text + 3
         tokens = 9 * 3 if task.writes == "codes" else int((batch.target != PAD).sum())
         if head == "vocabulary":
             choices, tokens = layout.size, int((batch.target != PAD).sum())
-        assert builder.target_tokens(task, rows[name]) == counted == tokens
+        assert builder.target_tokens(task, rows[name]) == tokens
         assert total == pytest.approx(tokens * math.log(choices), rel=1e-5)
     was = blind.train().training
     figures = evaluate_loss(blind, builder, rows, training)
@@ -415,7 +426,7 @@ def test_text_loss_with_the_vocabulary_head_is_transformers_own(six):
     training = override_training(head="vocabulary", **SIX)
     task, model = TASKS["id2desc/semantic"], six.model.eval()
     batch = six.builder.batch(task, np.arange(6))
-    source, mask, target = batch.to("cpu")[1:4]
+    source, mask, target = (torch.from_numpy(a) for a in (batch.source, batch.mask, batch.target))
     assert (target == PAD).any()
     found = task_loss(model, batch.to("cpu"), six.layout, training)
     out = model(input_ids=source, attention_mask=mask, labels=target.masked_fill(target == PAD, -100))
@@ -578,11 +589,12 @@ def test_every_task_can_be_learned(six, name):
     optimiser = torch.optim.AdamW(model.parameters(), lr=5e-3)
     for task in (task for task in TASKS.values() if task.base == name):
         rows = rows_of(six, task)[:8]
-        batch, losses = six.builder.batch(task, rows).to("cpu"), []
+        batch = six.builder.batch(task, rows)
+        losses = []
         for _ in range(12):
-            found = task_loss(model, batch, six.layout, training)
-            losses.append((found.total / found.tokens).item())
+            loss = task_loss(model, batch.to("cpu"), six.layout, training).total
+            losses.append(loss.item() / six.builder.target_tokens(task, rows))
             optimiser.zero_grad()
-            (found.total / found.tokens).backward()
+            (loss / six.builder.target_tokens(task, rows)).backward()
             optimiser.step()
         assert losses[-1] < 0.75 * losses[0]

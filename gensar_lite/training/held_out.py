@@ -15,7 +15,7 @@ import torch
 
 from gensar_lite.artifacts import Corpus
 from gensar_lite.config import TrainingConfig
-from gensar_lite.training.objective import task_loss
+from gensar_lite.training.losses import task_loss
 from gensar_lite.training.tasks import NEEDS_HISTORY, TASK_NAMES, TASKS, SequenceBuilder, Task, variants
 
 HELD_OUT_RATE = 0.05  # of the items, in tasks whose rows are items or their pseudo-queries

@@ -170,6 +170,17 @@ class StreamBuilder(SequenceBuilder):
         """As in `SequenceBuilder`; the rows of a stream are numbers of `pieces`."""
         return self.stream(plan.rows) if plan.task == STREAM.name else super().of(plan)
 
+    def plan_tokens(self, plan: Plan) -> float:
+        """As in `SequenceBuilder`; of a stream the weights of its tokens, summed."""
+        if plan.task != STREAM.name:
+            return super().plan_tokens(plan)
+        ends = self.tokens.offsets[self.pieces[plan.rows, 1:]]  # (B, 2)
+        return float((self._weight_before[ends[:, 1]] - self._weight_before[ends[:, 0]]).sum())
+
+    @cached_property
+    def _weight_before(self) -> np.ndarray:
+        return np.r_[0.0, np.cumsum(self.wanted[1], dtype=np.float64)]
+
     def stream(self, rows: np.ndarray) -> Batch:
         """Whole pieces, see `Batch`."""
         start, first, end = self.pieces[rows].T

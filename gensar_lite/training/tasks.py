@@ -225,6 +225,10 @@ class SequenceBuilder:
         """What a mixture has planned."""
         return self.batch(TASKS[plan.task], plan.rows, plan.prompt)
 
+    def plan_tokens(self, plan: Plan) -> float:
+        """How many target tokens of a planned batch count in the loss, without building it."""
+        return self.target_tokens(TASKS[plan.task], plan.rows)
+
     def batch(self, task: Task, rows: np.ndarray, prompt: np.ndarray | None = None) -> Batch:
         """Padded examples for rows (B,)."""
         sources = self.sources(task, rows, prompt)

@@ -7,6 +7,8 @@ pretrained (pretrained.py), then with or without LoRA (lora.py). These files do 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel
@@ -30,6 +32,8 @@ __all__ = [
     "output_rows",
     "shift_right",
 ]
+
+Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (..., d), (R, d) -> (..., R)
 
 
 def new_model(settings: TrainingConfig, layout: TokenLayout) -> PreTrainedModel:
@@ -64,9 +68,12 @@ def hidden_states(
     return kind.states(model, source, mask, target)
 
 
-def output_rows(model: PreTrainedModel, hidden: torch.Tensor, rows: torch.Tensor | slice) -> torch.Tensor:
-    """Logits (..., R) of some rows of the output layer for hidden states (..., d)."""
+def output_rows(
+    model: PreTrainedModel, hidden: torch.Tensor, rows: torch.Tensor | slice, product: Product = F.linear
+) -> torch.Tensor:
+    """Logits (..., R) of some rows of the output layer for hidden states (..., d), by any way to multiply."""
     if t5.scales_output(model):
         hidden = hidden * model.config.d_model**-0.5
     head = model.get_output_embeddings()
-    return F.linear(hidden, head.weight[rows], None if head.bias is None else head.bias[rows])
+    logits = product(hidden, head.weight[rows])
+    return logits if head.bias is None else logits + head.bias[rows]
