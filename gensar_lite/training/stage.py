@@ -31,6 +31,7 @@ from gensar_lite.training.streams import ON_EVENTS, StreamBuilder, StreamMixture
 from gensar_lite.training.tasks import TASK_NAMES, TASKS, SequenceBuilder, variants
 from gensar_lite.training.text import TextCodec
 from gensar_lite.training.tracking import Watch
+from gensar_lite.training.warm import piece_codec, warm_start
 
 
 class Generator(NamedTuple):
@@ -58,7 +59,8 @@ def train_codec(corpus: Corpus, settings: TrainingConfig) -> TextCodec:
     asked = corpus.queries["text"].iloc[train["query_id"].to_numpy()]
     prompts = [sentence for name in settings.tasks for sentence in PROMPTS[name]]
     described = corpus.items["text"] if {"desc2id", "id2desc", "adhoc"} & set(settings.tasks) else []
-    return TextCodec.train([*corpus.items["title"], *described, *asked, *prompts], settings.num_text_tokens)
+    texts = [*corpus.items["title"], *described, *asked, *prompts]
+    return piece_codec(texts) if settings.warm_embeddings else TextCodec.train(texts, settings.num_text_tokens)
 
 
 def new_generator(
@@ -70,6 +72,8 @@ def new_generator(
     layout = layout_for(identifiers, codec.num_tokens)
     pseudo = make_pseudo_queries(corpus.items, settings, cache) if "adhoc" in settings.tasks else None
     model = new_model(settings, layout)
+    if settings.warm_embeddings:
+        warm_start(model, codec)
     if settings.stream and model.config.is_encoder_decoder:
         raise ConfigError(
             f"training.stream: {settings.backbone} has an encoder; a stream is read by a decoder alone. Set "
@@ -193,6 +197,10 @@ def load_generator(ws: Workspace) -> Generator:
 
 
 def _check(settings: TrainingConfig) -> None:
+    if settings.warm_embeddings and not from_scratch(settings.backbone):
+        raise ConfigError(
+            f"training.warm_embeddings: {settings.backbone} brings word vectors of its own. Set it to false."
+        )
     unknown = [t for t in settings.tasks if t not in TASK_NAMES]
     if unknown or not settings.tasks or len(set(settings.tasks)) < len(settings.tasks):
         raise ConfigError(
