@@ -92,17 +92,26 @@ class IdentifiersConfig:
     codebook_size: int = 64  # K, codewords a level (paper: 256)
     latent_dim: int = 32  # d of a latent: rq-vae's z_s, z_c; else principal components (fused-concat: all kept)
     hidden: tuple[int, ...] = (512, 256, 128, 64)  # rq-vae encoder widths between input and latent
-    epochs: int = 200  # rq-vae epochs over the whole catalogue (paper: 500)
+    epochs: int = 60  # rq-vae epochs, a third of them before there are codebooks (paper: 500)
+    batch_size: int = 512  # rq-vae items a step (paper: 1024)
     lr: float = 1e-3  # rq-vae AdamW learning rate
     weight_decay: float = 1e-5  # rq-vae AdamW weight decay
     commitment: float = 0.25  # weight of the commitment loss, the paper's mu
+    precision: str = "fp32"  # rq-vae's matrix products in training: fp32 | bf16 | auto (bf16 where the CPU has it)
     kmeans_iterations: int = 25  # Lloyd iterations a level
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     seed: int = 0  # seed of weights, order, prompts and dropout
-    backbone: str = "t5-micro"  # t5-micro | t5-mini | t5-small (from scratch) | name or folder of a pretrained T5
+    # from scratch: t5-micro | t5-mini | t5-small, or a decoder alone: gpt-micro | gpt-mini | gpt-small; pretrained: the
+    # name or folder of a T5 or mT5, or of a decoder such as Llama or Qwen
+    backbone: str = "t5-micro"  # the model
+    revision: str = ""  # of a pretrained backbone: commit, tag or branch; "" is its newest
+    lora_rank: int = 0  # of a pretrained backbone: LoRA beside frozen weights; 0 trains them all
+    stream: bool = False  # decoders alone: a user's whole behaviour is one row, every event in it a target
+    max_stream_tokens: int = 256  # streams: tokens a row; longer users take several, overlapping by half
+    batch_tokens: int = 16384  # streams: tokens of an optimiser step and process, padding included
     # nrip, nsip, nsqp (next recommended item, search item, search query), desc2id, id2desc (an item's text <-> its
     # identifiers), adhoc (a query made from an item's text -> the item)
     tasks: tuple[str, ...] = ("nrip", "nsip")  # what is learned together
@@ -127,7 +136,10 @@ class TrainingConfig:
     small_embeddings: bool = False  # from scratch: embeddings start with deviation d^-1/2 and no output scale (T5: 1)
     dropout: float = 0.1  # dropout of the backbone
     label_smoothing: float = 0.0  # of the cross-entropy over a level's codes
-    batch_size: int = 256  # examples an optimiser step and process
+    batch_size: int = 256  # examples a micro-batch and process
+    accumulate: int = 1  # micro-batches an optimiser step and process: a larger batch in the same memory
+    gradient_checkpointing: bool = False  # compute activations twice instead of keeping them: less memory, slower
+    compile: bool = False  # torch.compile; CUDA only
     epochs: int = 10  # upper bound of passes over the mixture
     max_minutes: float = 10.0  # wall-clock bound, a safety net: the best validation so far is kept
     eval_every: int = 1  # epochs between validations
@@ -135,6 +147,8 @@ class TrainingConfig:
     eval_beams: int = 10  # beams of the validation ranking
     patience: int = 5  # validations without a better score before stopping
     precision: str = "fp32"  # fp32 | bf16 | auto (bf16 where the machine has it)
+    checkpoint_minutes: float = 5.0  # wall-clock time between checkpoints inside an epoch; each epoch ends with one
+    tracker: str = "none"  # none | tensorboard | any other tracker of Accelerate, if its package is there
 
 
 @dataclass(frozen=True)

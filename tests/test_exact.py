@@ -34,7 +34,7 @@ def check_exact(found, row: int, truth: np.ndarray, k: int) -> None:
 
 
 @given(shapes, kinds, st.integers(1, 8))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_beam_is_sound_and_what_it_certifies_is_exact(shape, kind, num_beams):
     decoder = scripted(shape, kind)
     found = decoder.search_sources("recommend", *sources(3), num_beams)
@@ -52,7 +52,7 @@ def test_a_beam_is_sound_and_what_it_certifies_is_exact(shape, kind, num_beams):
 
 
 @given(shapes, kinds, st.integers(1, 4), st.integers(1, 12), st.sampled_from([1, 8, 1000]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_search_exact_equals_enumeration_however_narrow_it_starts(shape, kind, num_beams, k, widest):
     decoder = scripted(shape, kind)
     found = search_exact(decoder, "recommend", *sources(3), num_beams, k, widest=widest)
@@ -70,7 +70,7 @@ def test_branch_and_bound_equals_enumeration_in_chunks_of_any_size(shape, k, chu
 
 
 @given(shapes, st.integers(1, 6), st.sampled_from([1, 1000]), st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_exact_inside_a_part_of_the_catalogue(shape, k, widest, seed):
     decoder, rng = scripted(shape, "smooth"), np.random.default_rng(seed)
     num_items = len(decoder.generator.identifiers.collaborative)

@@ -28,7 +28,7 @@ def plain_beam(decoder: Scripted, num_beams: int, target: tuple[int, ...]) -> tu
 
 
 @given(st.integers(1, 40), st.integers(2, 6), st.integers(1, 4), st.integers(0, 999), st.integers(1, 8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_trace_is_the_search_and_says_where_the_item_was_lost(num_items, num_codes, num_levels, seed, num_beams):
     codes = random_codes(num_items, num_codes, num_levels, seed)
     decoder, target = Scripted.of_codes(codes, num_codes, seed), seed % len(codes)

@@ -114,7 +114,7 @@ def ranking_judge(config: Config):
         def judge(model) -> dict[str, float]:
             found = {}
             for name, part in targets.items():
-                run = rank_events(decoder, part, beams, progress=False)
+                run = rank_events(decoder, part, beams, False, *rank_and_world())
                 hit = run.merge(part[["event_id", "item_id"]], on=["event_id", "item_id"])
                 found[f"{name}/recall@10"] = len(hit) / len(part)
                 found[f"{name}/ndcg@10"] = float((1 / np.log2(hit["rank"] + 1)).sum() / len(part))

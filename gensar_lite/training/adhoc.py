@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from gensar_lite.config import TrainingConfig
 from gensar_lite.training.ragged import Ragged
+from gensar_lite.training.streams import StreamBuilder
 from gensar_lite.training.tasks import TASKS, SequenceBuilder, Task
 from gensar_lite.training.text import EOS
 
@@ -36,29 +37,50 @@ def recent(history: Sequence[Event], settings: TrainingConfig) -> list[Event]:
     return kept[::-1]
 
 
+def fitting(history: Sequence[Event], lengths: Sequence[int], room: int) -> list[Event]:
+    """What a stream holds of a history, in order: the newest events, of these `lengths`, within `room` tokens."""
+    kept = len(history)
+    while kept and lengths[kept - 1] <= room:
+        kept -= 1
+        room -= lengths[kept]
+    return list(history[kept:])
+
+
 def adhoc_sources(
     builder: SequenceBuilder, task: Task, histories: Sequence[Sequence[Event]], queries: Sequence[str] = ()
 ) -> Ragged:
-    """What the model reads for each history: the task's first prompt, history, (query), end.
+    """What the model reads for each history: the task's first prompt, history, (query), end; a stream has neither
+    prompt nor end, and as many events as fit.
 
     `queries` are as many as `histories` where the task reads a query; else there are none. All texts of a call are
-    tokenised together, each once.
+    tokenised together, each once. In a stream every event of these histories has a moment of its own.
     """
-    settings, encode = builder.settings, builder.codec.encode
-    windows = [recent(history, settings) for history in histories]
-    asked = list(queries) if "query" in task.reads else [None] * len(windows)
-    past = [e.query for window in windows for e in window] if settings.history_queries else []
-    texts = [text for text in dict.fromkeys([*past, *asked]) if text is not None]
-    marker = builder.forced(TASKS["nsqp"])  # what a written query starts with, a read one starts with as well
-    spoken = dict(zip(texts, ([*marker, *ids] for ids in encode(texts, settings.max_query_tokens)), strict=True))
-    after = encode(["; "])[0] if settings.history_separator else []
+    settings, stream = builder.settings, isinstance(builder, StreamBuilder)
+    asked = list(queries) if "query" in task.reads else [None] * len(histories)
+    windows = histories if stream else [recent(history, settings) for history in histories]
+    past = [e.query for window in windows for e in window] if stream or settings.history_queries else []
+    spoken = _spoken(builder, [*past, *asked])
+    after = builder.codec.encode(["; "])[0] if settings.history_separator else []
+    first, last = ([], []) if stream else (builder.prompts[task.base][0].tolist(), [EOS])
     rows = []
     for window, query in zip(windows, asked, strict=True):
-        row = builder.prompts[task.base][0].tolist()
+        if stream:
+            size = len(builder.shown["semantic"][0])
+            lengths = [len(spoken.get(event.query, [])) + size for event in window]
+            window = fitting(window, lengths, settings.max_stream_tokens - len(spoken.get(query, [])) - size)
+        row = list(first)
         for event in window:
             if event.query is not None and settings.history_queries:
                 row += spoken[event.query]
             view = "collaborative" if event.query is None else "semantic"
             row += [*builder.shown[view][event.item_id].tolist(), *after]
-        rows.append([*row, *spoken.get(query, []), EOS])
+        rows.append([*row, *spoken.get(query, []), *last])
     return Ragged.of(rows)
+
+
+def _spoken(builder: SequenceBuilder, texts: list[str | None]) -> dict[str, list[int]]:
+    """Each query as it stands in a source."""
+    texts = [text for text in dict.fromkeys(texts) if text is not None]
+    marker = builder.forced(TASKS["nsqp"])  # what a written query starts with, a read one starts with as well
+    ids = builder.codec.encode(texts, builder.settings.max_query_tokens)
+    return {text: [*marker, *own] for text, own in zip(texts, ids, strict=True)}

@@ -9,31 +9,34 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from transformers import T5ForConditionalGeneration
+from transformers import PreTrainedModel
 
 from gensar_lite.artifacts import ArtifactError, Corpus, Identifiers, Workspace
-from gensar_lite.config import ConfigError, TrainingConfig, section_dict
+from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.identifiers import TokenLayout, layout_for
-from gensar_lite.training.checkpoint import fingerprint
+from gensar_lite.training.backbones import from_scratch, load_model, loading, merge_lora, new_model, num_text_tokens
 from gensar_lite.training.held_out import task_rows
 from gensar_lite.training.loop import Judge, Trainer
 from gensar_lite.training.mixture import TaskMixture
-from gensar_lite.training.model import from_scratch, loading, new_model, num_text_tokens
 from gensar_lite.training.prompts import PROMPTS
+from gensar_lite.training.pseudo import PseudoQueries, make_pseudo_queries
+from gensar_lite.training.streams import ON_EVENTS, StreamBuilder, StreamMixture
 from gensar_lite.training.tasks import TASK_NAMES, TASKS, SequenceBuilder, variants
 from gensar_lite.training.text import TextCodec
+from gensar_lite.training.tracking import Watch
 
 
 class Generator(NamedTuple):
     """A model with everything needed to speak to it."""
 
-    model: T5ForConditionalGeneration
+    model: PreTrainedModel
     builder: SequenceBuilder
     codec: TextCodec
     corpus: Corpus
@@ -45,33 +48,52 @@ class Generator(NamedTuple):
 
 
 def train_codec(corpus: Corpus, settings: TrainingConfig) -> TextCodec:
-    """The backbone's own tokenizer, or a BPE vocabulary of item titles, train queries and prompts."""
+    """The backbone's own tokenizer, or a BPE vocabulary of what training reads: titles, descriptions where a task reads
+    them, train queries, prompts."""
     if not from_scratch(settings.backbone):
         with loading(settings.backbone):
-            codec = TextCodec.load(settings.backbone)
+            codec = TextCodec.load(settings.backbone, revision=settings.revision)
             return TextCodec(codec.tokenizer, num_text_tokens(settings, codec.num_tokens))
     train = corpus.targets("train", "search")
     asked = corpus.queries["text"].iloc[train["query_id"].to_numpy()]
-    prompts = [sentence for sentences in PROMPTS.values() for sentence in sentences]
-    return TextCodec.train([*corpus.items["title"], *asked, *prompts], settings.num_text_tokens)
+    prompts = [sentence for name in settings.tasks for sentence in PROMPTS[name]]
+    described = corpus.items["text"] if {"desc2id", "id2desc", "adhoc"} & set(settings.tasks) else []
+    return TextCodec.train([*corpus.items["title"], *described, *asked, *prompts], settings.num_text_tokens)
 
 
-def new_generator(corpus: Corpus, identifiers: Identifiers, settings: TrainingConfig) -> Generator:
-    """An untrained model and its tokenizer for a corpus and its identifiers."""
+def new_generator(
+    corpus: Corpus, identifiers: Identifiers, settings: TrainingConfig, cache: Path | None = None
+) -> Generator:
+    """An untrained model and its tokenizer for a corpus and its identifiers. `cache`: see `make_pseudo_queries`."""
     _check(settings)
     codec = train_codec(corpus, settings)
     layout = layout_for(identifiers, codec.num_tokens)
-    builder = SequenceBuilder(corpus, identifiers, layout, codec, settings)
-    return Generator(new_model(settings, layout), builder, codec, corpus, identifiers)
+    pseudo = make_pseudo_queries(corpus.items, settings, cache) if "adhoc" in settings.tasks else None
+    model = new_model(settings, layout)
+    if settings.stream and model.config.is_encoder_decoder:
+        raise ConfigError(
+            f"training.stream: {settings.backbone} has an encoder; a stream is read by a decoder alone. Set "
+            "training.backbone=gpt-mini or training.stream=false."
+        )
+    builder = builder_for(settings)(corpus, identifiers, layout, codec, settings, pseudo)
+    return Generator(model, builder, codec, corpus, identifiers)
+
+
+def builder_for(settings: TrainingConfig) -> type[SequenceBuilder]:
+    """What turns rows into batches: single examples, or with ``training.stream`` whole streams of events."""
+    return StreamBuilder if settings.stream else SequenceBuilder
 
 
 def present_tasks(corpus: Corpus, settings: TrainingConfig) -> TrainingConfig:
-    """`settings` without the tasks of which the corpus has no event at all: a log without queries has no search.
+    """`settings` without the tasks of which the corpus has no event at all (a log without queries has no search), and
+    without those on item texts where no text has a word.
 
     Raises `ArtifactError` when no task on events is left of those that were named.
     """
     _check(settings)
-    happens, of = {"", *corpus.events["task"]}, {name: variants(name, True)[0].events for name in settings.tasks}
+    described = any(any(c.isalpha() for c in text) for name in ("title", "text") for text in corpus.items[name])
+    happens = set(corpus.events["task"]) | ({""} if described else set())
+    of = {name: variants(name, True)[0].events for name in settings.tasks}
     kept = [i for i, name in enumerate(settings.tasks) if of[name] in happens]
     if any(of.values()) and not any(of[settings.tasks[i]] for i in kept):
         wanted = ", ".join(dict.fromkeys(filter(None, of.values())))
@@ -80,8 +102,9 @@ def present_tasks(corpus: Corpus, settings: TrainingConfig) -> TrainingConfig:
     return dataclasses.replace(settings, tasks=tasks, task_weights=weights)
 
 
-def new_mixture(generator: Generator, settings: TrainingConfig) -> TaskMixture:
-    """Every train row of a task is one example; a task with two variants gives each half of its weight."""
+def new_mixture(generator: Generator, settings: TrainingConfig) -> TaskMixture | StreamMixture:
+    """Every train row of a task is one example; a task with two variants gives each half of its weight. With streams,
+    the events of a user are one."""
     builder, weights = generator.builder, dict(zip(settings.tasks, settings.task_weights, strict=True))
     rows = task_rows(generator.corpus, builder, settings, "train")
     for name, own in rows.items():
@@ -90,36 +113,45 @@ def new_mixture(generator: Generator, settings: TrainingConfig) -> TaskMixture:
                 f"training: there is no train example of {name}. Leave it out of training.tasks and its weight out of "
                 "training.task_weights."
             )
+    if settings.stream:
+        rows = {name: own for name, own in rows.items() if TASKS[name].base not in ON_EVENTS}
     lengths = {name: builder.lengths(TASKS[name], own) for name, own in rows.items()}
     num_variants = Counter(TASKS[name].base for name in rows)
     shares = {name: weights[TASKS[name].base] / num_variants[TASKS[name].base] for name in rows}
     num_prompts = min(map(len, PROMPTS.values())) if settings.prompts else 1
-    return TaskMixture(rows, lengths, shares, settings.batch_size, num_prompts, settings.seed)
+    mixture = TaskMixture(rows, lengths, shares, settings.batch_size, num_prompts, settings.seed)
+    if not settings.stream:
+        return mixture
+    return StreamMixture(mixture, builder.piece_lengths(), settings.batch_tokens, settings.seed)
 
 
-def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None) -> Path:
+def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None, watch: Watch | None = None) -> Path:
     """Build ``artifacts/<run>/training`` (or reuse it). Returns the folder.
 
     `make_judge` turns the untrained generator into a function that ranks a fixed validation sample; the best
-    epoch by it is kept. A run that was stopped goes on from its last checkpoint.
+    epoch by it is kept. `watch` is called with rows of figures while the run goes on. A run that was stopped goes on
+    from its last checkpoint; when the model stands, checkpoints are removed.
     """
+    run, rank = ws.folder("training").parent, int(os.environ.get("RANK", "0"))
+    checkpoints = run / "training-checkpoints"  # not ".training-...": those are drafts, which a build clears away
 
     def make(folder: Path) -> dict:
         corpus = Corpus.load(ws.require("data"))
         settings = present_tasks(corpus, ws.config.training)
         if settings.tasks != ws.config.training.tasks:
-            print(f"training: {', '.join(settings.tasks)} only, the corpus has no events of other tasks")
-        generator = new_generator(corpus, Identifiers.load(ws.require("identifiers")), settings)
+            print(f"training: {', '.join(settings.tasks)} only, the corpus has nothing to learn other tasks from")
+        identifiers, cache = Identifiers.load(ws.require("identifiers")), ws.root / "artifacts" / "cache"
+        generator = new_generator(corpus, identifiers, settings, cache)
         trainer = Trainer(
             generator.model,
             generator.builder,
             new_mixture(generator, settings),
             settings,
             make_judge(generator) if make_judge else None,
-            checkpoints=ws.folder("training").parent / ".training-checkpoints",
-            fingerprint=fingerprint(
-                [section_dict(settings), ws.meta("data")["digest"], ws.meta("identifiers")["digest"]]
-            ),
+            checkpoints=checkpoints,
+            inputs={name: ws.meta(name)["digest"] for name in ("data", "identifiers")},
+            watch=watch,
+            logs=run / "training-logs",
         )
         curve = trainer.fit()
         trainer.accelerator.wait_for_everyone()
@@ -133,12 +165,18 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None)
             "best": max(curve, key=lambda row: row.get("score", row["epoch"] * 1e-9)),
         }
 
-    return ws.build("training", make, rank=int(os.environ.get("RANK", "0")))
+    folder = ws.build("training", make, rank=rank)
+    if rank == 0:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    return folder
 
 
 def save_generator(generator: Generator, folder: Path) -> None:
-    """Model, tokenizer and token layout in one Hugging Face folder."""
-    generator.model.save_pretrained(folder)
+    """Model (LoRA's adapters merged), tokenizer and token layout in one Hugging Face folder, and the pseudo-queries
+    where there are some."""
+    if generator.builder.pseudo.texts:
+        generator.builder.pseudo.save(folder / "pseudo_queries.parquet")
+    merge_lora(generator.model).save_pretrained(folder)
     generator.codec.save(folder)
     (folder / "layout.json").write_text(json.dumps(dataclasses.asdict(generator.layout)))
 
@@ -149,9 +187,9 @@ def load_generator(ws: Workspace) -> Generator:
     layout = TokenLayout(**json.loads((folder / "layout.json").read_text()))
     corpus, identifiers = Corpus.load(ws.require("data")), Identifiers.load(ws.require("identifiers"))
     codec = TextCodec.load(folder, layout.num_text)
-    model = T5ForConditionalGeneration.from_pretrained(folder, use_safetensors=True).eval()
-    builder = SequenceBuilder(corpus, identifiers, layout, codec, ws.config.training)
-    return Generator(model, builder, codec, corpus, identifiers)
+    pseudo = PseudoQueries.load(folder / "pseudo_queries.parquet")
+    builder = builder_for(ws.config.training)(corpus, identifiers, layout, codec, ws.config.training, pseudo)
+    return Generator(load_model(folder), builder, codec, corpus, identifiers)
 
 
 def _check(settings: TrainingConfig) -> None:
