@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     rivals.add_argument("--seeds", default="0", metavar="0,1,2", help="seeds of its training; finished ones are reused")
     grid = commands.add_parser("grid", help="diagnose identifiers, strategy x quantizer x seeds", parents=[settings])
     grid.add_argument("--seeds", default="0", metavar="0,1,2", help="seeds of their fit; finished cells are reused")
+    grid.add_argument("--rank", action="store_true", help="train a model on each of a few instead, and rank: slow")
     bench = commands.add_parser("bench", help="measure speed against a plain baseline, interleaved in one run")
     bench.add_argument("name", help="what to measure; an unknown name lists those there are")
     bench.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
@@ -156,8 +157,13 @@ def _baselines(words: argparse.Namespace) -> int:
 
 def _grid(words: argparse.Namespace) -> int:
     from gensar_lite.identifiers.grid import compare_identifiers
+    from gensar_lite.studies import rank_identifiers
 
     ws = _open(words)
+    if words.rank:
+        rows = rank_identifiers(ws, _seeds(words))
+        print(f"ranking of {len(rows)} models: {ws.root / 'reports' / f'identifiers-{ws.run}' / 'ranking.json'}")
+        return 0
     compare_identifiers(ws, _seeds(words))
     print((ws.root / "reports" / f"identifiers-{ws.run}" / "index.md").read_text(encoding="utf-8"))
     return 0
