@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from gensar_lite.artifacts import TASKS, ArtifactError, Corpus, Workspace, write_json
-from gensar_lite.config import override
+from gensar_lite.config import changed_settings, override
 from gensar_lite.evaluation.metrics import ndcg_at, rank_of_target
 from gensar_lite.evaluation.plots import GREY, MARKERS, TASK_TITLE, figure_png
 from gensar_lite.evaluation.runs import to_matrix
@@ -59,14 +59,15 @@ def rank_identifiers(
         raise ArtifactError(f"grid: {'+'.join(unknown[0])} is no valid pair. Choose one of: {listed}.")
     folder, rows = ws.root / "reports" / f"identifiers-{ws.run}", []
     folder.mkdir(parents=True, exist_ok=True)
+    base, changed = changed_settings(ws.config)
+    told = {"run": ws.run, "preset": base, "changed": changed, "split": "validation", "rows": rows}
     for seed in seeds:
         for strategy, quantizer in pairs:
             rows.append(_row(_cell(ws, strategy, quantizer, seed), strategy, quantizer, seed))
-            write_json(folder / "ranking.json", {"run": ws.run, "split": "validation", "rows": rows})
+            write_json(folder / "ranking.json", told)  # what is done is kept when the rest is killed
     figure, alt = ranking_figure(pd.DataFrame(rows))
     (folder / "ranking.png").write_bytes(figure_png(figure))
-    told = {"run": ws.run, "split": "validation", "rows": rows, "figure": alt}
-    write_json(folder / "ranking.json", told | {"spearman": rank_correlations(pd.DataFrame(rows))})
+    write_json(folder / "ranking.json", told | {"spearman": rank_correlations(pd.DataFrame(rows)), "figure": alt})
     return rows
 
 
