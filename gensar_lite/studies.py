@@ -72,8 +72,14 @@ def rank_identifiers(
 
 
 def read_ranking(path: Path) -> pd.DataFrame | None:
-    """The rows of a ``ranking.json``, or None where there is none."""
-    return pd.DataFrame(json.loads(path.read_text())["rows"]) if path.exists() else None
+    """The rows of a ``ranking.json``, or None where there is none; ``attrs["changed"]``: settings that differ from
+    the preset."""
+    if not path.exists():
+        return None
+    found = json.loads(path.read_text())
+    table = pd.DataFrame(found["rows"])
+    table.attrs["changed"] = found["changed"]
+    return table
 
 
 def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:

@@ -101,6 +101,7 @@ def test_the_report_can_be_read_back_and_a_second_run_reuses_every_stage(study, 
     ws, rows, folder = study
     table = read_ranking(folder / "ranking.json")
     pd.testing.assert_frame_equal(table, pd.DataFrame(rows))
+    assert table.attrs["changed"]["training.eval_sample"] == "5"
     written = json.loads((folder / "ranking.json").read_text())
     assert written["changed"]["data.num_items"] == "80"
     assert "Search" in written["figure"]
