@@ -103,7 +103,9 @@ class IdentifiersConfig:
 class TrainingConfig:
     seed: int = 0  # seed of weights, order, prompts and dropout
     backbone: str = "t5-micro"  # t5-micro | t5-mini | t5-small (from scratch) | name or folder of a pretrained T5
-    tasks: tuple[str, ...] = ("nrip", "nsip")  # next recommended item, next search item
+    # nrip, nsip, nsqp (next recommended item, search item, search query), desc2id, id2desc (an item's text <-> its
+    # identifiers), adhoc (a query made from an item's text -> the item)
+    tasks: tuple[str, ...] = ("nrip", "nsip")  # what is learned together
     task_weights: tuple[float, ...] = (1.0, 1.0)  # share of examples drawn a task, relative to its size
     head: str = "level"  # level: softmax over the level's codes | vocabulary: over every token, as HF scores
     num_text_tokens: int = 2000  # size of the BPE vocabulary trained on the corpus (from-scratch backbones)
@@ -112,8 +114,13 @@ class TrainingConfig:
     history_queries: bool = (
         True  # past searches show their query and the click; false: only the click (shorter, faster)
     )
+    history_separator: bool = False  # "; " after each history item (the paper): behaviour tokens part them already
     max_query_tokens: int = 24  # query cut, text tokens (paper: 64)
+    max_text_tokens: int = 64  # item text cut (title, description), text tokens (paper: 256)
     prompts: bool = True  # put a task prompt before the history, paraphrased in training
+    behaviour_tokens: bool = True  # mark queries and items by what was done: <R_I>, <S_Q>, <S_I>
+    pseudo_queries: str = "statistics"  # adhoc: telling words of the item's text | a query model's name or folder
+    num_pseudo_queries: int = 8  # adhoc: queries made an item
     lr: float = 1e-3  # peak learning rate (paper: 1e-3)
     weight_decay: float = 0.01  # AdamW weight decay
     warmup_rate: float = 0.05  # share of steps with rising learning rate (paper: 1 %)

@@ -56,9 +56,9 @@ def teacher_forced(decoder: Decoder, task: str, rows: np.ndarray) -> np.ndarray:
 
 
 def _tasks():
-    from gensar_lite.training import TASKS
+    from gensar_lite.training import TASK_OF_EVENTS
 
-    return TASKS.values()
+    return TASK_OF_EVENTS.values()
 
 
 @pytest.mark.parametrize("task", ["recommend", "search"])

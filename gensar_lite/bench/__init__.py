@@ -13,12 +13,14 @@ from gensar_lite.bench.contest import Contest, measure
 from gensar_lite.bench.data import bench_data
 from gensar_lite.bench.decoding import bench_decoding
 from gensar_lite.bench.identifiers import bench_identifiers
+from gensar_lite.bench.training import bench_training
 from gensar_lite.config import ConfigError
 
 BENCHES: dict[str, Callable[[], Contest]] = {
     "data": bench_data,
     "identifiers": bench_identifiers,
     "decoding": bench_decoding,
+    "training": bench_training,
 }
 
 

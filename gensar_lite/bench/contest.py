@@ -11,7 +11,7 @@ import platform
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
@@ -23,7 +23,9 @@ class Contest(NamedTuple):
     """Two ways to the same answer. `amount` is what one call handles, in `unit`; `equal` compares answers.
 
     With `isolated` each call has a process of its own, where memory is the question: what one side leaves in the
-    allocators' pools would hide what the other needs. Calls are then importable functions.
+    allocators' pools would hide what the other needs. Calls are then importable functions. With `once` there is one
+    round and no unmeasured one: for calls of minutes. `more` are further contests of the same bench by name, or calls
+    whose answers are reported as they are.
     """
 
     ours: Callable[[], object]
@@ -33,25 +35,34 @@ class Contest(NamedTuple):
     unit: str
     settings: dict
     isolated: bool = False
+    once: bool = False
+    more: Mapping[str, Contest | Callable[[], object]] = {}
 
 
 def measure(name: str, contest: Contest, rounds: int) -> dict[str, object]:
     """One unmeasured round (unless isolated), then `rounds` interleaved ones; medians, their ratio, agreement and
-    peak memory."""
-    answers = {}
-    if not contest.isolated:
+    peak memory. Of `contest.more`, a contest X adds ``ratio_X`` and its own figures as ``X``, a call Y its answer."""
+    result = {"name": name} | _figures(contest, rounds) | {"machine": _machine()}
+    for other, also in contest.more.items():
+        found = _figures(also, rounds) if isinstance(also, Contest) else also()
+        result |= ({f"ratio_{other}": found["ratio"]} if isinstance(also, Contest) else {}) | {other: found}
+    return result
+
+
+def _figures(contest: Contest, rounds: int) -> dict[str, object]:
+    answers, rounds = {}, 1 if contest.once else rounds
+    if not (contest.isolated or contest.once):
         contest.ours(), contest.baseline()
     seconds: dict[str, list[float]] = {"ours": [], "baseline": []}
     peaks = {"ours": 0.0, "baseline": 0.0}
     for _ in range(rounds):
         for side in seconds:
-            run = _timed_apart if contest.isolated else _timed
+            run = _timed_apart if contest.isolated else timed
             answers[side], took, peak = run(getattr(contest, side))
             seconds[side].append(took)
             peaks[side] = max(peaks[side], peak)
     ours, baseline = (statistics.median(seconds[side]) for side in ("ours", "baseline"))
     return {
-        "name": name,
         "ratio": round(baseline / ours, 2),
         "ours": round(contest.amount / ours, 2),
         "baseline": round(contest.amount / baseline, 2),
@@ -60,17 +71,16 @@ def measure(name: str, contest: Contest, rounds: int) -> dict[str, object]:
         "peak_mib_ours": round(peaks["ours"], 1),
         "peak_mib_baseline": round(peaks["baseline"], 1),
         "settings": contest.settings | {"rounds": rounds},
-        "machine": _machine(),
     }
 
 
 def _timed_apart(call: Callable[[], object]) -> tuple[object, float, float]:
-    """`_timed` in a fresh process: its start and its imports are not counted."""
+    """`timed` in a fresh process: its start and its imports are not counted."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_timed, call).result()
+        return pool.submit(timed, call).result()
 
 
-def _timed(call: Callable[[], object]) -> tuple[object, float, float]:
+def timed(call: Callable[[], object]) -> tuple[object, float, float]:
     """The answer of one call, its seconds, and how far resident memory rose above its start, MiB (every 2 ms)."""
     process, done, highest = psutil.Process(), threading.Event(), [0]
 

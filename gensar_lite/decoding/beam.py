@@ -46,7 +46,7 @@ class Decoder:
         with self._autocast():
             view, cache = self._start(task, rows)
             trie, batch = self.tries[view], len(rows)
-            tokens = torch.full((batch, 1), self._behaviour(task), device=self.device)
+            tokens = torch.full((batch, 1), self._given(task)[-1], device=self.device)
             nodes = np.zeros((batch, 1), dtype=np.int64)
             scores = torch.zeros(batch, 1, device=self.device)
             for level in range(trie.num_levels):
@@ -69,7 +69,7 @@ class Decoder:
         with self._autocast():
             view, cache = self._start(task, rows)
             codes = torch.from_numpy(self.generator.identifiers.view(view)[candidates]).to(self.device)  # (B, C, L)
-            tokens = torch.full((len(rows), 1), self._behaviour(task), device=self.device)
+            tokens = torch.full((len(rows), 1), self._given(task)[-1], device=self.device)
             total = torch.zeros(candidates.shape, device=self.device)
             for level in range(codes.shape[-1]):
                 logp = self._log_probabilities(advance(self.generator.model, cache, tokens), view, level)
@@ -101,16 +101,17 @@ class Decoder:
         model = self.generator.model
         source, mask = (torch.from_numpy(a).to(self.device) for a in (batch.source, batch.mask))
         cache = encode(model, source, mask)
-        advance(model, cache, torch.full((len(rows), 1), PAD, device=self.device))  # the start token: one path
+        for token in self._given(task)[:-1]:  # one path
+            advance(model, cache, torch.full((len(rows), 1), token, device=self.device))
         return task_of.view, cache
 
     @property
     def device(self) -> torch.device:
         return self.generator.model.device
 
-    def _behaviour(self, task: str) -> int:
-        layout = self.generator.layout
-        return layout.search_item if task == "search" else layout.recommend_item
+    def _given(self, task: str) -> list[int]:
+        """What the decoder reads before the first code: the start token, then what the task's targets begin with."""
+        return [PAD, *self.generator.builder.forced(TASK_OF_EVENTS[task])]
 
     def _log_probabilities(self, hidden: torch.Tensor, view: str, level: int) -> torch.Tensor:
         """(B, n, d) -> (B, n, K) log-probabilities of a level's codes."""

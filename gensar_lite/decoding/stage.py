@@ -83,12 +83,12 @@ def ranking_judge(config: Config):
         settings = config.training
         rng = np.random.default_rng(settings.seed)
         targets = {}
-        for name in settings.tasks:
-            pool = generator.corpus.targets("validation", _events_of(name))
-            if pool.empty:
+        for events, task in TASK_OF_EVENTS.items():
+            pool = generator.corpus.targets("validation", events)
+            if task.name not in settings.tasks or pool.empty:
                 continue  # nothing to judge this task by
             chosen = np.sort(rng.permutation(len(pool))[: settings.eval_sample])
-            targets[name] = pool.iloc[chosen]
+            targets[task.name] = pool.iloc[chosen]
         decoder = Decoder.of(generator, settings, settings.precision)
         beams = DecodingConfig(
             num_beams=settings.eval_beams,
@@ -109,7 +109,3 @@ def ranking_judge(config: Config):
         return judge
 
     return make
-
-
-def _events_of(task_name: str) -> str:
-    return next(events for events, task in TASK_OF_EVENTS.items() if task.name == task_name)

@@ -6,16 +6,18 @@ Verb: `train`. In: a `Corpus` and `Identifiers`. Out: a Hugging Face model folde
 from gensar_lite.training.loop import Judge, harmonic_mean
 from gensar_lite.training.prompts import PROMPTS
 from gensar_lite.training.stage import Generator, load_generator, new_generator, train
-from gensar_lite.training.tasks import TASK_OF_EVENTS, TASKS, SequenceBuilder
+from gensar_lite.training.tasks import TASK_NAMES, TASK_OF_EVENTS, TASKS, SequenceBuilder, Task
 from gensar_lite.training.text import TextCodec
 
 __all__ = [
     "PROMPTS",
     "TASKS",
+    "TASK_NAMES",
     "TASK_OF_EVENTS",
     "Generator",
     "Judge",
     "SequenceBuilder",
+    "Task",
     "TextCodec",
     "harmonic_mean",
     "load_generator",

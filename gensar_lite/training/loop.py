@@ -43,7 +43,7 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.layout, self.settings = model, layout, settings
 
-    def forward(self, source, mask, target, view: str):
+    def forward(self, source, mask, target, view: str | None):
         return task_loss(self.model, source, mask, target, view, self.layout, self.settings)
 
 
@@ -125,17 +125,17 @@ class Trainer:
     def _epoch(self, epoch: int, bar: tqdm) -> None:
         started = time.perf_counter()
         plans, world, rank = self.mixture.epoch(epoch), self.accelerator.num_processes, self.accelerator.process_index
-        sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2 + self.builder.layout.num_levels))
+        sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(3 + self.builder.layout.num_levels))
         self.objective.train()
         for i in range(self.steps_an_epoch):
             plan = plans[(i * world + rank) % len(plans)]  # the last step of an epoch wraps around
-            sums[plan.task] += self._one_step(plan)
+            sums[TASKS[plan.task].base] += self._one_step(plan)
             bar.update()
         self.seconds += time.perf_counter() - started
         row = {"epoch": epoch, "step": self.step, "lr": self.optimiser.param_groups[0]["lr"]}
         for task, total in sorted(sums.items()):
             row[f"{task}/loss"] = total[0] / total[1]
-            row |= {f"{task}/accuracy@{level + 1}": hits / total[1] for level, hits in enumerate(total[2:])}
+            row |= {f"{task}/accuracy@{level + 1}": hits / total[2] for level, hits in enumerate(total[3:])}
         self._validate(epoch, row)
         self.curve.append(row | {"seconds": round(self.seconds, 2)})
         shown = {k: f"{v:.4f}" for k, v in row.items() if k.endswith(("/loss", "score"))}
@@ -143,7 +143,7 @@ class Trainer:
         self._save()
 
     def _one_step(self, plan: Plan) -> np.ndarray:
-        """One optimiser step; returns loss a token times examples, examples, hits per level."""
+        """One optimiser step; returns summed loss, its tokens, what hits are counted in, hits per level."""
         seed = np.random.SeedSequence([self.settings.seed, self.step, self.accelerator.process_index])
         torch.manual_seed(int(seed.generate_state(1)[0]))
         for group in self.optimiser.param_groups:
@@ -152,7 +152,7 @@ class Trainer:
         device = self.accelerator.device
         source, mask, target = (torch.from_numpy(a).to(device) for a in (batch.source, batch.mask, batch.target))
         total, hits = self.objective(source, mask, target, batch.task.view)
-        tokens = len(plan.rows) * (target.shape[1] - (self.settings.head == "level"))
+        tokens = self.builder.target_tokens(batch.task, plan.rows)
         loss = total / tokens
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.objective.parameters(), 1.0)
@@ -165,7 +165,9 @@ class Trainer:
                 f"training: the loss became {value} in step {self.step} ({plan.task}). The last checkpoint is kept; "
                 "lower training.lr or set training.precision=fp32."
             )
-        return np.r_[value * len(plan.rows), len(plan.rows), hits.cpu().numpy()]
+        count = tokens if batch.task.writes == "text" else len(plan.rows)
+        hits = np.pad(hits.cpu().numpy(), (0, self.builder.layout.num_levels - len(hits)))
+        return np.r_[value * tokens, tokens, count, hits]
 
     def _validate(self, epoch: int, row: dict) -> None:
         due = epoch % self.settings.eval_every == 0 or epoch == self.settings.epochs

@@ -108,27 +108,49 @@ def level_logits(
     return torch.stack(levels, dim=1)
 
 
+def text_loss(
+    model: T5ForConditionalGeneration,
+    hidden: torch.Tensor,
+    target: torch.Tensor,
+    layout: TokenLayout,
+    settings: TrainingConfig,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `task_loss`, for texts (B, T) from decoder states (B, T, d). Padding does not count.
+
+    With the level head no code competes: a text holds text tokens, its end among them, and behaviour tokens.
+    """
+    there = target != PAD  # (B, T)
+    rows = slice(0, layout.level_offset("semantic", 0) if settings.head == "level" else None)
+    logits, wanted = output_rows(model, hidden[there], rows).float(), target[there]  # (M, R), (M,)
+    loss = F.cross_entropy(logits, wanted, reduction="sum", label_smoothing=settings.label_smoothing)
+    return loss, (logits.detach().argmax(dim=-1) == wanted).sum()[None]
+
+
 def task_loss(
     model: T5ForConditionalGeneration,
     source: torch.Tensor,
     mask: torch.Tensor,
     target: torch.Tensor,
-    view: str,
+    view: str | None,
     layout: TokenLayout,
     settings: TrainingConfig,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross-entropy summed over target tokens (a scalar) and hits per level (L,), for one batch.
+    """Cross-entropy summed over target tokens (a scalar) and hits, for one batch: per level (L,) of codes in `view`,
+    or of all tokens (1,) of a text, where `view` is None.
 
-    With the level head the behaviour token is given, not predicted, and each code competes with the K codes of
-    its level; with the vocabulary head every token competes with every token, as in the paper.
+    With the level head the behaviour token before codes is given, not predicted, each code competes with the K codes
+    of its level, and text with text; with the vocabulary head every token competes with every token, as in the paper.
     """
     states = model.encoder(input_ids=source, attention_mask=mask).last_hidden_state  # (B, S, d)
     hidden = model.decoder(
         input_ids=shift_right(target), encoder_hidden_states=states, encoder_attention_mask=mask, use_cache=False
     ).last_hidden_state  # (B, 1 + L, d)
+    if view is None:
+        return text_loss(model, hidden, target, layout, settings)
     if settings.head == "level":
-        logits = level_logits(model, hidden[:, 1:], layout, view).float()  # (B, L, K)
-        wanted = target[:, 1:] - torch.as_tensor(layout.offsets(view), device=target.device)
+        codes = slice(-layout.num_levels, None)
+        logits = level_logits(model, hidden[:, codes], layout, view).float()  # (B, L, K)
+        wanted = target[:, codes] - torch.as_tensor(layout.offsets(view), device=target.device)
     else:
         logits, wanted = output_rows(model, hidden, slice(None)).float(), target
     loss = F.cross_entropy(

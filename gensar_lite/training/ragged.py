@@ -24,6 +24,23 @@ class Ragged(NamedTuple):
         flat = np.concatenate(arrays) if arrays else np.zeros(0, dtype=np.int32)
         return Ragged(flat.astype(np.int32), np.r_[0, np.cumsum(lengths)])
 
+    @staticmethod
+    def repeat(row: Iterable[int], times: int) -> Ragged:
+        """The same row, `times` times."""
+        row = np.asarray(row, dtype=np.int32)
+        return Ragged(np.tile(row, times), np.arange(times + 1) * len(row))
+
+    @staticmethod
+    def table(matrix: np.ndarray) -> Ragged:
+        """The rows of a matrix, all of one length."""
+        return Ragged(matrix.astype(np.int32).ravel(), np.arange(len(matrix) + 1) * matrix.shape[1])
+
+    @staticmethod
+    def concatenate(parts: list[Ragged]) -> Ragged:
+        """The rows of every part, one part after the other."""
+        lengths = np.concatenate([part.lengths for part in parts])
+        return Ragged(np.concatenate([part.flat for part in parts]), np.r_[0, np.cumsum(lengths)])
+
     @property
     def lengths(self) -> np.ndarray:
         return np.diff(self.offsets)
@@ -37,6 +54,13 @@ class Ragged(NamedTuple):
         ends = np.cumsum(lengths)
         place = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
         return Ragged(self.flat[np.repeat(self.offsets[rows], lengths) + place], np.r_[0, ends])
+
+    def take_or_empty(self, rows: np.ndarray) -> Ragged:
+        """As `take`; an empty row for the number -1."""
+        lengths = np.zeros(len(rows), dtype=np.int64)
+        found = self.take(rows[rows >= 0])
+        lengths[rows >= 0] = found.lengths
+        return Ragged(found.flat, np.r_[0, np.cumsum(lengths)])
 
     def merge(self, group: np.ndarray, num_groups: int) -> Ragged:
         """Join consecutive rows of one group (sorted group numbers, one a row) into one row a group."""

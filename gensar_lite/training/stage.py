@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,11 +21,13 @@ from gensar_lite.artifacts import ArtifactError, Corpus, Identifiers, Workspace
 from gensar_lite.config import ConfigError, TrainingConfig, section_dict
 from gensar_lite.identifiers import TokenLayout, layout_for
 from gensar_lite.training.checkpoint import fingerprint
+from gensar_lite.training.held_out import task_rows
 from gensar_lite.training.loop import Judge, Trainer
 from gensar_lite.training.mixture import TaskMixture
 from gensar_lite.training.model import from_scratch, loading, new_model, num_text_tokens
 from gensar_lite.training.prompts import PROMPTS
-from gensar_lite.training.tasks import TASKS, SequenceBuilder
+from gensar_lite.training.pseudo import PseudoQueries, make_pseudo_queries
+from gensar_lite.training.tasks import TASK_NAMES, TASKS, SequenceBuilder, variants
 from gensar_lite.training.text import TextCodec
 
 
@@ -43,57 +46,61 @@ class Generator(NamedTuple):
 
 
 def train_codec(corpus: Corpus, settings: TrainingConfig) -> TextCodec:
-    """The backbone's own tokenizer, or a BPE vocabulary of item titles, train queries and prompts."""
+    """The backbone's own tokenizer, or a BPE vocabulary of what training reads: titles, descriptions where a task reads
+    them, train queries, prompts."""
     if not from_scratch(settings.backbone):
         with loading(settings.backbone):
             codec = TextCodec.load(settings.backbone)
             return TextCodec(codec.tokenizer, num_text_tokens(settings, codec.num_tokens))
     train = corpus.targets("train", "search")
     asked = corpus.queries["text"].iloc[train["query_id"].to_numpy()]
-    prompts = [sentence for sentences in PROMPTS.values() for sentence in sentences]
-    return TextCodec.train([*corpus.items["title"], *asked, *prompts], settings.num_text_tokens)
+    prompts = [sentence for name in settings.tasks for sentence in PROMPTS[name]]
+    described = corpus.items["text"] if {"desc2id", "id2desc", "adhoc"} & set(settings.tasks) else []
+    return TextCodec.train([*corpus.items["title"], *described, *asked, *prompts], settings.num_text_tokens)
 
 
-def new_generator(corpus: Corpus, identifiers: Identifiers, settings: TrainingConfig) -> Generator:
-    """An untrained model and its tokenizer for a corpus and its identifiers."""
+def new_generator(
+    corpus: Corpus, identifiers: Identifiers, settings: TrainingConfig, cache: Path | None = None
+) -> Generator:
+    """An untrained model and its tokenizer for a corpus and its identifiers. `cache`: see `make_pseudo_queries`."""
     _check(settings)
     codec = train_codec(corpus, settings)
     layout = layout_for(identifiers, codec.num_tokens)
-    builder = SequenceBuilder(corpus, identifiers, layout, codec, settings)
+    pseudo = make_pseudo_queries(corpus.items, settings, cache) if "adhoc" in settings.tasks else None
+    builder = SequenceBuilder(corpus, identifiers, layout, codec, settings, pseudo)
     return Generator(new_model(settings, layout), builder, codec, corpus, identifiers)
 
 
 def present_tasks(corpus: Corpus, settings: TrainingConfig) -> TrainingConfig:
     """`settings` without the tasks of which the corpus has no event at all: a log without queries has no search.
 
-    Raises `ArtifactError` when no task is left.
+    Raises `ArtifactError` when no task on events is left of those that were named.
     """
     _check(settings)
-    happens = set(corpus.events["task"])
-    kept = [i for i, name in enumerate(settings.tasks) if TASKS[name].events in happens]
-    if not kept:
-        wanted = ", ".join(TASKS[name].events for name in settings.tasks)
+    happens, of = {"", *corpus.events["task"]}, {name: variants(name, True)[0].events for name in settings.tasks}
+    kept = [i for i, name in enumerate(settings.tasks) if of[name] in happens]
+    if any(of.values()) and not any(of[settings.tasks[i]] for i in kept):
+        wanted = ", ".join(dict.fromkeys(filter(None, of.values())))
         raise ArtifactError(f"training: the corpus has no {wanted} event. Choose other training.tasks.")
     tasks, weights = (tuple(values[i] for i in kept) for values in (settings.tasks, settings.task_weights))
     return dataclasses.replace(settings, tasks=tasks, task_weights=weights)
 
 
 def new_mixture(generator: Generator, settings: TrainingConfig) -> TaskMixture:
-    """Every train event of a task is one example. A recommendation needs a history to be read; a search does not."""
-    rows, lengths = {}, {}
-    builder = generator.builder
-    for name in settings.tasks:
-        own = generator.corpus.targets("train", TASKS[name].events)["event_id"].to_numpy()
-        rows[name] = own if name != "nrip" else own[builder.end[own] > builder.start[own]]
-        if not len(rows[name]):
+    """Every train row of a task is one example; a task with two variants gives each half of its weight."""
+    builder, weights = generator.builder, dict(zip(settings.tasks, settings.task_weights, strict=True))
+    rows = task_rows(generator.corpus, builder, settings, "train")
+    for name, own in rows.items():
+        if not len(own):
             raise ArtifactError(
                 f"training: there is no train example of {name}. Leave it out of training.tasks and its weight out of "
                 "training.task_weights."
             )
-        lengths[name] = builder.lengths(TASKS[name], rows[name])
-    weights = dict(zip(settings.tasks, settings.task_weights, strict=True))
-    num_prompts = len(PROMPTS["nrip"]) if settings.prompts else 1
-    return TaskMixture(rows, lengths, weights, settings.batch_size, num_prompts, settings.seed)
+    lengths = {name: builder.lengths(TASKS[name], own) for name, own in rows.items()}
+    num_variants = Counter(TASKS[name].base for name in rows)
+    shares = {name: weights[TASKS[name].base] / num_variants[TASKS[name].base] for name in rows}
+    num_prompts = min(map(len, PROMPTS.values())) if settings.prompts else 1
+    return TaskMixture(rows, lengths, shares, settings.batch_size, num_prompts, settings.seed)
 
 
 def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None) -> Path:
@@ -108,7 +115,8 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None)
         settings = present_tasks(corpus, ws.config.training)
         if settings.tasks != ws.config.training.tasks:
             print(f"training: {', '.join(settings.tasks)} only, the corpus has no events of other tasks")
-        generator = new_generator(corpus, Identifiers.load(ws.require("identifiers")), settings)
+        identifiers, cache = Identifiers.load(ws.require("identifiers")), ws.root / "artifacts" / "cache"
+        generator = new_generator(corpus, identifiers, settings, cache)
         trainer = Trainer(
             generator.model,
             generator.builder,
@@ -127,7 +135,7 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None)
         return {
             "parameters": sum(p.numel() for p in generator.model.parameters()),
             "steps": trainer.step,
-            "examples_an_epoch": sum(trainer.mixture.num_examples(t) for t in settings.tasks),
+            "examples_an_epoch": sum(trainer.mixture.num_examples(t) for t in trainer.mixture.rows),
             "processes": trainer.accelerator.num_processes,
             "best": max(curve, key=lambda row: row.get("score", row["epoch"] * 1e-9)),
         }
@@ -136,7 +144,9 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None)
 
 
 def save_generator(generator: Generator, folder: Path) -> None:
-    """Model, tokenizer and token layout in one Hugging Face folder."""
+    """Model, tokenizer and token layout in one Hugging Face folder, and the pseudo-queries where there are some."""
+    if generator.builder.pseudo.texts:
+        generator.builder.pseudo.save(folder / "pseudo_queries.parquet")
     generator.model.save_pretrained(folder)
     generator.codec.save(folder)
     (folder / "layout.json").write_text(json.dumps(dataclasses.asdict(generator.layout)))
@@ -149,14 +159,18 @@ def load_generator(ws: Workspace) -> Generator:
     corpus, identifiers = Corpus.load(ws.require("data")), Identifiers.load(ws.require("identifiers"))
     codec = TextCodec.load(folder, layout.num_text)
     model = T5ForConditionalGeneration.from_pretrained(folder, use_safetensors=True).eval()
-    builder = SequenceBuilder(corpus, identifiers, layout, codec, ws.config.training)
+    pseudo = PseudoQueries.load(folder / "pseudo_queries.parquet")
+    builder = SequenceBuilder(corpus, identifiers, layout, codec, ws.config.training, pseudo)
     return Generator(model, builder, codec, corpus, identifiers)
 
 
 def _check(settings: TrainingConfig) -> None:
-    unknown = [t for t in settings.tasks if t not in TASKS]
-    if unknown or not settings.tasks:
-        raise ConfigError(f"training.tasks: {', '.join(unknown) or 'empty'}. Choose from: {', '.join(TASKS)}.")
+    unknown = [t for t in settings.tasks if t not in TASK_NAMES]
+    if unknown or not settings.tasks or len(set(settings.tasks)) < len(settings.tasks):
+        raise ConfigError(
+            f"training.tasks: {', '.join(unknown or settings.tasks) or 'empty'}. Choose from: {', '.join(TASK_NAMES)}, "
+            "each once."
+        )
     if len(settings.task_weights) != len(settings.tasks) or min(settings.task_weights) <= 0:
         raise ConfigError(
             f"training.task_weights: {len(settings.tasks)} tasks need as many positive weights, "

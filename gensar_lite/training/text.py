@@ -48,10 +48,12 @@ class TextCodec:
         self.tokenizer.save_pretrained(folder)
 
     def encode(self, texts: list[str], max_tokens: int | None = None) -> list[list[int]]:
-        """Token ids of each text, cut after `max_tokens`."""
+        """Token ids of each text, cut after `max_tokens`. A text that spells PAD or EOS (``</s>``) loses them."""
         if not texts:
             return []
-        return [ids[:max_tokens] for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+        found = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        found = [[i for i in ids if i not in (PAD, EOS)] if PAD in ids or EOS in ids else ids for ids in found]
+        return [ids[:max_tokens] for ids in found]
 
     def decode(self, ids: Iterable[int]) -> str:
         return self.tokenizer.decode(list(ids))
