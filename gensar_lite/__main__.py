@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("name", help="what to measure; an unknown name lists those there are")
     bench.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     bench.add_argument("--rounds", type=int, default=3, help="interleaved rounds; the median counts")
+    bench.add_argument("--kills", type=int, default=20, help="resume only: how often a training is killed")
     commands.add_parser("doctor", help="what is installed, cores, GPU, free disk, mirror, offline mode")
     return top
 
@@ -113,8 +114,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ConfigError, ArtifactError) as error:
         print(f"gensar: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("gensar: stopped. Run the same command again: finished stages are reused.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        said = str(stop) or "stopped. Run the same command again: finished stages are reused."
+        print(f"gensar: {said}", file=sys.stderr)
         return 130
 
 
@@ -215,7 +217,7 @@ def _download(words: argparse.Namespace) -> int:
 def _bench(words: argparse.Namespace) -> int:
     from gensar_lite.bench import run_bench
 
-    print(run_bench(words.name, rounds=words.rounds, as_json=words.json))
+    print(run_bench(words.name, words.rounds, words.json, words.kills))
     return 0
 
 

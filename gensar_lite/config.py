@@ -92,10 +92,12 @@ class IdentifiersConfig:
     codebook_size: int = 64  # K, codewords a level (paper: 256)
     latent_dim: int = 32  # d of a latent: rq-vae's z_s, z_c; else principal components (fused-concat: all kept)
     hidden: tuple[int, ...] = (512, 256, 128, 64)  # rq-vae encoder widths between input and latent
-    epochs: int = 200  # rq-vae epochs over the whole catalogue (paper: 500)
+    epochs: int = 60  # rq-vae epochs, a third of them before there are codebooks (paper: 500)
+    batch_size: int = 512  # rq-vae items a step (paper: 1024)
     lr: float = 1e-3  # rq-vae AdamW learning rate
     weight_decay: float = 1e-5  # rq-vae AdamW weight decay
     commitment: float = 0.25  # weight of the commitment loss, the paper's mu
+    precision: str = "fp32"  # rq-vae's matrix products in training: fp32 | bf16 | auto (bf16 where the CPU has it)
     kmeans_iterations: int = 25  # Lloyd iterations a level
 
 
@@ -127,7 +129,10 @@ class TrainingConfig:
     small_embeddings: bool = False  # from scratch: embeddings start with deviation d^-1/2 and no output scale (T5: 1)
     dropout: float = 0.1  # dropout of the backbone
     label_smoothing: float = 0.0  # of the cross-entropy over a level's codes
-    batch_size: int = 256  # examples an optimiser step and process
+    batch_size: int = 256  # examples a micro-batch and process
+    accumulate: int = 1  # micro-batches an optimiser step and process: a larger batch in the same memory
+    gradient_checkpointing: bool = False  # compute activations twice instead of keeping them: less memory, slower
+    compile: bool = False  # torch.compile; CUDA only
     epochs: int = 10  # upper bound of passes over the mixture
     max_minutes: float = 10.0  # wall-clock bound, a safety net: the best validation so far is kept
     eval_every: int = 1  # epochs between validations
@@ -135,6 +140,8 @@ class TrainingConfig:
     eval_beams: int = 10  # beams of the validation ranking
     patience: int = 5  # validations without a better score before stopping
     precision: str = "fp32"  # fp32 | bf16 | auto (bf16 where the machine has it)
+    checkpoint_minutes: float = 5.0  # wall-clock time between checkpoints inside an epoch; each epoch ends with one
+    tracker: str = "none"  # none | tensorboard | any other tracker of Accelerate, if its package is there
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from gensar_lite.decoding import decode, ranking_judge
 from gensar_lite.embeddings import embed
 from gensar_lite.evaluation import evaluate, write_report
 from gensar_lite.identifiers import identify
-from gensar_lite.training import train
+from gensar_lite.training import Watch, train
 
 
-def train_with_ranking(ws: Workspace) -> Path:
-    """Train, choosing the epoch by constrained ranking of validation targets of both tasks."""
-    return train(ws, ranking_judge(ws.config))
+def train_with_ranking(ws: Workspace, watch: Watch | None = None) -> Path:
+    """Train, choosing the epoch by constrained ranking of validation targets of both tasks. `watch` sees it go."""
+    return train(ws, ranking_judge(ws.config), watch)
 
 
 RUN = dict(

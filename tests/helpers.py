@@ -1,10 +1,12 @@
 """What several test files build on: a small corpus and identifiers whose every part is random but valid."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
-from gensar_lite.artifacts import Corpus, Identifiers
-from gensar_lite.config import DataConfig
+from gensar_lite.artifacts import Corpus, Identifiers, Workspace
+from gensar_lite.config import DataConfig, override, preset
 from gensar_lite.data import Tables, build_corpus
 
 
@@ -50,3 +52,12 @@ def random_identifiers(num_items: int, num_codes: int, seed: int = 0) -> Identif
             codes[:, 1:] = rng.integers(num_codes, size=(num_items, 2))
         views.append(codes)
     return Identifiers(views[0], views[1], num_shared=1, codebook_size=num_codes).check()
+
+
+def workspace(root: Path, corpus: Corpus, identifiers, training: dict) -> Workspace:
+    """A workspace whose stages before training are simply put there."""
+    ws = Workspace.open(override(preset("tiny"), {f"training.{k}": v for k, v in training.items()}), root)
+    ws.build("data", lambda folder: corpus.save(folder) or {})
+    ws.build("embeddings", lambda folder: {})
+    ws.build("identifiers", lambda folder: identifiers.save(folder) or {})
+    return ws

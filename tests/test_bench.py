@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+import torch
 
 import gensar_lite.bench as bench
 from gensar_lite.bench.contest import Contest, measure
+from gensar_lite.bench.identifiers import _many, generated_embeddings
+from gensar_lite.bench.plain_codes import (
+    PlainRQVAE,
+    plain_epoch,
+    plain_sinkhorn,
+    spread_by_groups,
+    unique_by_dictionary,
+)
+from gensar_lite.config import IdentifiersConfig
+from gensar_lite.identifiers import collision_rate
+from gensar_lite.identifiers.assignment import spread
+from gensar_lite.identifiers.rqvae import DualRQVAE, initialise
+from gensar_lite.identifiers.sinkhorn import sinkhorn_codes
 
 FIGURES = ["ratio", "ours", "baseline", "unit", "equal", "peak_mib_ours", "peak_mib_baseline", "settings"]
 
@@ -55,3 +70,61 @@ def test_both_roads_of_the_training_bench_read_and_write_the_same_ids():
     assert set(contest.settings["examples"]) == set(PAPER_MIX)
     assert contest.equal(0, 0) == contest.more["clean"].equal(0, 0) == 1.0
     assert contest.ours() > contest.baseline() == -(-contest.amount // 8)  # one task a batch: more, shorter batches
+
+
+# --------------------------------------------------------------------------------- identifiers, the plain ways
+
+
+def colliding(num_items: int = 200, size: int = 32):
+    """Items, about eight in each of 25 prefixes, with random residuals and a codebook."""
+    rng = np.random.default_rng(0)
+    residual, book = rng.normal(size=(num_items, 4)), rng.normal(size=(size, 4))
+    far = ((residual[:, None] - book) ** 2).sum(axis=2)
+    prefix = rng.integers(5, size=(num_items, 2))
+    return np.concatenate([prefix, far.argmin(axis=1)[:, None]], axis=1), residual, book
+
+
+def test_the_papers_repair_by_groups_equals_ours_of_that_name():
+    codes, residual, book = colliding()
+    assert collision_rate(codes) > 0.1
+    np.testing.assert_array_equal(spread_by_groups(codes, residual, book), spread(codes, residual, book))
+    far = ((residual[:40, None] - book) ** 2).sum(axis=2)
+    np.testing.assert_array_equal(plain_sinkhorn(torch.from_numpy(far)).numpy(), sinkhorn_codes(far))
+
+
+def test_the_dictionary_gives_unique_identifiers_and_keeps_the_first():
+    codes, residual, book = colliding()
+    found = unique_by_dictionary(codes, residual, book)
+    assert collision_rate(found) == 0
+    np.testing.assert_array_equal(found[:, :-1], codes[:, :-1])
+    first = np.unique(codes, axis=0, return_index=True)[1]
+    np.testing.assert_array_equal(found[first[0]], codes[first[0]])
+
+
+def test_both_epochs_start_from_the_same_loss_and_learn():
+    told = IdentifiersConfig(
+        latent_dim=4, hidden=(16,), codebook_size=8, num_levels=3, num_shared=1, uniqueness="sinkhorn"
+    )
+    views = tuple(torch.randn(64, d, generator=torch.Generator().manual_seed(d)) for d in (10, 6))
+    losses = []
+    for kind in (DualRQVAE, PlainRQVAE):
+        torch.manual_seed(0)
+        model = kind((10, 6), told)
+        initialise(model, views, told)
+        losses.append(float(model.train()(*views)[0].detach()))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    adam = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    assert [plain_epoch(model, views, adam, 16) for _ in range(5)][-1] < losses[1]
+
+
+def test_many_items_get_unique_identifiers_both_ways():
+    found = _many(3000, 0)
+    assert found["collisions_left"] == 0
+    assert 0.5 < found["equal"] <= 1
+    assert {"seconds", "seconds_baseline", "peak_mib", "peak_mib_baseline"} < set(found)
+
+
+def test_generated_items_have_twins():
+    e = generated_embeddings(500, (8, 6), 0)
+    assert len(np.unique(e.semantic, axis=0)) < 500
+    assert (e.semantic.shape, e.collaborative.shape) == ((500, 8), (500, 6))

@@ -999,7 +999,7 @@ def test_a_bad_file_is_one_line_on_the_command_line(desk, capsys):
 def test_training_leaves_out_a_task_without_events():
     log = pd.DataFrame({"user_id": np.repeat(range(4), 5), "time": list(range(5)) * 4, "task": "recommend"})
     corpus = small_corpus(events=log.assign(item_id=range(20), query_id=-1))
-    both = override(preset("tiny"), {"training.task_weights": "0.5,2"}).training
+    both = override(preset("tiny"), {"training.tasks": "nrip,nsip", "training.task_weights": "0.5,2"}).training
     kept = present_tasks(corpus, both)
     assert (kept.tasks, kept.task_weights) == (("nrip",), (0.5,))
     assert present_tasks(small_corpus(), both) == both
@@ -1055,4 +1055,4 @@ def test_a_log_without_search_goes_to_the_end(tmp_path, capsys):
     metrics = road(tmp_path, with_search=False)
     assert set(metrics["task"]) == {"recommend"}
     assert set(metrics["system"]) == {"joint", "popularity", "sasrec-ce"}
-    assert "training: nrip only, the corpus has no events of other tasks" in capsys.readouterr().out
+    assert "training: nrip only, the corpus has nothing to learn other tasks from" in capsys.readouterr().out

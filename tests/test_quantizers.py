@@ -118,6 +118,7 @@ def test_codes_equal_the_reference_and_survive_a_reload(strategy, quantizer, tmp
             latents = [
                 f(torch.tensor(x, dtype=torch.float32)).double().numpy() for f, x in zip(encoders, latents, strict=True)
             ]
+        latents = [x / np.linalg.norm(x, axis=1, keepdims=True) * np.sqrt(x.shape[1]) for x in latents]
     trunk, *branches = (built.tensors[name] for name in ("trunk", *VIEWS))
     expected = reference(latents, trunk, branches)
     again = fitted.quantize(e)

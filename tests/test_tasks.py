@@ -31,7 +31,7 @@ from gensar_lite.training.mixture import TaskMixture
 from gensar_lite.training.model import task_loss
 from gensar_lite.training.pseudo import PseudoQueries, make_pseudo_queries, word_queries
 from gensar_lite.training.ragged import Ragged, hstack, pad
-from gensar_lite.training.stage import new_mixture
+from gensar_lite.training.stage import new_mixture, present_tasks
 from gensar_lite.training.text import EOS, PAD
 
 SMALL = TrainingConfig(num_text_tokens=400, batch_size=8, epochs=3)
@@ -376,6 +376,17 @@ def test_items_without_text_are_no_example(corpus):
     found = new_mixture(generator, override_training(**SIX)).rows
     assert min(found["desc2id/semantic"].min(), found["id2desc/collaborative"].min()) > 4
     assert generator.builder.pseudo.item.min() > 4
+
+
+def test_tasks_without_events_or_texts_are_left_out(corpus):
+    training = override_training(**SIX)
+    assert present_tasks(corpus, training) == training
+    bare = dataclasses.replace(corpus, items=corpus.items.assign(title="12", text=""))
+    kept = present_tasks(bare, training)
+    assert (kept.tasks, kept.task_weights) == (("nrip", "nsip", "nsqp"), (1.0, 1.0, 0.5))
+    events = corpus.events[corpus.events["task"] == "recommend"].reset_index(drop=True)
+    events["event_id"] = np.arange(len(events))
+    assert "nsqp" not in present_tasks(dataclasses.replace(corpus, events=events), training).tasks
 
 
 def test_prompts_are_ten_different_ones_a_task():

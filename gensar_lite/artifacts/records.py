@@ -128,6 +128,10 @@ class ItemEmbeddings:
         there = {name: table for name, table in vars(self).items() if table is not None}
         return {k: np.ascontiguousarray(v, dtype=bool if k == "cold" else np.float32) for k, v in there.items()}
 
+    def rows(self, keep: slice | np.ndarray) -> ItemEmbeddings:
+        """The same views of some items only; with a slice nothing is copied."""
+        return ItemEmbeddings(**{name: table[keep] for name, table in vars(self).items() if table is not None})
+
     def save(self, folder: Path) -> None:
         save_file(self.tensors(), folder / "embeddings.safetensors")
 

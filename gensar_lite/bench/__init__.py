@@ -1,4 +1,5 @@
-"""Speed, measured as a ratio: our method and a plain baseline, interleaved in one process, medians.
+"""Speed, measured as a ratio: our method and a plain baseline, interleaved in one process, medians. And one stress:
+`resume`, which kills a training and compares what it becomes.
 
 In: a bench's name. Out: one JSON object of the same form for all, or the same as a table.
 A baseline is the plain use of the library or recipe it names; both sides get the same inputs.
@@ -13,6 +14,7 @@ from gensar_lite.bench.contest import Contest, measure
 from gensar_lite.bench.data import bench_data
 from gensar_lite.bench.decoding import bench_decoding
 from gensar_lite.bench.identifiers import bench_identifiers
+from gensar_lite.bench.resume import stress_resume
 from gensar_lite.bench.training import bench_training
 from gensar_lite.config import ConfigError
 
@@ -24,11 +26,14 @@ BENCHES: dict[str, Callable[[], Contest]] = {
 }
 
 
-def run_bench(name: str, rounds: int = 3, as_json: bool = False) -> str:
+def run_bench(name: str, rounds: int = 3, as_json: bool = False, kills: int = 20) -> str:
     """Run the bench called `name`; the text to print. Raises `ConfigError` that lists the benches."""
-    if name not in BENCHES:
-        raise ConfigError(f"bench: there is no {name!r}. Choose one of: {', '.join(BENCHES)}.")
-    result = measure(name, BENCHES[name](), max(rounds, 1))
+    if name == "resume":
+        result = stress_resume(max(kills, 1))
+    elif name in BENCHES:
+        result = measure(name, BENCHES[name](), max(rounds, 1))
+    else:
+        raise ConfigError(f"bench: there is no {name!r}. Choose one of: {', '.join([*BENCHES, 'resume'])}.")
     if as_json:
         return json.dumps(result)
     return "\n".join(f"{key:<18} {value}" for key, value in result.items())

@@ -42,7 +42,7 @@ class Contest(NamedTuple):
 def measure(name: str, contest: Contest, rounds: int) -> dict[str, object]:
     """One unmeasured round (unless isolated), then `rounds` interleaved ones; medians, their ratio, agreement and
     peak memory. Of `contest.more`, a contest X adds ``ratio_X`` and its own figures as ``X``, a call Y its answer."""
-    result = {"name": name} | _figures(contest, rounds) | {"machine": _machine()}
+    result = {"name": name} | _figures(contest, rounds) | {"machine": machine()}
     for other, also in contest.more.items():
         found = _figures(also, rounds) if isinstance(also, Contest) else also()
         result |= ({f"ratio_{other}": found["ratio"]} if isinstance(also, Contest) else {}) | {other: found}
@@ -99,7 +99,7 @@ def timed(call: Callable[[], object]) -> tuple[object, float, float]:
     return answer, took, max(highest[0] - low, 0) / 2**20
 
 
-def _machine() -> dict[str, object]:
+def machine() -> dict[str, object]:
     return {
         "cores": psutil.cpu_count(),
         "threads": torch.get_num_threads(),

@@ -17,6 +17,7 @@ from gensar_lite.config import Config, DecodingConfig
 from gensar_lite.data import seen_items
 from gensar_lite.decoding.beam import Decoder
 from gensar_lite.training import TASK_OF_EVENTS, Generator, Judge, load_generator
+from gensar_lite.training.processes import gather_frame, my_share, rank_and_world
 
 
 def load_decoder(ws: Workspace) -> Decoder:
@@ -25,17 +26,25 @@ def load_decoder(ws: Workspace) -> Decoder:
 
 
 def rank_events(
-    decoder: Decoder, targets: pd.DataFrame, settings: DecodingConfig, progress: bool = True
+    decoder: Decoder,
+    targets: pd.DataFrame,
+    settings: DecodingConfig,
+    progress: bool = True,
+    rank: int = 0,
+    world: int = 1,
 ) -> pd.DataFrame:
     """A run (``event_id, item_id, rank, score``) for target events of any task, `settings.top_k` items each.
 
-    For recommendation, items of the history are left out when `settings.exclude_seen` says so.
+    For recommendation, items of the history are left out when `settings.exclude_seen` says so. Where `world` processes
+    decode together, each calls this with its `rank`, and all get the whole run: that of one process, bit by bit.
     """
-    parts = []
+    nothing = np.zeros((0, 1))
+    parts = [to_run(np.zeros(0, dtype=np.int64), nothing.astype(np.int64), nothing.astype(np.float32), 1)]
     bar = tqdm(total=len(targets), desc="decoding", unit="query", disable=not progress)
     for task in TASKS:
         rows = targets.loc[targets["task"] == task, "event_id"].to_numpy()
-        for places in decoder.batches(task, np.arange(len(rows)), rows, settings.batch_size):
+        batches = decoder.batches(task, np.arange(len(rows)), rows, settings.batch_size)
+        for places in my_share(batches, rank, world):
             items, scores = decoder.search(task, rows[places], settings.num_beams)
             if task == "recommend" and settings.exclude_seen:
                 items = drop_seen(items, decoder.generator.corpus.events, rows[places])
@@ -43,6 +52,7 @@ def rank_events(
             bar.update(len(places))
     bar.close()
     run = pd.concat(parts, ignore_index=True)
+    run = gather_frame(run) if world > 1 else run
     return run.sort_values(["event_id", "rank"], ignore_index=True)
 
 
@@ -100,7 +110,7 @@ def ranking_judge(config: Config):
         def judge(model) -> dict[str, float]:
             found = {}
             for name, part in targets.items():
-                run = rank_events(decoder, part, beams, progress=False)
+                run = rank_events(decoder, part, beams, False, *rank_and_world())
                 hit = run.merge(part[["event_id", "item_id"]], on=["event_id", "item_id"])
                 found[f"{name}/recall@10"] = len(hit) / len(part)
                 found[f"{name}/ndcg@10"] = float((1 / np.log2(hit["rank"] + 1)).sum() / len(part))

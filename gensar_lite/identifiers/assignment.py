@@ -16,6 +16,7 @@ from gensar_lite.identifiers.sinkhorn import sinkhorn_codes
 
 UNIQUENESS = ("nearest", "sinkhorn", "extra-level")
 _ROUNDS = 20  # of the paper's repair
+_TOGETHER = 4096  # items whose distances are computed at once
 
 
 def row_numbers(codes: np.ndarray) -> np.ndarray:
@@ -54,11 +55,20 @@ def make_unique(
         )
     order = np.argsort(bucket, kind="stable")
     ends = np.cumsum(sizes)
-    for number in np.unique(bucket[np.bincount(whole)[whole] > 1]):
-        rows = order[ends[number] - sizes[number] : ends[number]]  # earlier items first
-        old, new = rows[rows < fixed], rows[rows >= fixed] - fixed
-        free = np.setdiff1d(np.arange(len(codebook)), everyone[old, -1])
-        codes[new, -1] = free[linear_sum_assignment(squared_distances(residual[new], codebook[free]))[1]]
+    wanted = np.unique(bucket[np.bincount(whole)[whole] > 1])
+    cuts = np.flatnonzero(np.diff(np.cumsum(sizes[wanted]) // _TOGETHER)) + 1
+    for part in np.split(wanted, cuts) if len(wanted) else []:
+        inside = [order[end - size : end] for end, size in zip(ends[part], sizes[part], strict=True)]
+        new = [rows[rows >= fixed] - fixed for rows in inside]  # earlier items, which come first, are not asked
+        far = squared_distances(residual[np.concatenate(new)], codebook)
+        stop = np.cumsum([len(rows) for rows in new])
+        for rows, mine, end in zip(inside, new, stop, strict=True):
+            cost = far[end - len(mine) : end]
+            if len(mine) == len(rows):
+                codes[mine, -1] = linear_sum_assignment(cost)[1]
+                continue
+            free = np.setdiff1d(np.arange(len(codebook)), everyone[rows[: len(rows) - len(mine)], -1])
+            codes[mine, -1] = free[linear_sum_assignment(cost[:, free])[1]]
     return codes
 
 

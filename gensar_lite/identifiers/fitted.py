@@ -19,10 +19,12 @@ from gensar_lite.config import ConfigError, IdentifiersConfig
 from gensar_lite.identifiers.assignment import make_unique, spread, with_extra_level
 from gensar_lite.identifiers.balanced import balanced_codes
 from gensar_lite.identifiers.kmeans import fit_dual_kmeans, fit_product
-from gensar_lite.identifiers.quantizer import DualCodebooks, DualCodes, Latents, dual_quantize, nearest
+from gensar_lite.identifiers.quantizer import DualCodebooks, DualCodes, Latents, dual_quantize
 from gensar_lite.identifiers.rqvae import DualRQVAE, fit_rq_vae, latents_of
 from gensar_lite.identifiers.space import Space
 from gensar_lite.identifiers.threads import one_thread
+
+_TOGETHER = 8192  # items quantized at once: memory stays flat however large the catalogue is
 
 # what each strategy quantizes: two spaces have a trunk and branches, a single one is all trunk
 SPACES: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -48,11 +50,21 @@ class FittedQuantizer:
     def quantize(self, embeddings: ItemEmbeddings, whole: bool = False) -> DualCodes:
         """Codes of both views before repair. `whole`: these are the catalogue it was fitted on, so that `balanced`
         codewords share it evenly; anything else takes the nearest codeword."""
-        latents = tuple(space.apply(embeddings) for space in self.spaces)
+        if whole and self.settings.quantizer == "balanced":
+            return dual_quantize(self.latents(embeddings), self.books, balanced_codes)
+        starts = range(0, max(len(embeddings.semantic), 1), _TOGETHER)
+        slices = (embeddings.rows(slice(start, start + _TOGETHER)) for start in starts)
+        parts = [dual_quantize(self.latents(part), self.books) for part in slices]
+        semantic, collaborative = (np.concatenate([getattr(part, view) for part in parts]) for view in VIEWS)
+        last = {view: np.concatenate([part.last_residual[view] for part in parts]) for view in VIEWS}
+        return DualCodes(semantic, collaborative, last)
+
+    def latents(self, embeddings: ItemEmbeddings) -> Latents | tuple[np.ndarray]:
+        """What is quantized, (N, d) of each space."""
+        vectors = tuple(space.apply(embeddings) for space in self.spaces)
         if self.model is not None:
-            latents = latents_of(self.model, tuple(torch.as_tensor(x, dtype=torch.float32) for x in latents))
-        balanced = whole and self.settings.quantizer == "balanced"
-        return dual_quantize(latents, self.books, balanced_codes if balanced else nearest)
+            return latents_of(self.model, tuple(torch.as_tensor(x, dtype=torch.float32) for x in vectors))
+        return vectors
 
     def tensors(self) -> dict[str, np.ndarray]:
         """What `of` needs: codebooks, ``space<i>.*`` and ``rqvae.*``."""

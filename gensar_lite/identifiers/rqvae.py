@@ -1,14 +1,15 @@
-"""RQ-VAE with a shared trunk and two branches: the paper's quantizer (GenSAR, section 3.2).
+"""RQ-VAE with a shared trunk and two branches: the paper's quantizer (GenSAR, section 3.2), and how it is fitted.
 
 In: standardised item views (N, D_s), (N, D_c). Out: latents and codebooks, and a loss curve.
-Four faults of the released recipe are absent: the residual stays differentiable, so every level's commitment
-reaches the encoders; codebooks start from k-means on the whole catalogue, by a call and not by a hidden flag;
-inputs are standardised; codewords that nobody uses are moved to items that are badly served.
+What the released recipe lacks: the residual stays differentiable, so every level's commitment reaches the encoders;
+latents have a fixed length, so none can shrink or run away from its codewords; codebooks start from k-means on the
+whole catalogue, when encoders say something, by a call and not by a hidden flag; codewords that nobody uses are moved
+to items that are badly served.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -19,10 +20,15 @@ from tqdm.auto import tqdm
 
 from gensar_lite.artifacts import VIEWS, ArtifactError
 from gensar_lite.config import IdentifiersConfig
+from gensar_lite.embeddings.precision import use_bf16
 from gensar_lite.identifiers.kmeans import fit_dual_kmeans
 from gensar_lite.identifiers.quantizer import DualCodebooks, Latents
 from gensar_lite.identifiers.sinkhorn import sinkhorn_codes
 from gensar_lite.identifiers.threads import one_thread
+
+_PLAIN = 1 / 3  # of the epochs come before any codebook: k-means on what random encoders say is no start
+_CODEBOOK_LR = 10  # times lr: codewords must keep up with latents that move
+_REVIVE_EVERY = 5  # epochs
 
 
 class DualRQVAE(nn.Module):
@@ -36,14 +42,28 @@ class DualRQVAE(nn.Module):
         latent, k = settings.latent_dim, settings.codebook_size
         own = settings.num_levels - settings.num_shared
         self.mu, self.balance = settings.commitment, settings.uniqueness == "sinkhorn"
+        self.bf16 = use_bf16(settings.precision)
         self.encoders = nn.ModuleList(mlp([dim, *settings.hidden, latent]) for dim in dims)
         self.decoders = nn.ModuleList(mlp([latent, *reversed(settings.hidden), dim]) for dim in dims)
         self.trunk = nn.Parameter(torch.zeros(settings.num_shared, k, len(dims) * latent))
         self.branches = nn.ParameterList([torch.zeros(own, k, latent) for _ in VIEWS])
 
     def encode(self, *views: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """z_s, z_c: (N, d) each, of the views (N, D_s), (N, D_c)."""
-        return tuple(encoder(view) for encoder, view in zip(self.encoders, views, strict=True))
+        """z_s, z_c: (N, d) each, of the views (N, D_s), (N, D_c). Every row has the length sqrt(d)."""
+        found = (self._run(encoder, view) for encoder, view in zip(self.encoders, views, strict=True))
+        return tuple(F.normalize(z, dim=1) * z.shape[1] ** 0.5 for z in found)
+
+    def rebuilding_error(self, *views: torch.Tensor) -> torch.Tensor:
+        """MSE(v_s) + MSE(v_c) of latents as they are, without codebooks: the loss of the first epochs."""
+        return self._error(self.encode(*views), views)
+
+    def _error(self, latents: Sequence[torch.Tensor], views: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        pairs = zip(self.decoders, latents, views, strict=True)
+        return sum(F.mse_loss(self._run(decoder, z), view) for decoder, z, view in pairs)
+
+    def _run(self, network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16 and self.training):
+            return network(x).float()
 
     def forward(self, *views: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The paper's loss (a scalar) and the codes of each codebook, trunk first: MSE(v_s) + MSE(v_c) +
@@ -51,31 +71,34 @@ class DualRQVAE(nn.Module):
         z = self.encode(*views)
         halves, all_trunk = len(views), not len(self.branches[0])
         shared, residual, terms, codes = self._levels(torch.cat(z, dim=1), self.trunk, last=all_trunk)
-        loss = 0.0
-        for view, (target, half_sum, half) in enumerate(
-            zip(views, shared.chunk(halves, dim=1), residual.chunk(halves, dim=1), strict=True)
+        latents = []
+        for view, (half_sum, half) in enumerate(
+            zip(shared.chunk(halves, dim=1), residual.chunk(halves, dim=1), strict=True)
         ):
             own, _, more_terms, more_codes = self._levels(half, self.branches[view], last=True)
             quantized = half_sum + own  # half of the summed shared codewords + summed specific ones
-            quantized = z[view] + (quantized - z[view]).detach()  # straight-through estimator
-            loss = loss + F.mse_loss(self.decoders[view](quantized), target)
+            latents.append(z[view] + (quantized - z[view]).detach())  # straight-through estimator
             terms, codes = terms + more_terms, codes + more_codes
-        return loss + torch.stack(terms).mean(), codes
+        return self._error(latents, views) + torch.stack(terms).mean(), codes
 
     def _levels(self, vectors: torch.Tensor, books: torch.Tensor, last: bool = False):
         total, residual, terms, codes = torch.zeros_like(vectors), vectors, [], []
         for level, book in enumerate(books, start=1):
+            even = self.balance and self.training and last and level == len(books)  # section 3.2: the last level only
             with torch.no_grad():
-                distances = torch.cdist(residual, book)  # (N, K)
-                if self.balance and self.training and last and level == len(books):  # section 3.2: the last level only
-                    code = torch.from_numpy(sinkhorn_codes(distances.square().numpy()))
-                else:
-                    code = distances.argmin(dim=1)  # (N,)
+                code = self.choose(residual, book, even)  # (N,)
             word = book[code]
             terms.append(F.mse_loss(word, residual.detach()) + self.mu * F.mse_loss(residual, word.detach()))
             total, codes = total + word, [*codes, code]
             residual = residual - word.detach()  # still a function of the encoder: its gradient is wanted
         return total, residual, terms, codes
+
+    def choose(self, residual: torch.Tensor, book: torch.Tensor, even: bool) -> torch.Tensor:
+        """A code for each residual, (N,): the nearest, or by Sinkhorn so that every codeword gets its share."""
+        far = distances(residual, book)
+        if not even:
+            return far.argmin(dim=1)
+        return torch.from_numpy(sinkhorn_codes((far + residual.square().sum(dim=1, keepdim=True)).numpy()))
 
     @torch.no_grad()
     def set_codebooks(self, books: DualCodebooks) -> None:
@@ -97,9 +120,17 @@ def mlp(widths: list[int]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+def distances(vectors: torch.Tensor, book: torch.Tensor) -> torch.Tensor:
+    """||x - e||^2 up to a term constant in e: (N, d), (K, d) -> (N, K)."""
+    return torch.addmm(book.square().sum(dim=1)[None, :], vectors, book.T, alpha=-2)
+
+
 @torch.no_grad()
 def revive(model: DualRQVAE, views: tuple[torch.Tensor, ...], generator: torch.Generator) -> int:
-    """Move every codeword that no item uses to the residual of a random item; returns how many moved."""
+    """Move every codeword that no item uses to the residual of a badly served item; returns how many moved.
+
+    Items are drawn in proportion to their squared distance from their codeword, as k-means++ draws its centres.
+    """
     z = model.encode(*views)
     moved = 0
     residual = torch.cat(z, dim=1)
@@ -114,54 +145,87 @@ def revive(model: DualRQVAE, views: tuple[torch.Tensor, ...], generator: torch.G
 
 
 def _revive_level(residual: torch.Tensor, book: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, int]:
-    code = torch.cdist(residual, book).argmin(dim=1)
+    code = distances(residual, book).argmin(dim=1)
     dead = torch.bincount(code, minlength=len(book)) == 0
     count = min(int(dead.sum()), len(residual))
     if count:
-        rows = torch.randperm(len(residual), generator=generator)[:count]
+        error = (residual - book[code]).double().square().sum(dim=1)
+        rows = torch.multinomial(error + 1e-12, count, generator=generator)
         book[dead.nonzero().flatten()[:count]] = residual[rows]
-        code = torch.cdist(residual, book).argmin(dim=1)
+        code = distances(residual, book).argmin(dim=1)
     return residual - book[code], count
 
 
-@one_thread()  # sums in another order would be other sums, and after 200 epochs other identifiers
+@one_thread()  # sums in another order would be other sums, and after many epochs other identifiers
 def fit_rq_vae(
     semantic: np.ndarray,
     collaborative: np.ndarray | None,
     settings: IdentifiersConfig,
     watch: Callable[[dict], None] | None = None,
 ) -> tuple[DualRQVAE, list[dict]]:
-    """Train on the whole catalogue at once, (N, D_s) and (N, D_c), standardised; None: one view, all levels trunk.
+    """Train on a catalogue in memory, (N, D_s) and (N, D_c), standardised; None: one view, all levels trunk.
 
-    Returns the model and one row ``{epoch, loss, revived}`` an epoch; `watch` sees each row as it comes.
-    Raises `ArtifactError` when the loss is not finite.
+    A third of the epochs train encoders and decoders alone, then k-means sets the codebooks and all is trained.
+    Returns the model and one row ``{epoch, loss, revived}`` an epoch (mean loss of its batches, of the first third the
+    rebuilding error alone); `watch` sees each row as it comes. Raises `ArtifactError` when the loss is not finite.
     """
     torch.manual_seed(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
     there = (semantic,) if collaborative is None else (semantic, collaborative)
     views = tuple(torch.as_tensor(v, dtype=torch.float32) for v in there)
     model = DualRQVAE(tuple(view.shape[1] for view in views), settings)
-    initialise(model, views, settings)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-    warmup = max(settings.epochs // 10, 1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda e: min((e + 1) / warmup, max(1 - e / settings.epochs, 0.02))
-    )
-    curve = []
+    steps = settings.epochs * -(-len(semantic) // settings.batch_size)
+    optimiser, schedule = new_optimiser(model, settings, steps)
+    plain, curve = int(settings.epochs * _PLAIN), []
     for epoch in tqdm(range(1, settings.epochs + 1), desc="RQ-VAE", unit="epoch"):
-        loss, _ = model(*views)
+        if epoch == plain + 1:
+            initialise(model, views, settings)
+        loss_of = model.rebuilding_error if epoch <= plain else lambda *batch: model(*batch)[0]
+        loss = train_epoch(model, views, loss_of, optimiser, schedule, settings.batch_size, generator)
+        busy = plain < epoch < 0.9 * settings.epochs and epoch % _REVIVE_EVERY == 0
+        curve.append({"epoch": epoch, "loss": loss, "revived": revive(model, views, generator) if busy else 0})
+        if not np.isfinite(loss):
+            raise ArtifactError(f"identifiers: rq-vae's loss became {loss} in epoch {epoch}. Lower identifiers.lr.")
+        if watch:
+            watch(curve[-1])
+    return model.eval(), curve
+
+
+def train_epoch(
+    model: DualRQVAE,
+    views: tuple[torch.Tensor, ...],
+    loss_of: Callable[..., torch.Tensor],
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    batch_size: int,
+    generator: torch.Generator,
+) -> float:
+    """One pass in random order, a step a batch; the mean loss."""
+    model.train()
+    total = torch.zeros((), dtype=torch.float64)
+    for rows in torch.randperm(len(views[0]), generator=generator).split(batch_size):
+        loss = loss_of(*(view[rows] for view in views))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         schedule.step()
-        moved = revive(model, views, generator) if epoch % 10 == 0 and epoch < 0.9 * settings.epochs else 0
-        curve.append({"epoch": epoch, "loss": float(loss.detach()), "revived": moved})
-        if not np.isfinite(curve[-1]["loss"]):
-            raise ArtifactError(f"identifiers: rq-vae's loss became {loss} in epoch {epoch}. Lower identifiers.lr.")
-        if watch:
-            watch(curve[-1])
-    return model.eval(), curve
+        total += loss.detach() * len(rows)
+    model.eval()
+    return float(total) / len(views[0])
+
+
+def new_optimiser(
+    model: DualRQVAE, settings: IdentifiersConfig, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """AdamW; the learning rate rises for a twentieth of the steps, then falls in a straight line."""
+    books = [model.trunk, *model.branches]
+    others = [*model.encoders.parameters(), *model.decoders.parameters()]
+    groups = [{"params": others}, {"params": books, "lr": _CODEBOOK_LR * settings.lr, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
+    rise = max(steps // 20, 1)
+    shape = lambda step: min((step + 1) / rise, max(1 - step / max(steps, 1), 0.02))  # noqa: E731
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, shape)
 
 
 @torch.no_grad()

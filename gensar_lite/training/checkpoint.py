@@ -1,73 +1,176 @@
 """Checkpoints that are whole or absent: weights, optimiser and progress of a training run.
 
-In: tensors and a manifest. Out: a folder, renamed into place when complete. No pickle.
+In: groups of tensors and a progress record. Out: folders ``step-...``, each renamed into place when it is complete:
+``<group>.safetensors`` and, written last, ``manifest.json`` (size and sha256 of each file, progress, identity).
 This file does not know what is trained.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from gensar_lite.artifacts import file_digest, write_json
+from gensar_lite.artifacts import ArtifactError, file_digest, write_json
+
+Tensors = dict[str, torch.Tensor]
+PATTERN = "step-*-epochs-*"
 
 
-def fingerprint(value: object) -> str:
-    """A short digest of JSON-ready settings: a checkpoint of other settings must not be resumed."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+class Group(NamedTuple):
+    """Tensors of one file. `content` names what they hold, e.g. ``weights-12``: equal names are equal tensors, so a
+    file that is on disk already is linked and not written again."""
+
+    content: str
+    tensors: Tensors
 
 
-def save_checkpoint(folder: Path, tensors: dict[str, dict[str, torch.Tensor]], progress: dict) -> None:
-    """Write ``<name>.safetensors`` for each group and ``manifest.json`` last, then swap the folder in.
+class Checkpoints:
+    """One run's checkpoints: the newest one, and the one of an earlier step in case the newest gets damaged.
 
-    The folder of the step before is removed only after the new one stands.
+    identity  what must be the same for a run to go on: settings, digests of inputs, number of processes
+    say       where notes go
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f".draft-{os.getpid()}"
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
-    for name, group in tensors.items():
-        save_file({k: v.detach().cpu().contiguous().clone() for k, v in group.items()}, draft / f"{name}.safetensors")
-    files = {p.name: file_digest(p) for p in sorted(draft.iterdir())}
-    write_json(draft / "manifest.json", progress | {"files": files})
-    target = folder / f"step-{progress['step']:08d}"
-    shutil.rmtree(target, ignore_errors=True)
-    os.rename(draft, target)
-    for old in folder.glob("step-*"):
-        if old != target:
-            shutil.rmtree(old, ignore_errors=True)
 
+    def __init__(self, folder: Path, identity: dict[str, object], say: Callable[[str], None] = print):
+        self.folder, self.identity, self.say = folder, json.loads(json.dumps(identity)), say
+        self._stored: dict[str, tuple[Path, dict]] = {}  # content -> a file known to be whole, and its entry
 
-def load_checkpoint(folder: Path, wanted: str) -> tuple[dict[str, dict[str, torch.Tensor]], dict] | None:
-    """The newest complete checkpoint whose fingerprint is `wanted`, or None."""
-    for path in sorted(folder.glob("step-*"), reverse=True):
+    def save(self, name: str, groups: dict[str, Group], progress: dict) -> None:
+        """Write one checkpoint called `name` (of `checkpoint_name`), then remove what it makes superfluous."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for left in self.folder.glob(".draft-*"):  # of a killed run
+            shutil.rmtree(left, ignore_errors=True)
+        draft, target = self.folder / f".draft-{os.getpid()}", self.folder / name
+        draft.mkdir()
+        files = {}
+        for group, (content, tensors) in groups.items():
+            path = draft / f"{group}.safetensors"
+            files[path.name] = self._store(path, content, tensors)
+        write_json(draft / "manifest.json", {"identity": self.identity, "progress": progress, "files": files})
+        _sync_folder(draft)
+        shutil.rmtree(target, ignore_errors=True)  # a damaged one of the same step
+        os.rename(draft, target)
+        _sync_folder(self.folder)
+        self._stored = {entry["content"]: (target / file, entry) for file, entry in files.items()}
+        self._prune(target)
+
+    def newest(self) -> tuple[int, int] | None:
+        """Step and finished epochs of the newest whole checkpoint, or None. Damaged ones are passed over, with a note.
+
+        Raises `ArtifactError` when it belongs to a run of another identity.
+        """
+        for path in sorted(self.folder.glob(PATTERN), reverse=True):
+            reason = damage(path)
+            if reason:
+                self.say(f"training: passes over the checkpoint {path.name}, which {reason}")
+                continue
+            manifest = json.loads((path / "manifest.json").read_text())
+            self._refuse_another(manifest["identity"])
+            self._stored = {entry["content"]: (path / file, entry) for file, entry in manifest["files"].items()}
+            return place(path)
+        return None
+
+    def load(self, name: str) -> tuple[dict[str, Tensors], dict]:
+        """Tensors by group, and the progress record, of a checkpoint that `newest` has named."""
+        path = self.folder / name
         try:
-            progress = json.loads((path / "manifest.json").read_text())
-        except (OSError, ValueError):  # half written, or damaged: as good as absent
-            continue
-        whole = all((path / n).exists() and file_digest(path / n) == d for n, d in progress["files"].items())
-        if whole and progress["fingerprint"] == wanted:
-            return {Path(n).stem: load_file(path / n) for n in progress["files"]}, progress
+            manifest = json.loads((path / "manifest.json").read_text())
+        except OSError as error:
+            raise ArtifactError(
+                f"training: {path} can be read by the first process, but not here ({error}). All processes need the "
+                "same --workspace folder, on a disk that they share."
+            ) from error
+        return {Path(file).stem: load_file(path / file) for file in manifest["files"]}, manifest["progress"]
+
+    def _store(self, path: Path, content: str, tensors: Tensors) -> dict:
+        """Write or link one file; returns its entry in the manifest."""
+        if content in self._stored:
+            stored, entry = self._stored[content]
+            try:
+                os.link(stored, path)
+            except OSError:  # a file system without links
+                shutil.copyfile(stored, path)
+                _sync(path)
+            return entry
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, path)
+        _sync(path)
+        entry = {"content": content, "size": path.stat().st_size, "sha256": file_digest(path)}
+        self._stored[content] = (path, entry)
+        return entry
+
+    def _prune(self, target: Path) -> None:
+        older = sorted(p for p in self.folder.glob(PATTERN) if p != target)
+        spare = [p for p in older if place(p)[0] < place(target)[0]][-1:]
+        for path in older:
+            if path not in spare:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _refuse_another(self, identity: dict) -> None:
+        mine = self.identity
+        keys = [k for k in dict.fromkeys([*identity, *mine]) if identity.get(k) != mine.get(k)]
+        if not keys:
+            return
+        told = ", ".join(f"{k} {_short(identity.get(k))} -> {_short(mine.get(k))}" for k in keys)
+        raise ArtifactError(
+            f"training: {self.folder} holds a run that was stopped and differs from this one: {told}. Go on with it by "
+            f"setting {keys[0]} back to {_short(identity.get(keys[0]))}; or start anew: delete that folder, or give "
+            "this run another name with --run NAME (in a notebook: start(..., run=NAME))."
+        )
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint's folder, in words; None if it is whole."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_text())
+        entries = [(file, entry["size"], entry["sha256"]) for file, entry in manifest["files"].items()]
+        manifest["identity"], manifest["progress"]
+    except FileNotFoundError:
+        return "has no manifest"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "has a manifest that cannot be read"
+    for file, size, digest in entries:
+        if not (path / file).exists():
+            return f"has lost its file {file}"
+        if (path / file).stat().st_size != size or file_digest(path / file) != digest:
+            return f"has a changed file {file}"
     return None
 
 
-def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """An Adam-like optimiser's state as flat named tensors."""
-    state = optimiser.state_dict()["state"]
-    return {f"{i}.{name}": torch.as_tensor(v) for i, entry in state.items() for name, v in entry.items()}
+def checkpoint_name(step: int, epochs: int) -> str:
+    """The folder after `step` steps and `epochs` finished epochs; names sort by age."""
+    return f"step-{step:08d}-epochs-{epochs:04d}"
 
 
-def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """The reverse of `optimiser_tensors`."""
-    whole = optimiser.state_dict()
-    entries: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        index, name = key.split(".", 1)
-        entries.setdefault(int(index), {})[name] = value
-    optimiser.load_state_dict(whole | {"state": entries})
+def place(path: Path) -> tuple[int, int]:
+    """The reverse of `checkpoint_name`."""
+    _, step, _, epochs = path.name.split("-")
+    return int(step), int(epochs)
+
+
+def _short(value: object) -> str:
+    """A value as it is typed after ``--set``; a digest by its first letters."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return f"{value:.8}..." if isinstance(value, str) and len(value) == 64 else str(value)
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # elsewhere a folder cannot be opened
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

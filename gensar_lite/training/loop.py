@@ -1,17 +1,16 @@
 """The training loop: one Accelerate loop for one CPU, one GPU or many processes.
 
 In: batches as a pure function of (seed, epoch), a model, a judge of ranking quality. Out: the best weights and
-one row of figures an epoch. Data order, dropout and learning rate depend on (seed, epoch, step, process) alone,
-so a run that was killed goes on from its last checkpoint as if nothing had happened.
+one row of figures an epoch. Data order, dropout and learning rate depend on (seed, epoch, step, micro-batch) alone,
+so a run that was killed at any instant goes on from its last checkpoint as if nothing had happened.
 This file does not know how ranking quality is measured: it calls `judge`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-import os
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,50 +18,36 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list
-from torch import nn
+from accelerate.utils import ProjectConfiguration
 from tqdm.auto import tqdm
 from transformers import T5ForConditionalGeneration
 
 from gensar_lite.artifacts import ArtifactError
-from gensar_lite.config import TrainingConfig
+from gensar_lite.config import ConfigError, TrainingConfig, section_dict
 from gensar_lite.embeddings.precision import use_bf16
-from gensar_lite.identifiers import TokenLayout
-from gensar_lite.training.checkpoint import load_checkpoint, optimiser_tensors, restore_optimiser, save_checkpoint
+from gensar_lite.training.checkpoint import Checkpoints
+from gensar_lite.training.interrupt import Interrupt
 from gensar_lite.training.mixture import Plan, TaskMixture
-from gensar_lite.training.model import task_loss
+from gensar_lite.training.objective import batch_tensors, new_objective
+from gensar_lite.training.optimiser import learning_rate, new_optimiser, put_tensors
+from gensar_lite.training.processes import rank_and_world, together
+from gensar_lite.training.progress import Progress, figures, harmonic_mean
+from gensar_lite.training.state import State
+from gensar_lite.training.steps import dropout_seed, my_slots, plans_of_step, steps_an_epoch
 from gensar_lite.training.tasks import TASKS, SequenceBuilder
+from gensar_lite.training.tracking import LOG_STEPS, Reporter, Watch, check_tracker
 
 Judge = Callable[[T5ForConditionalGeneration], dict[str, float]]
-
-
-class Objective(nn.Module):
-    """The loss as a module's forward, so that Accelerate can wrap it for many processes."""
-
-    def __init__(self, model: T5ForConditionalGeneration, layout: TokenLayout, settings: TrainingConfig):
-        super().__init__()
-        self.model, self.layout, self.settings = model, layout, settings
-
-    def forward(self, source, mask, target, view: str | None):
-        return task_loss(self.model, source, mask, target, view, self.layout, self.settings)
-
-
-def learning_rate(step: int, num_steps: int, settings: TrainingConfig) -> float:
-    """Linear warm-up, then a half cosine down to 2 % of the peak."""
-    warmup = max(round(settings.warmup_rate * num_steps), 1)
-    if step < warmup:
-        return settings.lr * (step + 1) / warmup
-    rest = (step - warmup) / max(num_steps - warmup, 1)
-    return settings.lr * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(rest, 1.0))))
-
-
-def harmonic_mean(values: list[float]) -> float:
-    """0 when any value is 0: a model that gives up one task wins nothing."""
-    return len(values) / sum(1 / v for v in values) if values and min(values) > 0 else 0.0
+# these change when something is done, but no weight: a stopped run goes on with other values
+FREE_SETTINGS = ("max_minutes", "checkpoint_minutes", "tracker")
 
 
 class Trainer:
-    """Holds what one run needs; `fit` does the work. Rebuilt from disk when a run goes on."""
+    """Holds what one run needs; `fit` does the work. Rebuilt from disk when a run goes on.
+
+    checkpoints  folder of checkpoints, or None for none; `inputs` are digests of what the examples were made from
+    watch        called with rows of figures while the run goes on, see `tracking`; `logs` is a tracker's folder
+    """
 
     def __init__(
         self,
@@ -72,137 +57,195 @@ class Trainer:
         settings: TrainingConfig,
         judge: Judge | None = None,
         checkpoints: Path | None = None,
-        fingerprint: str = "",
+        inputs: dict[str, str] | None = None,
+        watch: Watch | None = None,
+        logs: Path | None = None,
     ):
-        self.settings, self.builder, self.mixture, self.judge = settings, builder, mixture, judge
-        mixed = "bf16" if use_bf16(settings.precision) else "no"
-        # Accelerate finds GPUs by itself; that several launched processes have only CPUs it must be told
-        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-        AcceleratorState._reset_state()  # or a notebook could not train again with another precision
-        self.accelerator = Accelerator(mixed_precision=mixed, cpu=several and not torch.accelerator.is_available())
-        # how many processes share an epoch changes its batches: a checkpoint of two is none of one
-        self.checkpoints, self.fingerprint = checkpoints, f"{fingerprint}/{self.accelerator.num_processes}"
-        decay = [p for p in model.parameters() if p.ndim > 1]
-        plain = [p for p in model.parameters() if p.ndim <= 1]
-        groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        optimiser = torch.optim.AdamW(groups, lr=settings.lr, fused=True)
-        objective = Objective(model, builder.layout, settings)
+        if settings.accumulate < 1:
+            raise ConfigError(f"training.accumulate: {settings.accumulate} micro-batches a step; it takes 1 or more.")
+        self.settings, self.builder, self.mixture, self.judge, self.watch = settings, builder, mixture, judge, watch
+        self.rank, self.world = rank_and_world()
+        self.accelerator = _accelerator(settings, logs, self.world)
+        identity = {f"training.{k}": v for k, v in section_dict(settings).items() if k not in FREE_SETTINGS}
+        # how many processes share an epoch changes its steps: a checkpoint of two is none of one
+        identity |= {"processes": self.world, **(inputs or {})}
+        folder = Checkpoints(checkpoints, identity, tqdm.write) if checkpoints else None
         self.model = model
-        self.objective, self.optimiser = self.accelerator.prepare(objective, optimiser)
-        self.steps_an_epoch = -(-mixture.num_batches // self.accelerator.num_processes)
+        objective = new_objective(model, builder.layout, settings, self.accelerator.device)
+        self.objective, self.optimiser = self.accelerator.prepare(objective, new_optimiser(model, settings))
+        self.steps_an_epoch = steps_an_epoch(mixture.num_batches, self.world, settings.accumulate)
         self.num_steps = self.steps_an_epoch * settings.epochs
-        self.curve: list[dict] = []
-        self.step, self.best, self.seconds = 0, -1.0, 0.0
-        self.best_state = {k: v.clone() for k, v in model.state_dict().items()}
+        self.tasks = sorted({TASKS[name].base for name in mixture.rows})
+        self.state = State(model, self.optimiser, Progress(self._no_sums()), folder, self.rank)
+        self.saved = time.monotonic()
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps done."""
+        return self.state.progress.step
+
+    @property
+    def curve(self) -> list[dict]:
+        """One row a finished epoch."""
+        return self.state.progress.curve
 
     def fit(self) -> list[dict]:
-        """Train to the last epoch, the end of patience or of time; leaves the best weights in the model."""
-        self._resume()
-        first = self.step // self.steps_an_epoch + 1
+        """Train to the last epoch, the end of patience or of time; leaves the best weights in the model.
+
+        A signal to stop ends it after the step at work, saved: `KeyboardInterrupt`. Called again, it goes on.
+        """
+        if self.state.resume() and self.rank == 0:
+            tqdm.write(f"training: goes on after step {self.step} of {self.num_steps}")
+        reporter = Reporter(self.accelerator, self._first_untold(), self.watch)
         # once a second: a notebook's client keeps a thousand messages, and drops the cell's end when more wait
-        shown = {"desc": "training", "unit": "step", "mininterval": 1.0, "disable": not self._is_main}
+        shown = {"desc": "training", "unit": "step", "mininterval": 1.0, "disable": self.rank > 0}
         bar = tqdm(total=self.num_steps, initial=self.step, **shown)
-        for epoch in range(first, self.settings.epochs + 1):
-            if self._finished():
-                break
-            self._epoch(epoch, bar)
-        bar.close()
-        self.model.load_state_dict(self.best_state)
+        try:
+            with Interrupt(patient=self.world > 1) as interrupt:
+                while len(self.curve) < self.settings.epochs and not self._finished():
+                    self._epoch(len(self.curve) + 1, bar, interrupt, reporter)
+        finally:
+            bar.close()
+            reporter.close()
+        if not self.state.progress.best_step:  # time ran out before the first validation
+            self.state.keep_best(0.0)
+        put_tensors(self.model, self.state.best_tensors)
         self.model.eval()
         return self.curve
 
-    @property
-    def _is_main(self) -> bool:
-        return self.accelerator.is_main_process
-
     def _finished(self) -> bool:
-        late = bool(self.curve) and self.seconds > 60 * self.settings.max_minutes
+        late = bool(self.curve) and self.state.progress.seconds > 60 * self.settings.max_minutes
         scores = [row["score"] for row in self.curve if "score" in row]
         patient = not scores or len(scores) - 1 - int(np.argmax(scores)) < self.settings.patience
         # clocks differ: the first process decides for all, or one would wait for another that has left
-        return bool(broadcast_object_list([late or not patient])[0])
+        return bool(together(np.array([late or not patient]))[0, 0])
 
-    def _epoch(self, epoch: int, bar: tqdm) -> None:
-        started = time.perf_counter()
-        plans, world, rank = self.mixture.epoch(epoch), self.accelerator.num_processes, self.accelerator.process_index
-        sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(3 + self.builder.layout.num_levels))
+    def _epoch(self, epoch: int, bar: tqdm, interrupt: Interrupt, reporter: Reporter) -> None:
+        """The rest of an epoch, from wherever the run stands in it, then validation and the curve's row."""
+        plans, progress = self.mixture.epoch(epoch), self.state.progress
         self.objective.train()
-        for i in range(self.steps_an_epoch):
-            plan = plans[(i * world + rank) % len(plans)]  # the last step of an epoch wraps around
-            sums[TASKS[plan.task].base] += self._one_step(plan)
+        told, since, examples = progress.sums.copy(), time.perf_counter(), 0
+        for position in range(self.step - (epoch - 1) * self.steps_an_epoch, self.steps_an_epoch):
+            started = time.perf_counter()
+            together_now = plans_of_step(plans, position, self.world, self.settings.accumulate)
+            progress.sums += self._one_step(together_now)
+            progress.seconds += time.perf_counter() - started
+            examples += sum(len(plan.rows) for plan in together_now)
             bar.update()
-        self.seconds += time.perf_counter() - started
-        row = {"epoch": epoch, "step": self.step, "lr": self.optimiser.param_groups[0]["lr"]}
-        for task, total in sorted(sums.items()):
-            row[f"{task}/loss"] = total[0] / total[1]
-            row |= {f"{task}/accuracy@{level + 1}": hits / total[2] for level, hits in enumerate(total[3:])}
-        self._validate(epoch, row)
-        self.curve.append(row | {"seconds": round(self.seconds, 2)})
-        shown = {k: f"{v:.4f}" for k, v in row.items() if k.endswith(("/loss", "score"))}
-        bar.set_postfix(shown)
+            if position + 1 < self.steps_an_epoch:
+                if self.step % LOG_STEPS == 0:
+                    speed = {"examples/s": round(examples / (time.perf_counter() - since), 1)}
+                    reporter.tell(self._row() | figures(self.tasks, together(progress.sums - told)) | speed)
+                    told, since, examples = progress.sums.copy(), time.perf_counter(), 0
+                self._pause(interrupt)
+        row = {"epoch": epoch} | self._row() | figures(self.tasks, together(progress.sums), levels=True)
+        if self.judge is not None and self._due(epoch):
+            self._save()  # validation takes long: nothing before it is lost
+            self._stop_if(interrupt.asked)
+            with interrupt.at_once():
+                row |= self._validated()
+        if self.judge is None or "score" in row:  # without a judge there is nothing to choose by: the last one stands
+            self.state.keep_best(row.get("score", float(epoch)))
+        progress.curve.append(row | {"seconds": round(progress.seconds, 2)})
+        progress.sums = self._no_sums()
+        bar.set_postfix({k: f"{v:.4f}" for k, v in row.items() if k.endswith(("/loss", "score"))})
+        reporter.tell(self.curve[-1])
         self._save()
+        self._stop_if(interrupt.asked)
 
-    def _one_step(self, plan: Plan) -> np.ndarray:
-        """One optimiser step; returns summed loss, its tokens, what hits are counted in, hits per level."""
-        seed = np.random.SeedSequence([self.settings.seed, self.step, self.accelerator.process_index])
-        torch.manual_seed(int(seed.generate_state(1)[0]))
+    def _one_step(self, plans: list[Plan]) -> np.ndarray:
+        """One optimiser step on the batches of all processes; returns this process's sums (tasks, 3 + L).
+
+        The loss is summed over target tokens and divided by those of the whole step, so how a step is split over
+        processes and micro-batches does not change it.
+        """
+        tokens = sum(self._tokens(plan) for plan in plans)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.step, self.num_steps, self.settings)
-        batch = self.builder.batch(TASKS[plan.task], plan.rows, plan.prompt)
-        device = self.accelerator.device
-        source, mask, target = (torch.from_numpy(a).to(device) for a in (batch.source, batch.mask, batch.target))
-        total, hits = self.objective(source, mask, target, batch.task.view)
-        tokens = self.builder.target_tokens(batch.task, plan.rows)
-        loss = total / tokens
-        self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.objective.parameters(), 1.0)
+        found, slots = [], my_slots(plans, self.rank, self.world)
+        for slot in slots:
+            torch.manual_seed(dropout_seed(self.settings.seed, self.step, slot.number))
+            batch = self.builder.batch(TASKS[slot.plan.task], slot.plan.rows, slot.plan.prompt)
+            last = slot is slots[-1]  # processes meet once a step
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.objective):
+                total, hits = self.objective(slot.plan.task, batch_tensors(batch, self.accelerator.device))
+                # processes' gradients are averaged, but their losses must be added up
+                self.accelerator.backward(total * (slot.counts * self.world / tokens))
+            found.append((total.detach(), hits))
+        norm = float(self.accelerator.clip_grad_norm_(self.objective.parameters(), 1.0))
+        sums = self._no_sums()
+        for slot, (total, hits) in zip(slots, found, strict=True):
+            task, size = TASKS[slot.plan.task], self._tokens(slot.plan)
+            answers = size if task.writes == "text" else len(slot.plan.rows)  # what hits are counted in
+            own = sums[self.tasks.index(task.base)]
+            own[:3] += slot.counts * np.array([float(total), size, answers])
+            own[3 : 3 + len(hits)] += slot.counts * hits.cpu().numpy()
+        if not math.isfinite(norm):  # of all processes: they stop together, before the weights are touched
+            raise ArtifactError(
+                f"training: loss {sums[:, 0].sum():.4g}, length of its gradient {norm} in step {self.step + 1}. The "
+                "last checkpoint is kept; lower training.lr or set training.precision=fp32."
+            )
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        self.step += 1
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise ArtifactError(
-                f"training: the loss became {value} in step {self.step} ({plan.task}). The last checkpoint is kept; "
-                "lower training.lr or set training.precision=fp32."
-            )
-        count = tokens if batch.task.writes == "text" else len(plan.rows)
-        hits = np.pad(hits.cpu().numpy(), (0, self.builder.layout.num_levels - len(hits)))
-        return np.r_[value * tokens, tokens, count, hits]
+        self.state.progress.step += 1
+        return sums
 
-    def _validate(self, epoch: int, row: dict) -> None:
-        due = epoch % self.settings.eval_every == 0 or epoch == self.settings.epochs
-        if self.judge is None or not due:
-            if self.judge is None:  # nothing to choose by: the last epoch stands
-                self._keep_best(float(epoch))
-            return
+    def _row(self) -> dict:
+        return {"step": self.step, "lr": learning_rate(self.step - 1, self.num_steps, self.settings)}
+
+    def _tokens(self, plan: Plan) -> int:
+        """How many target tokens of a batch count in the loss."""
+        return self.builder.target_tokens(TASKS[plan.task], plan.rows)
+
+    def _no_sums(self) -> np.ndarray:
+        return np.zeros((len(self.tasks), 3 + self.builder.layout.num_levels))
+
+    def _due(self, epoch: int) -> bool:
+        return epoch % self.settings.eval_every == 0 or epoch == self.settings.epochs
+
+    def _validated(self) -> dict[str, float]:
+        """What the judge says of the model as it is, and the score that chooses among epochs."""
         started = time.perf_counter()
         self.model.eval()
-        row |= self.judge(self.model)
-        row["score"] = harmonic_mean([v for k, v in row.items() if k.endswith("/ndcg@10")])
-        self._keep_best(row["score"])
-        self.seconds += time.perf_counter() - started
+        found = self.judge(self.model)
+        found["score"] = harmonic_mean([v for k, v in found.items() if k.endswith("/ndcg@10")])
+        self.state.progress.seconds += time.perf_counter() - started
+        return found
 
-    def _keep_best(self, score: float) -> None:
-        if score > self.best:
-            self.best = score
-            self.best_state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+    def _pause(self, interrupt: Interrupt) -> None:
+        """Between two steps: save if it is time to, stop if someone asks to. All processes do the same."""
+        due = self.rank == 0 and time.monotonic() - self.saved >= 60 * self.settings.checkpoint_minutes
+        asked, due = together(np.array([interrupt.asked, due], dtype=np.int64)).any(axis=0)
+        if asked or due:
+            self._save()
+        self._stop_if(asked)
 
     def _save(self) -> None:
-        if self.checkpoints is None or not self._is_main:
-            return
-        optimiser = getattr(self.optimiser, "optimizer", self.optimiser)
-        tensors = {"model": self.model.state_dict(), "best": self.best_state, "optimiser": optimiser_tensors(optimiser)}
-        progress = {"step": self.step, "best": self.best, "seconds": self.seconds, "curve": self.curve}
-        save_checkpoint(self.checkpoints, tensors, progress | {"fingerprint": self.fingerprint})
+        self.state.save()
+        self.saved = time.monotonic()
 
-    def _resume(self) -> None:
-        found = load_checkpoint(self.checkpoints, self.fingerprint) if self.checkpoints else None
-        if found is None:
+    def _stop_if(self, asked: bool) -> None:
+        if not together(np.array([asked], dtype=np.int64)).any():
             return
-        tensors, progress = found
-        self.model.load_state_dict(tensors["model"])
-        restore_optimiser(getattr(self.optimiser, "optimizer", self.optimiser), tensors["optimiser"])
-        self.best_state, self.best = tensors["best"], progress["best"]
-        self.step, self.seconds, self.curve = progress["step"], progress["seconds"], progress["curve"]
-        if self._is_main:
-            tqdm.write(f"training: goes on after step {self.step} of {self.num_steps}")
+        self.accelerator.wait_for_everyone()  # a launcher ends all processes as soon as one has ended
+        kept = "everything is saved" if self.state.checkpoints else "nothing is on disk, this trainer holds it"
+        raise KeyboardInterrupt(
+            f"training: stopped after step {self.step} of {self.num_steps}, {kept}. Run the same cell or command "
+            "again: it goes on."
+        )
+
+    def _first_untold(self) -> int:
+        """The first step whose row a killed run may have told, but will tell again."""
+        closed = self.step < (len(self.curve) + 1) * self.steps_an_epoch
+        return self.step + closed
+
+
+def _accelerator(settings: TrainingConfig, logs: Path | None, world: int) -> Accelerator:
+    tracker = check_tracker(settings.tracker)
+    AcceleratorState._reset_state()  # or a notebook could not train again with another precision
+    return Accelerator(
+        mixed_precision="bf16" if use_bf16(settings.precision) else "no",
+        cpu=world > 1 and not torch.accelerator.is_available(),
+        log_with=tracker if logs else None,
+        project_config=ProjectConfiguration(logging_dir=str(logs)) if logs else None,
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +19,8 @@ import pandas as pd
 from transformers import T5ForConditionalGeneration
 
 from gensar_lite.artifacts import ArtifactError, Corpus, Identifiers, Workspace
-from gensar_lite.config import ConfigError, TrainingConfig, section_dict
+from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.identifiers import TokenLayout, layout_for
-from gensar_lite.training.checkpoint import fingerprint
 from gensar_lite.training.held_out import task_rows
 from gensar_lite.training.loop import Judge, Trainer
 from gensar_lite.training.mixture import TaskMixture
@@ -29,6 +29,7 @@ from gensar_lite.training.prompts import PROMPTS
 from gensar_lite.training.pseudo import PseudoQueries, make_pseudo_queries
 from gensar_lite.training.tasks import TASK_NAMES, TASKS, SequenceBuilder, variants
 from gensar_lite.training.text import TextCodec
+from gensar_lite.training.tracking import Watch
 
 
 class Generator(NamedTuple):
@@ -72,12 +73,15 @@ def new_generator(
 
 
 def present_tasks(corpus: Corpus, settings: TrainingConfig) -> TrainingConfig:
-    """`settings` without the tasks of which the corpus has no event at all: a log without queries has no search.
+    """`settings` without the tasks of which the corpus has no event at all (a log without queries has no search), and
+    without those on item texts where no text has a word.
 
     Raises `ArtifactError` when no task on events is left of those that were named.
     """
     _check(settings)
-    happens, of = {"", *corpus.events["task"]}, {name: variants(name, True)[0].events for name in settings.tasks}
+    described = any(any(c.isalpha() for c in text) for name in ("title", "text") for text in corpus.items[name])
+    happens = set(corpus.events["task"]) | ({""} if described else set())
+    of = {name: variants(name, True)[0].events for name in settings.tasks}
     kept = [i for i, name in enumerate(settings.tasks) if of[name] in happens]
     if any(of.values()) and not any(of[settings.tasks[i]] for i in kept):
         wanted = ", ".join(dict.fromkeys(filter(None, of.values())))
@@ -103,18 +107,21 @@ def new_mixture(generator: Generator, settings: TrainingConfig) -> TaskMixture:
     return TaskMixture(rows, lengths, shares, settings.batch_size, num_prompts, settings.seed)
 
 
-def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None) -> Path:
+def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None, watch: Watch | None = None) -> Path:
     """Build ``artifacts/<run>/training`` (or reuse it). Returns the folder.
 
     `make_judge` turns the untrained generator into a function that ranks a fixed validation sample; the best
-    epoch by it is kept. A run that was stopped goes on from its last checkpoint.
+    epoch by it is kept. `watch` is called with rows of figures while the run goes on. A run that was stopped goes on
+    from its last checkpoint; when the model stands, checkpoints are removed.
     """
+    run, rank = ws.folder("training").parent, int(os.environ.get("RANK", "0"))
+    checkpoints = run / "training-checkpoints"  # not ".training-...": those are drafts, which a build clears away
 
     def make(folder: Path) -> dict:
         corpus = Corpus.load(ws.require("data"))
         settings = present_tasks(corpus, ws.config.training)
         if settings.tasks != ws.config.training.tasks:
-            print(f"training: {', '.join(settings.tasks)} only, the corpus has no events of other tasks")
+            print(f"training: {', '.join(settings.tasks)} only, the corpus has nothing to learn other tasks from")
         identifiers, cache = Identifiers.load(ws.require("identifiers")), ws.root / "artifacts" / "cache"
         generator = new_generator(corpus, identifiers, settings, cache)
         trainer = Trainer(
@@ -123,10 +130,10 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None)
             new_mixture(generator, settings),
             settings,
             make_judge(generator) if make_judge else None,
-            checkpoints=ws.folder("training").parent / ".training-checkpoints",
-            fingerprint=fingerprint(
-                [section_dict(settings), ws.meta("data")["digest"], ws.meta("identifiers")["digest"]]
-            ),
+            checkpoints=checkpoints,
+            inputs={name: ws.meta(name)["digest"] for name in ("data", "identifiers")},
+            watch=watch,
+            logs=run / "training-logs",
         )
         curve = trainer.fit()
         trainer.accelerator.wait_for_everyone()
@@ -140,7 +147,10 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None)
             "best": max(curve, key=lambda row: row.get("score", row["epoch"] * 1e-9)),
         }
 
-    return ws.build("training", make, rank=int(os.environ.get("RANK", "0")))
+    folder = ws.build("training", make, rank=rank)
+    if rank == 0:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    return folder
 
 
 def save_generator(generator: Generator, folder: Path) -> None:
