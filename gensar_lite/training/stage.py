@@ -22,7 +22,7 @@ from gensar_lite.artifacts import ArtifactError, Corpus, Identifiers, Workspace
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.identifiers import TokenLayout, layout_for
 from gensar_lite.training.backbones import from_scratch, load_model, loading, merge_lora, new_model, num_text_tokens
-from gensar_lite.training.held_out import task_rows
+from gensar_lite.training.held_out import task_rows, with_held_out
 from gensar_lite.training.loop import Judge, Trainer
 from gensar_lite.training.mixture import TaskMixture
 from gensar_lite.training.prompts import PROMPTS
@@ -129,8 +129,9 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None,
     """Build ``artifacts/<run>/training`` (or reuse it). Returns the folder.
 
     `make_judge` turns the untrained generator into a function that ranks a fixed validation sample; the best
-    epoch by it is kept. `watch` is called with rows of figures while the run goes on. A run that was stopped goes on
-    from its last checkpoint; when the model stands, checkpoints are removed.
+    epoch by it is kept, and each task's held-out loss stands beside its figures. `watch` is called with rows of
+    figures while the run goes on. A run that was stopped goes on from its last checkpoint; when the model stands,
+    checkpoints are removed.
     """
     run, rank = ws.folder("training").parent, int(os.environ.get("RANK", "0"))
     checkpoints = run / "training-checkpoints"  # not ".training-...": those are drafts, which a build clears away
@@ -147,7 +148,7 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None,
             generator.builder,
             new_mixture(generator, settings),
             settings,
-            make_judge(generator) if make_judge else None,
+            with_held_out(make_judge(generator), generator, settings) if make_judge else None,
             checkpoints=checkpoints,
             inputs={name: ws.meta(name)["digest"] for name in ("data", "identifiers")},
             watch=watch,
