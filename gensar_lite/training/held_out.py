@@ -44,12 +44,6 @@ def held_out(generator, settings: TrainingConfig) -> dict[str, np.ndarray]:
     return {name: own for name, own in rows.items() if len(own)}
 
 
-def with_held_out(judge, generator, settings: TrainingConfig):
-    """A judge that also tells the loss on held-out rows (see `evaluate_loss`); what `judge` tells comes first."""
-    rows = held_out(generator, settings)
-    return lambda model: judge(model) | evaluate_loss(model, generator.builder, rows, settings)
-
-
 def held_out_items(name: str, num_items: int, seed: int) -> np.ndarray:
     """Which items a task never sees, (N,) booleans: one at least; the same in both of its views."""
     rng = np.random.default_rng([seed, TASK_NAMES.index(name)])
