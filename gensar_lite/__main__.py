@@ -6,6 +6,7 @@ In: command-line words. Out: exit status 0, or 1 with one clear line on what to 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -56,6 +57,11 @@ def parser() -> argparse.ArgumentParser:
     grid = commands.add_parser("grid", help="diagnose identifiers, strategy x quantizer x seeds", parents=[settings])
     grid.add_argument("--seeds", default="0", metavar="0,1,2", help="seeds of their fit; finished cells are reused")
     grid.add_argument("--rank", action="store_true", help="train a model on each of a few instead, and rank: slow")
+    _add_requests(commands)
+    exactness = commands.add_parser(
+        "exactness", help="how often a beam misses the exact list, and what it costs", parents=[settings, own]
+    )
+    exactness.add_argument("--sample", type=int, default=500, help="targets a task, a fixed sample (default: 500)")
     bench = commands.add_parser("bench", help="measure speed against a plain baseline, interleaved in one run")
     bench.add_argument("name", help="what to measure; an unknown name lists those there are")
     bench.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
@@ -66,11 +72,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _settings_parent() -> argparse.ArgumentParser:
-    parent = argparse.ArgumentParser(add_help=False)
-    parent.add_argument("--preset", default="tour", help=f"one of {', '.join(PRESETS)} (default: tour)")
+    parent = argparse.ArgumentParser(add_help=False, parents=[_run_parent()])
     parent.add_argument(
         "--set", action="append", default=[], metavar="a.b=c", help="change one setting; may be repeated"
     )
+    return parent
+
+
+def _run_parent() -> argparse.ArgumentParser:
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument("--preset", default="tour", help=f"one of {', '.join(PRESETS)} (default: tour)")
     parent.add_argument(
         "--run",
         dest="run_name",
@@ -78,6 +89,19 @@ def _settings_parent() -> argparse.ArgumentParser:
     )
     parent.add_argument("--workspace", type=Path, default=Path("."), help="folder of artifacts/ and reports/")
     return parent
+
+
+def _add_requests(commands) -> None:
+    search = commands.add_parser("search", help="ask a trained run: items for a query", parents=[_run_parent()])
+    search.add_argument("query", help="what to look for, in quotes")
+    recommend = commands.add_parser("recommend", help="ask a trained run: what comes next", parents=[_run_parent()])
+    for verb in (search, recommend):
+        history = verb.add_mutually_exclusive_group()
+        history.add_argument("--user", type=int, metavar="N", help="with the history of this user of the run's corpus")
+        history.add_argument("--items", metavar="3,5,9", help="with these purchases as history, the oldest first")
+        verb.add_argument("-k", type=int, default=10, metavar="10", help="number of answers (default: 10)")
+        verb.add_argument("--category", help="only items of this category path, or with a level of this name")
+        verb.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
 def _own_files_parent() -> argparse.ArgumentParser:
@@ -157,17 +181,27 @@ def _baselines(words: argparse.Namespace) -> int:
     return 0
 
 
+def _exactness(words: argparse.Namespace) -> int:
+    from gensar_lite.evaluation.exactness import write_exactness
+
+    path = write_exactness(_open(words), words.sample)
+    for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+        print("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{value}" for key, value in row.items()))
+    print(f"exactness: {path}")
+    return 0
+
+
 def _grid(words: argparse.Namespace) -> int:
-    from gensar_lite.identifiers.grid import compare_identifiers
-    from gensar_lite.studies import rank_identifiers
+    from gensar_lite.identifiers.grid import compare_identifiers, report_folder
+    from gensar_lite.studies import rank_identifiers, ranking_folder
 
     ws = _open(words)
     if words.rank:
         rows = rank_identifiers(ws, _seeds(words))
-        print(f"ranking of {len(rows)} models: {ws.root / 'reports' / f'identifiers-{ws.run}' / 'ranking.json'}")
+        print(f"ranking of {len(rows)} models: {ranking_folder(ws) / 'ranking.json'}")
         return 0
     compare_identifiers(ws, _seeds(words))
-    print((ws.root / "reports" / f"identifiers-{ws.run}" / "index.md").read_text(encoding="utf-8"))
+    print((report_folder(ws) / "index.md").read_text(encoding="utf-8"))
     return 0
 
 
@@ -214,6 +248,13 @@ def _download(words: argparse.Namespace) -> int:
     return 0
 
 
+def _request(words: argparse.Namespace) -> int:
+    from gensar_lite.decoding.console import answer_request
+
+    print(answer_request(Workspace.open(preset(words.preset), words.workspace, words.run_name), words))
+    return 0
+
+
 def _bench(words: argparse.Namespace) -> int:
     from gensar_lite.bench import run_bench
 
@@ -234,9 +275,12 @@ _COMMANDS = {
     "run": _run,
     "report": _report,
     "baselines": _baselines,
+    "exactness": _exactness,
     "grid": _grid,
     "notebooks": _notebooks,
     "download": _download,
+    "search": _request,
+    "recommend": _request,
     "bench": _bench,
     "doctor": _doctor,
 }

@@ -104,7 +104,14 @@ class IdentifiersConfig:
 @dataclass(frozen=True)
 class TrainingConfig:
     seed: int = 0  # seed of weights, order, prompts and dropout
-    backbone: str = "t5-micro"  # t5-micro | t5-mini | t5-small (from scratch) | name or folder of a pretrained T5
+    # from scratch: t5-micro | t5-mini | t5-small, or a decoder alone: gpt-micro | gpt-mini | gpt-small; pretrained: the
+    # name or folder of a T5 or mT5, or of a decoder such as Llama or Qwen
+    backbone: str = "t5-micro"  # the model
+    revision: str = ""  # of a pretrained backbone: commit, tag or branch; "" is its newest
+    lora_rank: int = 0  # of a pretrained backbone: LoRA beside frozen weights; 0 trains them all
+    stream: bool = False  # decoders alone: a user's whole behaviour is one row, every event in it a target
+    max_stream_tokens: int = 256  # streams: tokens a row; longer users take several, overlapping by half
+    batch_tokens: int = 16384  # streams: tokens of an optimiser step and process, padding included
     # nrip, nsip, nsqp (next recommended item, search item, search query), desc2id, id2desc (an item's text <-> its
     # identifiers), adhoc (a query made from an item's text -> the item)
     tasks: tuple[str, ...] = ("nrip", "nsip")  # what is learned together
@@ -151,6 +158,8 @@ class DecodingConfig:
     batch_size: int = 64  # queries decoded together
     precision: str = "fp32"  # fp32 | bf16 | auto (bf16 where the machine has it)
     split: str = "test"  # which targets are decoded: test | validation
+    exact: bool = False  # widen the beams of a query until its list is provably the exact top_k
+    renormalise: bool = False  # a code competes with the codes that the trie allows only: lonely items gain by it
     exclude_seen: bool = True  # recommendation: leave out what stands in the history (no user meets an item twice here)
 
 

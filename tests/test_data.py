@@ -189,6 +189,6 @@ def test_a_few_training_steps_on_beauty_lower_the_loss(beauty):
     losses = [sums[:, 0].sum() / sums[:, 1].sum() for sums in (trainer._one_step([plan]) for plan in plans)]
     assert np.mean(losses[-10:]) < 0.97 * np.mean(losses[:10])
     rows = beauty.targets("test", "search")["event_id"].to_numpy()[:8]
-    items, _ = Decoder.of(generator, config.training).search("search", rows, num_beams=10)
+    items = Decoder.of(generator, config.training).search("search", rows, num_beams=10).items
     assert items.shape == (8, 10)
     assert all(len(set(row)) == 10 and min(row) >= 0 for row in items.tolist())

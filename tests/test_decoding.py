@@ -1,17 +1,25 @@
 """Decoding against other ways of knowing: transformers' own forward pass and generate, enumeration, brute force."""
 
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from helpers import random_identifiers, small_corpus
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from transformers import T5Config, T5ForConditionalGeneration
 
 from gensar_lite.config import DecodingConfig, TrainingConfig
-from gensar_lite.decoding import Decoder, Trie, rank_events
-from gensar_lite.decoding.stage import drop_seen, to_run
+from gensar_lite.decoding import Decoder, rank_events
+from gensar_lite.decoding.layers import linear
+from gensar_lite.decoding.stage import to_run
+from gensar_lite.decoding.steps import advance, encode
 from gensar_lite.training import new_generator
-from gensar_lite.training.model import shift_right
+from gensar_lite.training.backbones import shift_right
+from gensar_lite.training.losses import task_loss
 from gensar_lite.training.text import PAD
 
 
@@ -28,14 +36,20 @@ def decoder(request) -> Decoder:
 
 
 def teacher_forced(decoder: Decoder, task: str, rows: np.ndarray) -> np.ndarray:
-    """(B, N) log-probabilities of every item from transformers' own forward pass, one full sequence at a time."""
+    """(B, N) log-probabilities of every item."""
+    return teacher_forced_levels(decoder, task, rows).sum(axis=2)
+
+
+def teacher_forced_levels(decoder: Decoder, task: str, rows: np.ndarray) -> np.ndarray:
+    """(B, N, L) log-probabilities of every code of every item from transformers' own forward pass, one full sequence at
+    a time."""
     generator, layout = decoder.generator, decoder.generator.layout
     view = {"search": "semantic", "recommend": "collaborative"}[task]
     batch = generator.builder.batch(next(t for t in _tasks() if t.events == task), rows)
     targets = np.concatenate(
         [np.full((40, 1), batch.target[0, 0]), layout.tokens(generator.identifiers.view(task), view)], 1
     )
-    found = np.zeros((len(rows), 40))
+    found = np.zeros((len(rows), 40, 3))
     for i in range(len(rows)):
         source = torch.from_numpy(batch.source[i : i + 1]).expand(40, -1)
         mask = torch.from_numpy(batch.mask[i : i + 1]).expand(40, -1).long()
@@ -51,7 +65,7 @@ def teacher_forced(decoder: Decoder, task: str, rows: np.ndarray) -> np.ndarray:
                 step = torch.full_like(step, -torch.inf).index_copy(
                     1, torch.arange(offset, offset + 8), step[:, offset : offset + 8]
                 )
-            found[i] += step.log_softmax(-1).gather(1, target[:, 1 + level : 2 + level]).squeeze(1).numpy()
+            found[i, :, level] = step.log_softmax(-1).gather(1, target[:, 1 + level : 2 + level]).squeeze(1).numpy()
     return found
 
 
@@ -73,7 +87,7 @@ def test_candidate_scores_equal_transformers_forward_pass(decoder, task):
 def test_wide_beam_equals_brute_force(decoder, task):
     rows = decoder.generator.corpus.targets("test", task)["event_id"].to_numpy()
     wanted = teacher_forced(decoder, task, rows)
-    items, scores = decoder.search(task, rows, num_beams=64)
+    items, scores, _ = decoder.search(task, rows, num_beams=64)
     for i in range(len(rows)):
         valid = items[i] >= 0
         assert sorted(items[i][valid]) == list(range(40))  # every item, none twice, none invented
@@ -81,10 +95,26 @@ def test_wide_beam_equals_brute_force(decoder, task):
         assert np.all(np.diff(scores[i][valid]) <= 0)
 
 
-def test_narrow_beam_equals_generate_with_a_prefix_function():
+def briefly_trained(generator, settings: TrainingConfig, steps: int = 25) -> None:
+    """A few steps on train events: a model whose opinions are not noise."""
+    optimiser = torch.optim.AdamW(generator.model.parameters(), lr=3e-3)
+    for step in range(steps):
+        task = list(_tasks())[step % 2]
+        rows = generator.corpus.targets("train", task.events)["event_id"].to_numpy()
+        batch = generator.builder.batch(task, rows).to("cpu")
+        loss = task_loss(generator.model.train(), batch, generator.layout, settings).total
+        optimiser.zero_grad()
+        (loss / len(rows)).backward()
+        optimiser.step()
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_narrow_beam_equals_generate_with_a_prefix_function(trained):
     corpus = small_corpus()
     training = TrainingConfig(head="vocabulary", num_text_tokens=400, dropout=0.0)
     generator = new_generator(corpus, random_identifiers(40, 8), training)
+    if trained:
+        briefly_trained(generator, training)
     generator.model.eval()
     decoder = Decoder.of(generator, training)
     rows = corpus.targets("test", "recommend")["event_id"].to_numpy()
@@ -106,34 +136,20 @@ def test_narrow_beam_equals_generate_with_a_prefix_function():
         early_stopping=False,
         length_penalty=0.0,
         do_sample=False,
+        output_scores=True,
+        return_dict_in_generate=True,
         prefix_allowed_tokens_fn=lambda _, ids: sorted(children.get(tuple(ids.tolist()), {1})),
     )
     whole = {tuple(sequence): item for item, sequence in enumerate(table.tolist())}
-    theirs = np.array([whole[tuple(ids[2:6])] for ids in out.tolist()]).reshape(len(rows), 5)
-    ours, _ = decoder.search("recommend", rows, num_beams=5)
-    assert np.array_equal(theirs, ours)
-
-
-@given(st.integers(1, 30), st.integers(2, 5), st.integers(1, 4), st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
-def test_trie_allows_exactly_the_catalogue(num_items, num_codes, num_levels, seed):
-    rng = np.random.default_rng(seed)
-    codes = np.unique(rng.integers(num_codes, size=(num_items, num_levels)), axis=0)
-    codes = codes[rng.permutation(len(codes))]
-    trie = Trie.build(codes, num_codes)
-    grid = np.stack(np.meshgrid(*[np.arange(num_codes)] * num_levels, indexing="ij"), -1).reshape(-1, num_levels)
-    nodes = np.zeros(len(grid), dtype=np.int64)
-    for level in range(num_levels):
-        allowed = trie.allowed(nodes, level)[np.arange(len(grid)), grid[:, level]]
-        nodes = trie.step(nodes, grid[:, level], level)
-        assert np.array_equal(allowed, nodes >= 0)
-    known = {tuple(c): i for i, c in enumerate(codes.tolist())}
-    assert trie.items(nodes).tolist() == [known.get(tuple(g), -1) for g in grid.tolist()]
-
-
-def test_trie_refuses_twins():
-    with pytest.raises(ValueError, match="share an identifier"):
-        Trie.build(np.array([[0, 1], [0, 1]]), 2)
+    theirs = np.array([whole[tuple(ids[2:6])] for ids in out.sequences.tolist()]).reshape(len(rows), 5)
+    scores = out.sequences_scores.view(len(rows), 5).numpy()
+    ours = decoder.search("recommend", rows, num_beams=5)
+    # the behaviour token is given here and predicted there: a query's scores differ by one number
+    np.testing.assert_allclose(np.diff(ours.scores, axis=1), np.diff(scores, axis=1), atol=2e-5)
+    clear = np.diff(scores, axis=1, prepend=np.inf, append=-np.inf) < -1e-5
+    clear = clear[:, :-1] & clear[:, 1:]  # neither neighbour is within rounding
+    assert clear.mean() > 0.9
+    assert np.array_equal(theirs[clear], ours.items[clear])
 
 
 def test_rank_events_leaves_out_seen_items_for_recommendation_only(decoder):
@@ -151,13 +167,138 @@ def test_rank_events_leaves_out_seen_items_for_recommendation_only(decoder):
         assert not rows["item_id"].duplicated().any()
 
 
-def test_drop_seen_and_to_run_by_hand():
-    corpus = small_corpus()
-    rows = corpus.targets("test")["event_id"].to_numpy()[:1]
-    start = corpus.events["user_id"].eq(corpus.events.iloc[rows[0]]["user_id"]).idxmax()
-    seen = int(corpus.events.iloc[start]["item_id"])
-    unseen = next(i for i in range(40) if i not in set(corpus.events["item_id"].iloc[start : rows[0]]))
-    items = drop_seen(np.array([[seen, unseen, -1]]), corpus.events, rows)
-    assert items.tolist() == [[-1, unseen, -1]]
-    run = to_run(rows, items, np.array([[0.0, -1.0, -2.0]]), top_k=5)
-    assert run[["item_id", "rank", "score"]].values.tolist() == [[unseen, 1, -1.0]]
+def test_to_run_by_hand():
+    run = to_run(np.array([7]), np.array([[4, -1, 2, 3]]), np.array([[0.0, -1.0, -2.0, -3.0]]), top_k=2)
+    assert run.values.tolist() == [[7, 4, 1, 0.0], [7, 2, 2, -2.0]]
+
+
+def test_left_out_items_give_their_places_to_others(decoder):
+    rows = decoder.generator.corpus.targets("test", "recommend")["event_id"].to_numpy()
+    wide = decoder.search("recommend", rows, 40)
+    pairs = (np.repeat(np.arange(len(rows)), 3), wide.items[:, [0, 2, 5]].ravel())
+    left = np.delete(wide.items, [0, 2, 5], axis=1)[:, :8]
+    assert np.array_equal(decoder.search("recommend", rows, 40, exclude=pairs).items[:, :8], left)
+    narrow, more = decoder.search("recommend", rows, 6, exclude=pairs).items, 0
+    for query, items in enumerate(decoder.search("recommend", rows, 6).items):
+        kept = items[~np.isin(items, pairs[1][pairs[0] == query])]
+        assert np.array_equal(narrow[query, : len(kept)], kept)  # as if left out afterwards, and others behind them
+        more += (narrow[query] >= 0).sum() - len(kept)
+    assert more > 0
+
+
+def test_one_query_alone_is_answered_as_among_others(decoder):
+    rows = decoder.generator.corpus.targets("test", "search")["event_id"].to_numpy()
+    together = decoder.search("search", rows, 10)
+    for i, row in enumerate(rows):
+        alone = decoder.search("search", np.array([row]), 10)
+        np.testing.assert_allclose(alone.scores[0], together.scores[i], atol=1e-4)
+
+
+def test_candidates_of_each_query_are_ranked_as_they_score(decoder):
+    rows = decoder.generator.corpus.targets("test", "search")["event_id"].to_numpy()
+    few = np.stack([np.random.default_rng(i).permutation(40)[:9] for i in range(len(rows))])
+    found = decoder.search("search", rows, 9, allowed=few)
+    scores = decoder.score_rows("search", rows, few)
+    order = np.argsort(-scores, axis=1)
+    np.testing.assert_allclose(found.scores, np.take_along_axis(scores, order, axis=1), atol=1e-4)
+    assert np.array_equal(found.items, np.take_along_axis(few, order, axis=1))
+    assert found.certified.all()
+
+
+def test_renormalised_scores_by_hand(decoder):
+    """Each code's probability is divided by the sum over the codes that the trie allows there."""
+    own = dataclasses.replace(decoder, renormalise=True)
+    rows = decoder.generator.corpus.targets("test", "search")["event_id"].to_numpy()[:2]
+    found = own.search("search", rows, 64)
+    codes, plain = decoder.generator.identifiers.semantic, teacher_forced_levels(decoder, "search", rows)
+    for query in range(2):
+        for item, score in zip(found.items[query], found.scores[query], strict=True):
+            wanted = 0.0
+            for level in range(3):
+                same = (codes[:, :level] == codes[item, :level]).all(axis=1)
+                siblings = {int(c): plain[query, i, level] for i, c in enumerate(codes[:, level]) if same[i]}
+                wanted += siblings[int(codes[item, level])] - np.log(np.exp(list(siblings.values())).sum())
+            assert score == pytest.approx(wanted, abs=5e-4)
+    assert np.exp(found.scores).sum(axis=1) == pytest.approx(1, abs=1e-3)  # all of the probability lies on items
+    everything = np.tile(np.arange(40), (2, 1))
+    again = np.take_along_axis(own.score_rows("search", rows, everything), found.items, axis=1)
+    np.testing.assert_allclose(again, found.scores, atol=1e-4)
+
+
+def test_bf16_keeps_nearly_the_same_list(decoder):
+    rows = decoder.generator.corpus.targets("test", "recommend")["event_id"].to_numpy()
+    half = dataclasses.replace(decoder, precision="bf16").search("recommend", rows, 40)
+    full = decoder.search("recommend", rows, 40)
+    by_item = [np.argsort(found.items, axis=1) for found in (half, full)]
+    a, b = (np.take_along_axis(f.scores, o, axis=1) for f, o in zip((half, full), by_item, strict=True))
+    assert not np.array_equal(a, b)
+    assert np.abs(a - b).mean() < 0.3
+    assert np.mean([len(set(x) & set(y)) for x, y in zip(half.items[:, :10], full.items[:, :10], strict=True)]) > 8
+
+
+@pytest.mark.parametrize("feed", ["relu", "gated-gelu"])
+def test_a_step_equals_transformers_own_decoder(feed):
+    sizes = {"d_model": 16, "d_ff": 24, "d_kv": 8, "num_heads": 3, "num_layers": 2, "vocab_size": 50}
+    torch.manual_seed(0)
+    model = T5ForConditionalGeneration(T5Config(**sizes, feed_forward_proj=feed, decoder_start_token_id=0)).eval()
+    source = torch.randint(3, 50, (3, 40))
+    mask = torch.arange(40) < torch.tensor([[40], [7], [25]])
+    tokens = torch.randint(3, 50, (3, 4, 5))  # four paths of five tokens a query
+    with torch.inference_mode():
+        cache, found = encode(model, source, mask), []
+        for place in range(5):
+            found.append(advance(model, cache, tokens[..., place]))
+        states = model.encoder(input_ids=source, attention_mask=mask.long()).last_hidden_state
+        for path in range(4):
+            wanted = model.decoder(
+                input_ids=tokens[:, path], encoder_hidden_states=states, encoder_attention_mask=mask.long()
+            ).last_hidden_state
+            torch.testing.assert_close(torch.stack(found, 2)[:, path], wanted, atol=2e-5, rtol=1e-4)
+
+
+def test_fast_products_equal_torch(monkeypatch):
+    torch.manual_seed(0)
+    x, weight = torch.randn(7, 33), torch.randn(21, 33)
+    wanted = x.double() @ weight.double().T
+    for large in (0, 2**60):  # with oneDNN where there is one, and without
+        monkeypatch.setattr("gensar_lite.decoding.layers._LARGE", large)
+        torch.testing.assert_close(linear(x, weight).double(), wanted, atol=1e-4, rtol=1e-5)
+
+
+TWO = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import torch.distributed
+from helpers import random_identifiers, small_corpus
+from gensar_lite.config import DecodingConfig, TrainingConfig
+from gensar_lite.decoding import Decoder, rank_events
+from gensar_lite.training import new_generator
+from gensar_lite.training.processes import rank_and_world
+rank, world = rank_and_world()
+corpus, settings = small_corpus(), TrainingConfig(num_text_tokens=400, dropout=0.0)
+decoder = Decoder.of(new_generator(corpus, random_identifiers(40, 8), settings), settings)
+decoder.generator.model.eval()
+own = DecodingConfig(num_beams=10, top_k=5, batch_size=3)
+targets = corpus.targets("test")
+shared, alone = (rank_events(decoder, targets, own, False, *who) for who in ((rank, world), (0, 1)))
+assert shared.equals(alone), "two processes disagree with one"
+assert shared["event_id"].nunique() == len(targets) and not shared.duplicated(["event_id", "item_id"]).any()
+print("world", torch.distributed.get_world_size(), "rows", len(shared))
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_run_of_one(tmp_path):
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    here = Path(__file__).parent
+    told = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script, here],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "PYTHONPATH": str(here.parent), "OMP_NUM_THREADS": "1"},
+    )
+    assert told.returncode == 0, told.stderr[-2000:]
+    assert told.stdout.count("world 2") == 2

@@ -489,7 +489,7 @@ def test_what_can_be_learned_is_learned():
     decoder = Decoder.of(generator, training)
     for task in ("recommend", "search"):
         targets = generator.corpus.targets("test", task)
-        items, _ = decoder.search(task, targets["event_id"].to_numpy(), 3)
+        items = decoder.search(task, targets["event_id"].to_numpy(), 3).items
         assert (items[:, 0] == targets["item_id"].to_numpy()).mean() > 0.8
 
 

@@ -3,9 +3,18 @@
 Verb: `prepare`. In: a source's name. Out: a `Corpus` on disk.
 """
 
-from gensar_lite.data.histories import history_bounds, history_items, seen_items
+from gensar_lite.data.histories import Seen, history_bounds, history_items, seen_items
 from gensar_lite.data.splitting import joint_time_split
 from gensar_lite.data.stage import build_corpus, prepare
 from gensar_lite.data.tables import Tables
 
-__all__ = ["Tables", "build_corpus", "history_bounds", "history_items", "joint_time_split", "prepare", "seen_items"]
+__all__ = [
+    "Seen",
+    "Tables",
+    "build_corpus",
+    "history_bounds",
+    "history_items",
+    "joint_time_split",
+    "prepare",
+    "seen_items",
+]

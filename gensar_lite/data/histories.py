@@ -47,10 +47,37 @@ def history_items(events: pd.DataFrame, rows: np.ndarray, length: int, task: str
     return found
 
 
+class Seen:
+    """What each event's user had met before it: strictly earlier events of the user, of both tasks.
+
+    `events` is the whole log (row number = event id); ``start, end`` (E,) are row bounds as `history_bounds` gives
+    them. Built once a log, asked many times.
+    """
+
+    def __init__(self, events: pd.DataFrame, start: np.ndarray, end: np.ndarray):
+        self.items, self.start, self.end = events["item_id"].to_numpy(), np.asarray(start), np.asarray(end)
+
+    @staticmethod
+    def of_log(events: pd.DataFrame) -> Seen:
+        return Seen(events, *history_bounds(events))
+
+    def pairs(self, event_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """``rows, items``, flat: row i of `event_ids` (B,) has met that item. Made to index a (B, N) matrix."""
+        first, length = self.start[event_ids], self.end[event_ids] - self.start[event_ids]
+        rows = np.repeat(np.arange(len(first)), length)
+        within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+        return rows, self.items[np.repeat(first, length) + within]
+
+    def of(self, event_id: int) -> np.ndarray:
+        """The items met before one event, oldest first."""
+        return self.items[self.start[event_id] : self.end[event_id]]
+
+    def last(self, event_ids: np.ndarray) -> np.ndarray:
+        """The item met last before each event (B,); -1 for a user's first time step."""
+        start, end = self.start[event_ids], self.end[event_ids]
+        return np.where(end > start, self.items[np.maximum(end - 1, 0)], -1)
+
+
 def seen_items(events: pd.DataFrame, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Every item in the histories of `rows`, as pairs: ``query`` (position in rows) and ``item`` id, both (P,)."""
-    start, end = history_bounds(events)
-    counts = end[rows] - start[rows]
-    query = np.repeat(np.arange(len(rows)), counts)
-    offset = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return query, events["item_id"].to_numpy()[start[rows][query] + offset]
+    return Seen.of_log(events).pairs(rows)

@@ -14,15 +14,19 @@ from tqdm.auto import tqdm
 
 from gensar_lite.artifacts import TASKS, Workspace
 from gensar_lite.config import Config, DecodingConfig
-from gensar_lite.data import seen_items
-from gensar_lite.decoding.beam import Decoder
+from gensar_lite.data import Seen
+from gensar_lite.decoding.beam import Decoder, Pairs
+from gensar_lite.decoding.exact import search_exact
+from gensar_lite.decoding.paths import Found
 from gensar_lite.training import TASK_OF_EVENTS, Generator, Judge, load_generator
 from gensar_lite.training.processes import gather_frame, my_share, rank_and_world
 
 
 def load_decoder(ws: Workspace) -> Decoder:
     """The run's trained model with its tries."""
-    return Decoder.of(load_generator(ws), ws.config.training, ws.config.decoding.precision)
+    return Decoder.of(
+        load_generator(ws), ws.config.training, ws.config.decoding.precision, ws.config.decoding.renormalise
+    )
 
 
 def rank_events(
@@ -38,16 +42,16 @@ def rank_events(
     For recommendation, items of the history are left out when `settings.exclude_seen` says so. Where `world` processes
     decode together, each calls this with its `rank`, and all get the whole run: that of one process, bit by bit.
     """
-    nothing = np.zeros((0, 1))
-    parts = [to_run(np.zeros(0, dtype=np.int64), nothing.astype(np.int64), nothing.astype(np.float32), 1)]
-    bar = tqdm(total=len(targets), desc="decoding", unit="query", disable=not progress)
+    parts, seen = [to_run(np.zeros(0, np.int64), np.zeros((0, 1), np.int64), np.zeros((0, 1), np.float32), 1)], None
+    bar = tqdm(total=len(targets), desc="decoding", unit="query", disable=not progress or rank > 0)
     for task in TASKS:
         rows = targets.loc[targets["task"] == task, "event_id"].to_numpy()
+        if task == "recommend" and settings.exclude_seen:
+            seen = Seen.of_log(decoder.generator.corpus.events)
         batches = decoder.batches(task, np.arange(len(rows)), rows, settings.batch_size)
         for places in my_share(batches, rank, world):
-            items, scores = decoder.search(task, rows[places], settings.num_beams)
-            if task == "recommend" and settings.exclude_seen:
-                items = drop_seen(items, decoder.generator.corpus.events, rows[places])
+            exclude = seen.pairs(rows[places]) if task == "recommend" and seen else None
+            items, scores, _ = _found(decoder, task, rows[places], settings, exclude)
             parts.append(to_run(rows[places], items, scores, settings.top_k))
             bar.update(len(places))
     bar.close()
@@ -56,12 +60,11 @@ def rank_events(
     return run.sort_values(["event_id", "rank"], ignore_index=True)
 
 
-def drop_seen(items: np.ndarray, events: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
-    """Items (B, n) with those of each event's history replaced by -1."""
-    query, seen = seen_items(events, rows)
-    width = int(max(items.max(initial=0), seen.max(initial=0))) + 1
-    known = np.isin(items + np.arange(len(rows))[:, None] * width, seen + query * width)
-    return np.where(known | (items < 0), -1, items)
+def _found(decoder: Decoder, task: str, rows: np.ndarray, settings: DecodingConfig, exclude: Pairs | None) -> Found:
+    if settings.exact:
+        sources = decoder.sources(task, rows)
+        return search_exact(decoder, task, *sources, settings.num_beams, settings.top_k, exclude=exclude)
+    return decoder.search(task, rows, settings.num_beams, exclude=exclude)
 
 
 def to_run(event_ids: np.ndarray, items: np.ndarray, scores: np.ndarray, top_k: int) -> pd.DataFrame:
@@ -74,16 +77,17 @@ def to_run(event_ids: np.ndarray, items: np.ndarray, scores: np.ndarray, top_k: 
 
 
 def decode(ws: Workspace) -> Path:
-    """Build ``artifacts/<run>/decoding`` (or reuse it). Returns the folder."""
+    """Build ``artifacts/<run>/decoding`` (or reuse it); several processes share the targets. Returns the folder."""
+    rank, world = rank_and_world()
 
     def make(folder: Path) -> dict:
         decoder, settings = load_decoder(ws), ws.config.decoding
         targets = decoder.generator.corpus.targets(settings.split)
-        run = rank_events(decoder, targets, settings)
+        run = rank_events(decoder, targets, settings, rank=rank, world=world)
         run.to_parquet(folder / "run.parquet", index=False)
-        return {"queries": len(targets), "rows": len(run), "head": ws.config.training.head}
+        return {"queries": len(targets), "rows": len(run), "head": ws.config.training.head, "processes": world}
 
-    return ws.build("decoding", make)
+    return ws.build("decoding", make, rank=rank)
 
 
 def ranking_judge(config: Config):
@@ -99,7 +103,7 @@ def ranking_judge(config: Config):
                 continue  # nothing to judge this task by
             chosen = np.sort(rng.permutation(len(pool))[: settings.eval_sample])
             targets[task.name] = pool.iloc[chosen]
-        decoder = Decoder.of(generator, settings, settings.precision)
+        decoder = Decoder.of(generator, settings, settings.precision, config.decoding.renormalise)
         beams = DecodingConfig(
             num_beams=settings.eval_beams,
             top_k=10,

@@ -16,8 +16,8 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from gensar_lite.artifacts import Corpus
+from gensar_lite.data import Seen
 from gensar_lite.data.queries import stems
-from gensar_lite.evaluation.protocols import Seen
 from gensar_lite.evaluation.runs import run_from_scores
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from gensar_lite.artifacts import Corpus, Identifiers
-from gensar_lite.evaluation.protocols import Seen, sample_targets
+from gensar_lite.data import Seen
+from gensar_lite.evaluation.protocols import sample_targets
 from gensar_lite.evaluation.runs import to_matrix
 
 TASK_LABEL = {"search": "Search", "recommend": "Recommendation"}

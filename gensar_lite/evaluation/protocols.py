@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from gensar_lite.data import Seen
+
 ALL_RELEVANT = "/all-relevant"
 
 
@@ -19,33 +21,6 @@ def protocol_name(kind: str, num_negatives: int = 99, all_relevant: bool = False
     if kind not in ("full", "random", "bm25"):
         raise ValueError(f"protocol: there is no {kind!r}; choose full, random or bm25")
     return (kind if kind == "full" else f"{kind}-{num_negatives}") + (ALL_RELEVANT if all_relevant else "")
-
-
-class Seen:
-    """What each event's user had met before it: strictly earlier events of the user, of both tasks.
-
-    `events` is the whole log (row number = event id); ``start, end`` (E,) are row bounds as
-    `gensar_lite.data.histories.history_bounds` gives them.
-    """
-
-    def __init__(self, events: pd.DataFrame, start: np.ndarray, end: np.ndarray):
-        self.items, self.start, self.end = events["item_id"].to_numpy(), np.asarray(start), np.asarray(end)
-
-    def pairs(self, event_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """``rows, items``, flat: row i of `event_ids` (B,) has met that item. Made to index a (B, N) matrix."""
-        first, length = self.start[event_ids], self.end[event_ids] - self.start[event_ids]
-        rows = np.repeat(np.arange(len(first)), length)
-        within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-        return rows, self.items[np.repeat(first, length) + within]
-
-    def of(self, event_id: int) -> np.ndarray:
-        """The items met before one event, oldest first."""
-        return self.items[self.start[event_id] : self.end[event_id]]
-
-    def last(self, event_ids: np.ndarray) -> np.ndarray:
-        """The item met last before each event (B,); -1 for a user's first time step."""
-        start, end = self.start[event_ids], self.end[event_ids]
-        return np.where(end > start, self.items[np.maximum(end - 1, 0)], -1)
 
 
 def sample_targets(targets: pd.DataFrame, max_sampled: int, seed: int) -> pd.DataFrame:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from gensar_lite.artifacts import TASKS, Corpus, Workspace, write_json
 from gensar_lite.config import Config, ConfigError
-from gensar_lite.data import history_bounds
+from gensar_lite.data import Seen
 from gensar_lite.data.truth import Truth
 from gensar_lite.decoding import load_decoder
 from gensar_lite.embeddings import load_ranker
@@ -29,7 +29,7 @@ from gensar_lite.evaluation.baselines import (
     top_k_run,
 )
 from gensar_lite.evaluation.metrics import make_qrels
-from gensar_lite.evaluation.protocols import Seen, bm25_candidates, protocol_name, random_candidates, sample_targets
+from gensar_lite.evaluation.protocols import bm25_candidates, protocol_name, random_candidates, sample_targets
 from gensar_lite.evaluation.report import console_table
 from gensar_lite.evaluation.runs import check_run, run_from_scores
 from gensar_lite.evaluation.scores import by_group, join_scores, score_run, summary
@@ -49,7 +49,7 @@ def _evaluate(ws: Workspace, folder: Path) -> dict:
     config, corpus = ws.config, Corpus.load(ws.require("data"))
     _check_depth(config)
     targets = split_targets(corpus, config)
-    seen = Seen(corpus.events, *history_bounds(corpus.events))
+    seen = Seen.of_log(corpus.events)
     scorers = baseline_scorers(ws, corpus, seen)
     runs = joint_runs(ws, corpus, targets) | baseline_runs(scorers, targets, seen, config)
     for (system, task), run in runs.items():

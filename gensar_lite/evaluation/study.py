@@ -17,11 +17,10 @@ import pandas as pd
 
 from gensar_lite.artifacts import ArtifactError, Corpus, Workspace, write_json
 from gensar_lite.config import override, section_dict
-from gensar_lite.data import history_bounds, prepare
+from gensar_lite.data import Seen, prepare
 from gensar_lite.embeddings import embed, load_ranker
 from gensar_lite.evaluation.baselines import Popularity, Scorer, top_k_run
 from gensar_lite.evaluation.metrics import rank_metrics, rank_of_target
-from gensar_lite.evaluation.protocols import Seen
 from gensar_lite.evaluation.runs import to_matrix
 from gensar_lite.evaluation.scores import SCORE_COLUMNS, join_scores, summary
 
@@ -97,7 +96,7 @@ def _learning(ws: Workspace) -> dict[str, object]:
 def _ranks(scorer: Scorer, corpus: Corpus, depth: int) -> pd.DataFrame:
     """``rank`` of every test recommendation target among all unseen items, in the order of events; 0 below `depth`."""
     targets = corpus.targets("test", "recommend")
-    seen = Seen(corpus.events, *history_bounds(corpus.events))
+    seen = Seen.of_log(corpus.events)
     run = top_k_run(scorer, targets, depth, seen)
     events = targets["event_id"].to_numpy()
     rank = rank_of_target(to_matrix(run, events, depth), targets["item_id"].to_numpy())

@@ -15,7 +15,7 @@ import pandas as pd
 
 from gensar_lite.artifacts import TASKS, VIEWS, Corpus, Identifiers, ItemEmbeddings, Workspace, write_json
 from gensar_lite.config import STAGES, Config, flat, override, own_files
-from gensar_lite.data import history_bounds
+from gensar_lite.data import Seen
 from gensar_lite.evaluation.examples import example_lists
 from gensar_lite.evaluation.plots import (
     curve_figure,
@@ -25,7 +25,6 @@ from gensar_lite.evaluation.plots import (
     pca_2d,
     tradeoff_figure,
 )
-from gensar_lite.evaluation.protocols import Seen
 from gensar_lite.evaluation.report import flat_rows, group_tables, metric_tables, shown, verdicts, write_page
 from gensar_lite.evaluation.tradeoff import tradeoff_points
 from gensar_lite.identifiers import codebook_usage
@@ -122,7 +121,7 @@ def _levels(identifiers: Identifiers) -> list[tuple]:
 
 
 def _examples(ws: Workspace, corpus: Corpus, identifiers: Identifiers, with_texts: bool) -> list[dict]:
-    settings, seen = ws.config.evaluation, Seen(corpus.events, *history_bounds(corpus.events))
+    settings, seen = ws.config.evaluation, Seen.of_log(corpus.events)
     run = pd.read_parquet(ws.require("decoding") / "run.parquet")
     found, share = [], {"search": (settings.num_examples + 1) // 2, "recommend": settings.num_examples // 2}
     for task in reversed(TASKS):
