@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     rivals.add_argument("--seeds", default="0", metavar="0,1,2", help="seeds of its training; finished ones are reused")
     grid = commands.add_parser("grid", help="diagnose identifiers, strategy x quantizer x seeds", parents=[settings])
     grid.add_argument("--seeds", default="0", metavar="0,1,2", help="seeds of their fit; finished cells are reused")
+    _add_requests(commands)
     exactness = commands.add_parser(
         "exactness", help="how often a beam misses the exact list, and what it costs", parents=[settings, own]
     )
@@ -70,11 +71,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _settings_parent() -> argparse.ArgumentParser:
-    parent = argparse.ArgumentParser(add_help=False)
-    parent.add_argument("--preset", default="tour", help=f"one of {', '.join(PRESETS)} (default: tour)")
+    parent = argparse.ArgumentParser(add_help=False, parents=[_run_parent()])
     parent.add_argument(
         "--set", action="append", default=[], metavar="a.b=c", help="change one setting; may be repeated"
     )
+    return parent
+
+
+def _run_parent() -> argparse.ArgumentParser:
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument("--preset", default="tour", help=f"one of {', '.join(PRESETS)} (default: tour)")
     parent.add_argument(
         "--run",
         dest="run_name",
@@ -82,6 +88,19 @@ def _settings_parent() -> argparse.ArgumentParser:
     )
     parent.add_argument("--workspace", type=Path, default=Path("."), help="folder of artifacts/ and reports/")
     return parent
+
+
+def _add_requests(commands) -> None:
+    search = commands.add_parser("search", help="ask a trained run: items for a query", parents=[_run_parent()])
+    search.add_argument("query", help="what to look for, in quotes")
+    recommend = commands.add_parser("recommend", help="ask a trained run: what comes next", parents=[_run_parent()])
+    for verb in (search, recommend):
+        history = verb.add_mutually_exclusive_group()
+        history.add_argument("--user", type=int, metavar="N", help="with the history of this user of the run's corpus")
+        history.add_argument("--items", metavar="3,5,9", help="with these purchases as history, the oldest first")
+        verb.add_argument("-k", type=int, default=10, metavar="10", help="number of answers (default: 10)")
+        verb.add_argument("--category", help="only items of this category path, or with a level of this name")
+        verb.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
 def _own_files_parent() -> argparse.ArgumentParser:
@@ -172,11 +191,11 @@ def _exactness(words: argparse.Namespace) -> int:
 
 
 def _grid(words: argparse.Namespace) -> int:
-    from gensar_lite.identifiers.grid import compare_identifiers
+    from gensar_lite.identifiers.grid import compare_identifiers, report_folder
 
     ws = _open(words)
     compare_identifiers(ws, _seeds(words))
-    print((ws.root / "reports" / f"identifiers-{ws.run}" / "index.md").read_text(encoding="utf-8"))
+    print((report_folder(ws) / "index.md").read_text(encoding="utf-8"))
     return 0
 
 
@@ -223,6 +242,13 @@ def _download(words: argparse.Namespace) -> int:
     return 0
 
 
+def _request(words: argparse.Namespace) -> int:
+    from gensar_lite.decoding.console import answer_request
+
+    print(answer_request(Workspace.open(preset(words.preset), words.workspace, words.run_name), words))
+    return 0
+
+
 def _bench(words: argparse.Namespace) -> int:
     from gensar_lite.bench import run_bench
 
@@ -247,6 +273,8 @@ _COMMANDS = {
     "grid": _grid,
     "notebooks": _notebooks,
     "download": _download,
+    "search": _request,
+    "recommend": _request,
     "bench": _bench,
     "doctor": _doctor,
 }

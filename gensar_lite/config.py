@@ -104,7 +104,14 @@ class IdentifiersConfig:
 @dataclass(frozen=True)
 class TrainingConfig:
     seed: int = 0  # seed of weights, order, prompts and dropout
-    backbone: str = "t5-micro"  # t5-micro | t5-mini | t5-small (from scratch) | name or folder of a pretrained T5
+    # from scratch: t5-micro | t5-mini | t5-small, or a decoder alone: gpt-micro | gpt-mini | gpt-small; pretrained: the
+    # name or folder of a T5 or mT5, or of a decoder such as Llama or Qwen
+    backbone: str = "t5-micro"  # the model
+    revision: str = ""  # of a pretrained backbone: commit, tag or branch; "" is its newest
+    lora_rank: int = 0  # of a pretrained backbone: LoRA beside frozen weights; 0 trains them all
+    stream: bool = False  # decoders alone: a user's whole behaviour is one row, every event in it a target
+    max_stream_tokens: int = 256  # streams: tokens a row; longer users take several, overlapping by half
+    batch_tokens: int = 16384  # streams: tokens of an optimiser step and process, padding included
     # nrip, nsip, nsqp (next recommended item, search item, search query), desc2id, id2desc (an item's text <-> its
     # identifiers), adhoc (a query made from an item's text -> the item)
     tasks: tuple[str, ...] = ("nrip", "nsip")  # what is learned together

@@ -18,7 +18,8 @@ from gensar_lite.decoding.layers import linear
 from gensar_lite.decoding.stage import to_run
 from gensar_lite.decoding.steps import advance, encode
 from gensar_lite.training import new_generator
-from gensar_lite.training.model import shift_right, task_loss
+from gensar_lite.training.backbones import shift_right
+from gensar_lite.training.losses import task_loss
 from gensar_lite.training.text import PAD
 
 
@@ -100,9 +101,8 @@ def briefly_trained(generator, settings: TrainingConfig, steps: int = 25) -> Non
     for step in range(steps):
         task = list(_tasks())[step % 2]
         rows = generator.corpus.targets("train", task.events)["event_id"].to_numpy()
-        batch = generator.builder.batch(task, rows)
-        tensors = (torch.from_numpy(a) for a in batch[1:4])
-        loss, _ = task_loss(generator.model.train(), *tensors, task.view, generator.layout, settings)
+        batch = generator.builder.batch(task, rows).to("cpu")
+        loss = task_loss(generator.model.train(), batch, generator.layout, settings).total
         optimiser.zero_grad()
         (loss / len(rows)).backward()
         optimiser.step()

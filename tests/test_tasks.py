@@ -27,8 +27,8 @@ from gensar_lite.training import (
     new_generator,
 )
 from gensar_lite.training.held_out import evaluate_loss, held_out
+from gensar_lite.training.losses import task_loss
 from gensar_lite.training.mixture import TaskMixture
-from gensar_lite.training.model import task_loss
 from gensar_lite.training.pseudo import PseudoQueries, make_pseudo_queries, word_queries
 from gensar_lite.training.ragged import Ragged, hstack, pad
 from gensar_lite.training.stage import new_mixture, present_tasks
@@ -406,8 +406,7 @@ def test_a_blind_model_pays_the_logarithm_of_what_could_be_said(six, head):
     rows = {name: rows_of(six, task)[:9] for name, task in TASKS.items()}
     for name, task in TASKS.items():
         batch = builder.batch(task, rows[name])
-        tensors = [torch.from_numpy(a) for a in (batch.source, batch.mask, batch.target)]
-        total = task_loss(blind, *tensors, task.view, layout, training)[0].item()
+        total = task_loss(blind, batch.to("cpu"), layout, training).total.item()
         choices = 8 if task.writes == "codes" else layout.num_text + 3
         tokens = 9 * 3 if task.writes == "codes" else int((batch.target != PAD).sum())
         if head == "vocabulary":
@@ -429,12 +428,12 @@ def test_text_loss_with_the_vocabulary_head_is_transformers_own(six):
     batch = six.builder.batch(task, np.arange(6))
     source, mask, target = (torch.from_numpy(a) for a in (batch.source, batch.mask, batch.target))
     assert (target == PAD).any()
-    found = task_loss(model, source, mask, target, None, six.layout, training)
+    found = task_loss(model, batch.to("cpu"), six.layout, training)
     out = model(input_ids=source, attention_mask=mask, labels=target.masked_fill(target == PAD, -100))
     tokens = int((target != PAD).sum())
-    assert found[0].item() == pytest.approx(out.loss.item() * tokens, rel=1e-4)
+    assert found.total.item() == pytest.approx(out.loss.item() * tokens, rel=1e-4)
     right = (out.logits.argmax(-1) == target) & (target != PAD)
-    assert found[-1].tolist() == [int(right.sum())]
+    assert found.hits.tolist() == [int(right.sum())]
 
 
 def test_held_out_figures_do_not_depend_on_the_batch_size(six):
@@ -459,8 +458,7 @@ def test_decoding_scores_what_training_scored(corpus, marks):
         score = decoder.score_rows(events, rows, corpus.events["item_id"].to_numpy()[rows][:, None]).sum()
         batch = generator.builder.batch(TASKS[name], rows)
         assert batch.target.shape[1] == 3 + marks
-        tensors = [torch.from_numpy(a) for a in (batch.source, batch.mask, batch.target)]
-        loss = task_loss(generator.model, *tensors, TASKS[name].view, generator.layout, training)[0].item()
+        loss = task_loss(generator.model, batch.to("cpu"), generator.layout, training).total.item()
         assert score == pytest.approx(-loss, rel=1e-4)
 
 
@@ -592,10 +590,9 @@ def test_every_task_can_be_learned(six, name):
     for task in (task for task in TASKS.values() if task.base == name):
         rows = rows_of(six, task)[:8]
         batch = six.builder.batch(task, rows)
-        tensors = [torch.from_numpy(a) for a in (batch.source, batch.mask, batch.target)]
         losses = []
         for _ in range(12):
-            loss = task_loss(model, *tensors, task.view, six.layout, training)[0]
+            loss = task_loss(model, batch.to("cpu"), six.layout, training).total
             losses.append(loss.item() / six.builder.target_tokens(task, rows))
             optimiser.zero_grad()
             (loss / six.builder.target_tokens(task, rows)).backward()

@@ -14,8 +14,9 @@ from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.decoding import Decoder, load_decoder
 from gensar_lite.identifiers import TokenLayout
 from gensar_lite.training import TASKS, TextCodec, new_generator
+from gensar_lite.training.backbones import shift_right
 from gensar_lite.training.loop import Trainer
-from gensar_lite.training.model import shift_right, task_loss
+from gensar_lite.training.losses import task_loss
 from gensar_lite.training.stage import new_mixture, save_generator
 from gensar_lite.training.text import EOS, PAD
 
@@ -34,13 +35,13 @@ def one_batch(head: str, **changes):
     generator = new_generator(small_corpus(), random_identifiers(40, 8), training)
     rows = generator.corpus.targets("train", "search")["event_id"].to_numpy()[:6]
     batch = generator.builder.batch(TASKS["nsip"], rows)
-    tensors = [torch.from_numpy(a) for a in (batch.source, batch.mask, batch.target)]
-    return generator, training, tensors
+    return generator, training, batch.to("cpu")
 
 
 def test_level_loss_equals_cross_entropy_by_hand():
-    generator, training, (source, mask, target) = one_batch("level")
-    loss, hits = task_loss(generator.model, source, mask, target, "semantic", generator.layout, training)
+    generator, training, batch = one_batch("level")
+    loss, tokens, hits, count = task_loss(generator.model, batch, generator.layout, training)
+    source, mask, target = batch[1:4]
     logits = generator.model(input_ids=source, attention_mask=mask.long(), decoder_input_ids=shift_right(target)).logits
     wanted, right = 0.0, np.zeros(3, dtype=int)
     for i in range(len(source)):
@@ -52,11 +53,14 @@ def test_level_loss_equals_cross_entropy_by_hand():
             right[level] += z.argmax() == code
     assert loss.item() == pytest.approx(wanted, abs=1e-4)
     assert hits.tolist() == right.tolist()
+    assert (tokens, count) == (18, 6)
 
 
 def test_vocabulary_loss_equals_transformers_own():
-    generator, training, (source, mask, target) = one_batch("vocabulary")
-    loss, hits = task_loss(generator.model, source, mask, target, "semantic", generator.layout, training)
+    generator, training, batch = one_batch("vocabulary")
+    loss, tokens, hits, count = task_loss(generator.model, batch, generator.layout, training)
+    source, mask, target = batch[1:4]
+    assert (tokens, count) == (target.numel(), len(target))
     out = generator.model(input_ids=source, attention_mask=mask.long(), labels=target)
     assert loss.item() == pytest.approx(out.loss.item() * target.numel(), rel=1e-5)
     assert hits.tolist() == (out.logits.argmax(-1) == target).sum(0)[1:].tolist()
@@ -82,7 +86,7 @@ def test_label_smoothing_mixes_in_a_uniform_target():
     at = {}
     for share in (0.0, 0.2, 0.4, 1.0):
         training = override_training(head="level", label_smoothing=share)
-        at[share] = task_loss(generator.model.eval(), *batch, "semantic", generator.layout, training)[0].item()
+        at[share] = task_loss(generator.model.eval(), batch, generator.layout, training).total.item()
     assert at[0.2] == pytest.approx(0.8 * at[0.0] + 0.2 * at[1.0], rel=1e-4)
     assert at[0.4] == pytest.approx(0.6 * at[0.0] + 0.4 * at[1.0], rel=1e-4)
     assert at[1.0] != pytest.approx(at[0.0], rel=1e-3)

@@ -3,6 +3,7 @@
 In: folders under ``artifacts/<run>/<stage>/``. Out: `Corpus`, `ItemEmbeddings`, `Identifiers`, `Workspace`.
 """
 
+from gensar_lite.artifacts.opening import open_run
 from gensar_lite.artifacts.records import (
     SPLITS,
     TASKS,
@@ -30,5 +31,6 @@ __all__ = [
     "Workspace",
     "check_vectors",
     "file_digest",
+    "open_run",
     "write_json",
 ]

@@ -92,7 +92,7 @@ def random_decoder(num_items: int, backbone: str, seed: int) -> Decoder:
     from gensar_lite.data.synthetic import make_shop
     from gensar_lite.identifiers import layout_for
     from gensar_lite.training import Generator, SequenceBuilder
-    from gensar_lite.training.model import new_model
+    from gensar_lite.training.backbones import new_model
     from gensar_lite.training.stage import train_codec
     from gensar_lite.training.text import TextCodec
 

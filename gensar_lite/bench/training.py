@@ -22,9 +22,9 @@ from gensar_lite.embeddings.precision import use_bf16
 from gensar_lite.embeddings.semantic import item_texts
 from gensar_lite.identifiers import layout_for
 from gensar_lite.training import TASKS, SequenceBuilder, TextCodec
+from gensar_lite.training.backbones import new_model
 from gensar_lite.training.loop import Trainer
 from gensar_lite.training.mixture import TaskMixture
-from gensar_lite.training.model import new_model
 from gensar_lite.training.pseudo import PseudoQueries
 
 # examples an epoch of the released recipe, in shares; the text tasks have both identifiers

@@ -1,7 +1,7 @@
-"""Strangers' text, made safe to store: one function.
+"""Strangers' text, made safe to store or to read.
 
-In: a title or a name as published. Out: the same words on one line. This file does not know what the text
-is for; escaping for a page is the page's business.
+In: a title or a name as published, a query as typed. Out: the same words on one line. This file does not know what the
+text is for; escaping for a page is the page's business.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ MAX_CHARACTERS = 512
 
 def clean(text: str) -> str:
     """HTML entities resolved once, control, bidi and zero-width characters gone, one space between words, cut."""
-    text = html.unescape(text[: 8 * MAX_CHARACTERS])
+    return plain(html.unescape(text[: 8 * MAX_CHARACTERS]))
+
+
+def plain(text: str) -> str:
+    """`clean` for typed text, in which an HTML entity is what somebody typed. Text once cleaned stays as it is."""
+    text = text[: 8 * MAX_CHARACTERS]
     if not text.isprintable():  # most text is, and needs no look at each character
         kept = (c if c.isprintable() else " " for c in text if unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn"))
         text = "".join(kept)

@@ -18,12 +18,11 @@ import torch
 from gensar_lite.config import TrainingConfig
 from gensar_lite.decoding.layers import linear
 from gensar_lite.decoding.paths import Found, Paths, forbid, keep_best
-from gensar_lite.decoding.steps import advance, encode
+from gensar_lite.decoding.read import advance, encode
 from gensar_lite.decoding.trie import Trie
 from gensar_lite.embeddings.precision import use_bf16
 from gensar_lite.training import TASK_OF_EVENTS, Generator
-from gensar_lite.training.model import output_rows
-from gensar_lite.training.text import PAD
+from gensar_lite.training.backbones import output_rows
 
 Pairs = tuple[np.ndarray, np.ndarray]  # query numbers and item ids, flat
 Watch = Callable[[Paths, torch.Tensor, torch.Tensor], None]  # paths, continuations (B, n, K), the numbers kept (B, m)
@@ -170,7 +169,7 @@ class Decoder:
 
     def given(self, task: str) -> list[int]:
         """What the model reads before the first code: the start token, then what the task's targets begin with."""
-        return [PAD, *self.generator.builder.forced(TASK_OF_EVENTS[task])]
+        return self.generator.builder.given(TASK_OF_EVENTS[task])
 
     def _narrowed(self, view: str, allowed: np.ndarray) -> Trie:
         if allowed.ndim == 1:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from gensar_lite.decoding.steps import Cache
+from gensar_lite.decoding.read import Cache
 from gensar_lite.decoding.trie import Trie
 
 

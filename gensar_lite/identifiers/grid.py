@@ -1,46 +1,43 @@
-"""Every strategy with every quantizer over seeds: one table of diagnostics, before any generator is trained.
+"""Every strategy with every quantizer over seeds: diagnostics and the cost of growing, before any generator is trained.
 
-In: a workspace whose embeddings are built. Out: ``reports/identifiers-<run>/``: one small parquet a cell (strategy x
-quantizer x seed), written as soon as it is done and reused while what it was made from is the same; ``table.csv``,
-means and deviations over seeds; ``index.md``. Numbers only, no item's text. This file fits nothing itself.
+In: a workspace whose embeddings are built. Out: ``reports/identifiers-<source>/``: a small parquet a pair, extended
+seed by seed and reused while what it was made from is the same; ``table.csv`` and ``growth.csv``, means and deviations
+over seeds; ``index.md`` with its picture. Numbers only, no item's text. This file fits nothing itself.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from gensar_lite.artifacts import ArtifactError, Corpus, ItemEmbeddings, Workspace, write_json
-from gensar_lite.config import section_dict
+from gensar_lite.artifacts import ArtifactError, Corpus, ItemEmbeddings, Workspace
+from gensar_lite.config import IdentifiersConfig, section_dict
 from gensar_lite.identifiers.diagnostics import diagnose
+from gensar_lite.identifiers.grid_page import grid_page, grid_picture
+from gensar_lite.identifiers.growth import growth_cost
 from gensar_lite.identifiers.strategies import VALID_PAIRS, build_identifiers
 
-SHOWN = {  # a column of index.md: measure and level, 0 for the deepest, of each view
-    "collisions before repair": ("collision_rate_before", 0),
-    "least codewords in use": ("usage", -1),
-    "purity at 1": ("purity/leaf", 1),
-    "lift at 1": ("co_purchase_lift", 1),
-    "text neighbours kept at 1": ("neighbour_recall/semantic", 1),
-    "behaviour neighbours kept at 1": ("neighbour_recall/collaborative", 1),
-}
-WARNING = (
-    "These figures describe codes, they do not rank them: even use of codewords, or high purity, does not predict how "
-    "well a model that generates the codes will rank. Train on them to know."
-)
+Pair = tuple[str, str]  # strategy, quantizer
 
 
-def compare_identifiers(
-    ws: Workspace, seeds: tuple[int, ...] = (0,), pairs: list[tuple[str, str]] | None = None
-) -> pd.DataFrame:
+def report_folder(ws: Workspace) -> Path:
+    """Where the report of this workspace's catalogue lies."""
+    return ws.root / "reports" / f"identifiers-{ws.config.data.source}"
+
+
+def compare_identifiers(ws: Workspace, seeds: tuple[int, ...] = (0,), pairs: list[Pair] | None = None) -> pd.DataFrame:
     """Build and diagnose each pair (strategy, quantizer), all valid ones if None, with each seed; write the report.
 
     Returns ``strategy, quantizer, view, level, measure, mean, std, seeds``, among it ``seconds`` of building (view
-    ``both``, level 0). A pair that these embeddings do not allow is named with its reason in ``index.md``. Raises
-    `ArtifactError` when the embeddings are missing or stale, for an unknown pair, or when no pair could be built.
+    ``both``, level 0). Each dual pair is also asked what growing costs (``growth.csv``). A pair that these embeddings
+    do not allow is named with its reason in ``index.md``. Raises `ArtifactError` when the embeddings are missing or
+    stale, for an unknown pair, or when no pair could be built.
     """
     chosen = sorted(VALID_PAIRS) if pairs is None else pairs
     unknown = [pair for pair in chosen if pair not in VALID_PAIRS]
@@ -48,83 +45,77 @@ def compare_identifiers(
         listed = ", ".join("+".join(pair) for pair in sorted(VALID_PAIRS))
         raise ArtifactError(f"grid: {'+'.join(unknown[0])} is no valid pair. Choose one of: {listed}.")
     corpus, embeddings = Corpus.load(ws.require("data")), ItemEmbeddings.load(ws.require("embeddings"))
-    folder = ws.root / "reports" / f"identifiers-{ws.run}"
-    folder.mkdir(parents=True, exist_ok=True)
-    cells, refused = [], {}
-    for strategy, quantizer in chosen:
+    categories = corpus.items["category"].fillna("").to_numpy()
+    cells, growth, refused = [], [], {}
+    for pair in chosen:
         try:
-            cells += [_cell(ws, strategy, quantizer, seed, corpus, embeddings, folder) for seed in seeds]
+            cells.append(_rows(ws, pair, seeds, "-".join(pair), lambda told: _diagnosed(told, embeddings, corpus)))
+            if pair[0] == "dual":
+                grow = lambda told: growth_cost(embeddings, categories, told)  # noqa: E731
+                growth.append(_rows(ws, pair, seeds, f"growth-{'-'.join(pair)}", grow))
         except ArtifactError as problem:
-            refused[f"{strategy} + {quantizer}"] = str(problem)
+            refused[" + ".join(pair)] = str(problem)
     if not cells:
         raise ArtifactError(f"grid: no pair could be built. {' '.join(refused.values())}")
-    table = _summary(pd.concat(cells, ignore_index=True))
-    table.round(6).to_csv(folder / "table.csv", index=False)
-    (folder / "index.md").write_text(_page(ws, table, seeds, refused), encoding="utf-8")
+    table = _summary(cells, ["strategy", "quantizer", "view", "level", "measure"])
+    grown = _summary(growth, ["strategy", "quantizer", "way", "view", "level", "measure"]) if growth else None
+    _write(ws, table, grown, seeds, refused)
     return table
 
 
-def _cell(
-    ws: Workspace,
-    strategy: str,
-    quantizer: str,
-    seed: int,
-    corpus: Corpus,
-    embeddings: ItemEmbeddings,
-    folder: Path,
-) -> pd.DataFrame:
-    named = {} if quantizer == "none" else {"quantizer": quantizer}
-    settings = replace(ws.config.identifiers, strategy=strategy, seed=seed, **named)
-    digests = {stage: ws.meta(stage)["digest"] for stage in ("data", "embeddings")}
-    made_with = {"inputs": digests, "settings": section_dict(settings)}
-    path = folder / f"{strategy}-{quantizer}-{seed}.json"
-    if path.exists() and path.with_suffix(".parquet").exists():
-        found = json.loads(path.read_text())
-        if {key: found.get(key) for key in made_with} == made_with:
-            return pd.read_parquet(path.with_suffix(".parquet"))
+def _diagnosed(settings: IdentifiersConfig, embeddings: ItemEmbeddings, corpus: Corpus) -> pd.DataFrame:
     started = time.perf_counter()
     built = build_identifiers(embeddings, settings)
     seconds = time.perf_counter() - started
     table = diagnose(built.identifiers, embeddings, corpus, built.before)
     table.loc[len(table)] = ["both", 0, "seconds", round(seconds, 3)]
-    table = table.assign(strategy=strategy, quantizer=quantizer, seed=seed)
-    table.to_parquet(path.with_suffix(".parquet"), index=False)
-    write_json(path, made_with)  # written last: a cell without it was killed
     return table
 
 
-def _summary(cells: pd.DataFrame) -> pd.DataFrame:
+def _rows(
+    ws: Workspace,
+    pair: Pair,
+    seeds: tuple[int, ...],
+    name: str,
+    make: Callable[[IdentifiersConfig], pd.DataFrame],
+) -> pd.DataFrame:
+    """The rows of `seeds`, from the pair's file where it was made from the same, made and added to it where not."""
+    named = {} if pair[1] == "none" else {"quantizer": pair[1]}
+    settings = replace(ws.config.identifiers, strategy=pair[0], **named)
+    told = {key: value for key, value in section_dict(settings).items() if key != "seed"}
+    inputs = {stage: ws.meta(stage)["digest"] for stage in ("data", "embeddings")}
+    path = report_folder(ws) / "cells" / f"{name}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = pd.read_parquet(path) if path.exists() else None
+    if found is None or found.attrs != {"inputs": inputs, "settings": told}:
+        found = pd.DataFrame()
+    for seed in seeds:
+        if len(found) and (found["seed"] == seed).any():
+            continue
+        new = make(replace(settings, seed=seed)).assign(strategy=pair[0], quantizer=pair[1], seed=seed)
+        found = pd.concat([found, new.assign(value=new["value"].astype(np.float32))], ignore_index=True)
+        found.attrs = {"inputs": inputs, "settings": told}  # pandas keeps it in the file's metadata
+        half = path.with_suffix(".part")
+        found.to_parquet(half, index=False)
+        os.replace(half, path)
+    return found[found["seed"].isin(seeds)]
+
+
+def _summary(parts: list[pd.DataFrame], keys: list[str]) -> pd.DataFrame:
     """Mean and standard deviation (0 for one seed) over the seeds of each pair, in the order they came."""
-    keys = ["strategy", "quantizer", "view", "level", "measure"]
-    found = cells.groupby(keys, sort=False)["value"].agg(["mean", lambda v: v.std(ddof=0), "size"])
+    rows = pd.concat([part.astype({"value": float}) for part in parts], ignore_index=True)
+    found = rows.groupby(keys, sort=False)["value"].agg(["mean", lambda v: v.std(ddof=0), "size"])
     return found.set_axis(["mean", "std", "seeds"], axis=1).reset_index()
 
 
-def _page(ws: Workspace, table: pd.DataFrame, seeds: tuple[int, ...], refused: dict[str, str]) -> str:
-    """The report as Markdown: a row a pair, `SHOWN` columns, semantic / collaborative where they differ."""
-    head = ["strategy", "quantizer", *SHOWN, "seconds"]
-    lines = [f"# Identifiers of {ws.run}: strategy x quantizer", "", WARNING, ""]
-    lines += ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    for (strategy, quantizer), part in table.groupby(["strategy", "quantizer"], sort=False):
-        values = [_shown(part, measure, level) for measure, level in SHOWN.values()]
-        seconds = part.loc[part["measure"] == "seconds", "mean"].item()
-        lines.append("| " + " | ".join([strategy, quantizer, *values, f"{seconds:.1f}"]) + " |")
-    told = (
-        f"Means over seeds {', '.join(map(str, seeds))}; semantic / collaborative identifier. Every level, depth and "
-    )
-    lines += ["", told + "deviation: table.csv. Depth 1 is the first code."]
-    lines += [f"\nNot built: {pair}: {reason}" for pair, reason in refused.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _shown(part: pd.DataFrame, measure: str, level: int) -> str:
-    """One table cell; level 0 is the deepest one, -1 the level with the least value."""
-    found = []
-    for _, mine in part[part["measure"] == measure].groupby("view", sort=False):
-        if level < 0:
-            found.append(mine["mean"].min())
-        else:
-            wanted = level or mine["level"].max()
-            found += mine.loc[mine["level"] == wanted, "mean"].tolist()
-    said = list(dict.fromkeys(f"{value:.3f}" for value in found))
-    return " / ".join(said) or "-"
+def _write(
+    ws: Workspace, table: pd.DataFrame, grown: pd.DataFrame | None, seeds: tuple[int, ...], refused: dict[str, str]
+) -> None:
+    folder = report_folder(ws)
+    table.round(5).to_csv(folder / "table.csv", index=False)
+    if grown is not None:
+        grown.round(5).to_csv(folder / "growth.csv", index=False)
+    png, alt = grid_picture(table)
+    (folder / "grid.png").write_bytes(png)
+    page = grid_page(ws.config, table, grown, seeds, refused, alt)
+    (folder / "index.md").write_text(page, encoding="utf-8")

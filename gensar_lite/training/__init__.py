@@ -3,6 +3,7 @@
 Verb: `train`. In: a `Corpus` and `Identifiers`. Out: a Hugging Face model folder, and its learning curve.
 """
 
+from gensar_lite.training.adhoc import Event
 from gensar_lite.training.loop import Judge
 from gensar_lite.training.progress import harmonic_mean
 from gensar_lite.training.prompts import PROMPTS
@@ -16,6 +17,7 @@ __all__ = [
     "TASKS",
     "TASK_NAMES",
     "TASK_OF_EVENTS",
+    "Event",
     "Generator",
     "Judge",
     "SequenceBuilder",

@@ -15,7 +15,7 @@ import torch
 
 from gensar_lite.artifacts import Corpus
 from gensar_lite.config import TrainingConfig
-from gensar_lite.training.model import task_loss
+from gensar_lite.training.losses import task_loss
 from gensar_lite.training.tasks import NEEDS_HISTORY, TASK_NAMES, TASKS, SequenceBuilder, Task, variants
 
 HELD_OUT_RATE = 0.05  # of the items, in tasks whose rows are items or their pseudo-queries
@@ -91,9 +91,6 @@ def _batches(task: Task, builder: SequenceBuilder, rows: np.ndarray, settings: T
 
 def _one_batch(model, builder: SequenceBuilder, task: Task, rows: np.ndarray, settings: TrainingConfig) -> np.ndarray:
     """Summed loss, its tokens, what hits are counted in, hits per level (zeros where there is none)."""
-    batch = builder.batch(task, rows)
-    tensors = [torch.from_numpy(a).to(model.device) for a in (batch.source, batch.mask, batch.target)]
-    found = task_loss(model, *tensors, task.view, builder.layout, settings)
-    hits, tokens = found[-1].cpu().numpy(), builder.target_tokens(task, rows)
-    count = tokens if task.writes == "text" else len(rows)
-    return np.r_[float(found[0]), tokens, count, np.pad(hits, (0, builder.layout.num_levels - len(hits)))]
+    batch = builder.batch(task, rows).to(model.device)
+    total, tokens, hits, count = (t.cpu().numpy() for t in task_loss(model, batch, builder.layout, settings))
+    return np.r_[total, tokens, count, np.pad(hits, (0, builder.layout.num_levels - len(hits)))]

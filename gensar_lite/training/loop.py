@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration
 from tqdm.auto import tqdm
-from transformers import T5ForConditionalGeneration
+from transformers import PreTrainedModel
 
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError, TrainingConfig, section_dict
@@ -28,16 +28,16 @@ from gensar_lite.embeddings.precision import use_bf16
 from gensar_lite.training.checkpoint import Checkpoints
 from gensar_lite.training.interrupt import Interrupt
 from gensar_lite.training.mixture import Plan, TaskMixture
-from gensar_lite.training.objective import batch_tensors, new_objective
+from gensar_lite.training.objective import new_objective
 from gensar_lite.training.optimiser import learning_rate, new_optimiser, put_tensors
 from gensar_lite.training.processes import rank_and_world, together
 from gensar_lite.training.progress import Progress, figures, harmonic_mean
 from gensar_lite.training.state import State
 from gensar_lite.training.steps import dropout_seed, my_slots, plans_of_step, steps_an_epoch
-from gensar_lite.training.tasks import TASKS, SequenceBuilder
+from gensar_lite.training.tasks import SequenceBuilder
 from gensar_lite.training.tracking import LOG_STEPS, Reporter, Watch, check_tracker
 
-Judge = Callable[[T5ForConditionalGeneration], dict[str, float]]
+Judge = Callable[[PreTrainedModel], dict[str, float]]
 # these change when something is done, but no weight: a stopped run goes on with other values
 FREE_SETTINGS = ("max_minutes", "checkpoint_minutes", "tracker")
 
@@ -51,7 +51,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: T5ForConditionalGeneration,
+        model: PreTrainedModel,
         builder: SequenceBuilder,
         mixture: TaskMixture,
         settings: TrainingConfig,
@@ -75,7 +75,7 @@ class Trainer:
         self.objective, self.optimiser = self.accelerator.prepare(objective, new_optimiser(model, settings))
         self.steps_an_epoch = steps_an_epoch(mixture.num_batches, self.world, settings.accumulate)
         self.num_steps = self.steps_an_epoch * settings.epochs
-        self.tasks = sorted({TASKS[name].base for name in mixture.rows})
+        self.tasks = sorted({_logged(name) for name in mixture.rows})
         self.state = State(model, self.optimiser, Progress(self._no_sums()), folder, self.rank)
         self.saved = time.monotonic()
 
@@ -159,27 +159,25 @@ class Trainer:
         The loss is summed over target tokens and divided by those of the whole step, so how a step is split over
         processes and micro-batches does not change it.
         """
-        tokens = sum(self._tokens(plan) for plan in plans)
+        tokens = sum(self.builder.plan_tokens(plan) for plan in plans)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.step, self.num_steps, self.settings)
         found, slots = [], my_slots(plans, self.rank, self.world)
         for slot in slots:
             torch.manual_seed(dropout_seed(self.settings.seed, self.step, slot.number))
-            batch = self.builder.batch(TASKS[slot.plan.task], slot.plan.rows, slot.plan.prompt)
+            batch = self.builder.of(slot.plan).to(self.accelerator.device)
             last = slot is slots[-1]  # processes meet once a step
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.objective):
-                total, hits = self.objective(slot.plan.task, batch_tensors(batch, self.accelerator.device))
+                loss = self.objective(batch)
                 # processes' gradients are averaged, but their losses must be added up
-                self.accelerator.backward(total * (slot.counts * self.world / tokens))
-            found.append((total.detach(), hits))
+                self.accelerator.backward(loss.total * (slot.counts * self.world / tokens))
+            found.append(loss._replace(total=loss.total.detach()))
         norm = float(self.accelerator.clip_grad_norm_(self.objective.parameters(), 1.0))
         sums = self._no_sums()
-        for slot, (total, hits) in zip(slots, found, strict=True):
-            task, size = TASKS[slot.plan.task], self._tokens(slot.plan)
-            answers = size if task.writes == "text" else len(slot.plan.rows)  # what hits are counted in
-            own = sums[self.tasks.index(task.base)]
-            own[:3] += slot.counts * np.array([float(total), size, answers])
-            own[3 : 3 + len(hits)] += slot.counts * hits.cpu().numpy()
+        for slot, loss in zip(slots, found, strict=True):
+            own, hits = sums[self.tasks.index(_logged(slot.plan.task))], loss.hits.cpu().numpy()
+            own[:3] += slot.counts * np.array([float(v) for v in (loss.total, loss.tokens, loss.count)])
+            own[3 : 3 + len(hits)] += slot.counts * hits
         if not math.isfinite(norm):  # of all processes: they stop together, before the weights are touched
             raise ArtifactError(
                 f"training: loss {sums[:, 0].sum():.4g}, length of its gradient {norm} in step {self.step + 1}. The "
@@ -192,10 +190,6 @@ class Trainer:
 
     def _row(self) -> dict:
         return {"step": self.step, "lr": learning_rate(self.step - 1, self.num_steps, self.settings)}
-
-    def _tokens(self, plan: Plan) -> int:
-        """How many target tokens of a batch count in the loss."""
-        return self.builder.target_tokens(TASKS[plan.task], plan.rows)
 
     def _no_sums(self) -> np.ndarray:
         return np.zeros((len(self.tasks), 3 + self.builder.layout.num_levels))
@@ -238,6 +232,11 @@ class Trainer:
         """The first step whose row a killed run may have told, but will tell again."""
         closed = self.step < (len(self.curve) + 1) * self.steps_an_epoch
         return self.step + closed
+
+
+def _logged(task: str) -> str:
+    """The name under which a task's figures are summed up."""
+    return task.partition("/")[0]
 
 
 def _accelerator(settings: TrainingConfig, logs: Path | None, world: int) -> Accelerator:

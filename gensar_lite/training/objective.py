@@ -1,42 +1,35 @@
 """What is minimised, as a module: Accelerate can then wrap it for many processes and number formats.
 
-In: a task's name and its batch as named tensors. Out: cross-entropy summed over target tokens, and hits.
+In: a batch of tensors. Out: its `Loss`, in sums.
 This file does not know optimisers, nor in which order batches come.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import nn
-from transformers import T5ForConditionalGeneration
+from transformers import PreTrainedModel
 
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.identifiers import TokenLayout
-from gensar_lite.training.model import task_loss
-from gensar_lite.training.tasks import TASKS, Batch
+from gensar_lite.training.losses import Loss, task_loss
+from gensar_lite.training.tasks import Batch
 
 
 class Objective(nn.Module):
     """The loss as a module's forward."""
 
-    def __init__(self, model: T5ForConditionalGeneration, layout: TokenLayout, settings: TrainingConfig):
+    def __init__(self, model: PreTrainedModel, layout: TokenLayout, settings: TrainingConfig):
         super().__init__()
         self.model, self.layout, self.settings = model, layout, settings
 
-    def forward(self, task: str, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The summed loss (a scalar) and hits (L,) of one micro-batch of `task`."""
-        source, mask, target = batch["source"], batch["mask"], batch["target"]
-        return task_loss(self.model, source, mask, target, TASKS[task].view, self.layout, self.settings)
-
-
-def batch_tensors(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
-    """Every array of a batch by its name, as tensors on `device`."""
-    return {k: torch.from_numpy(v).to(device) for k, v in batch._asdict().items() if isinstance(v, np.ndarray)}
+    def forward(self, batch: Batch) -> Loss:
+        """The loss of one micro-batch."""
+        return task_loss(self.model, batch, self.layout, self.settings)
 
 
 def new_objective(
-    model: T5ForConditionalGeneration, layout: TokenLayout, settings: TrainingConfig, device: torch.device
+    model: PreTrainedModel, layout: TokenLayout, settings: TrainingConfig, device: torch.device
 ) -> nn.Module:
     """The objective, with what the settings switch on: gradient checkpointing, compilation on a GPU.
 

@@ -16,17 +16,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from transformers import T5ForConditionalGeneration
+from transformers import PreTrainedModel
 
 from gensar_lite.artifacts import ArtifactError, Corpus, Identifiers, Workspace
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.identifiers import TokenLayout, layout_for
+from gensar_lite.training.backbones import from_scratch, load_model, loading, merge_lora, new_model, num_text_tokens
 from gensar_lite.training.held_out import task_rows
 from gensar_lite.training.loop import Judge, Trainer
 from gensar_lite.training.mixture import TaskMixture
-from gensar_lite.training.model import from_scratch, loading, new_model, num_text_tokens
 from gensar_lite.training.prompts import PROMPTS
 from gensar_lite.training.pseudo import PseudoQueries, make_pseudo_queries
+from gensar_lite.training.streams import ON_EVENTS, StreamBuilder, StreamMixture
 from gensar_lite.training.tasks import TASK_NAMES, TASKS, SequenceBuilder, variants
 from gensar_lite.training.text import TextCodec
 from gensar_lite.training.tracking import Watch
@@ -35,7 +36,7 @@ from gensar_lite.training.tracking import Watch
 class Generator(NamedTuple):
     """A model with everything needed to speak to it."""
 
-    model: T5ForConditionalGeneration
+    model: PreTrainedModel
     builder: SequenceBuilder
     codec: TextCodec
     corpus: Corpus
@@ -51,7 +52,7 @@ def train_codec(corpus: Corpus, settings: TrainingConfig) -> TextCodec:
     them, train queries, prompts."""
     if not from_scratch(settings.backbone):
         with loading(settings.backbone):
-            codec = TextCodec.load(settings.backbone)
+            codec = TextCodec.load(settings.backbone, revision=settings.revision)
             return TextCodec(codec.tokenizer, num_text_tokens(settings, codec.num_tokens))
     train = corpus.targets("train", "search")
     asked = corpus.queries["text"].iloc[train["query_id"].to_numpy()]
@@ -68,8 +69,19 @@ def new_generator(
     codec = train_codec(corpus, settings)
     layout = layout_for(identifiers, codec.num_tokens)
     pseudo = make_pseudo_queries(corpus.items, settings, cache) if "adhoc" in settings.tasks else None
-    builder = SequenceBuilder(corpus, identifiers, layout, codec, settings, pseudo)
-    return Generator(new_model(settings, layout), builder, codec, corpus, identifiers)
+    model = new_model(settings, layout)
+    if settings.stream and model.config.is_encoder_decoder:
+        raise ConfigError(
+            f"training.stream: {settings.backbone} has an encoder; a stream is read by a decoder alone. Set "
+            "training.backbone=gpt-mini or training.stream=false."
+        )
+    builder = builder_for(settings)(corpus, identifiers, layout, codec, settings, pseudo)
+    return Generator(model, builder, codec, corpus, identifiers)
+
+
+def builder_for(settings: TrainingConfig) -> type[SequenceBuilder]:
+    """What turns rows into batches: single examples, or with ``training.stream`` whole streams of events."""
+    return StreamBuilder if settings.stream else SequenceBuilder
 
 
 def present_tasks(corpus: Corpus, settings: TrainingConfig) -> TrainingConfig:
@@ -90,8 +102,9 @@ def present_tasks(corpus: Corpus, settings: TrainingConfig) -> TrainingConfig:
     return dataclasses.replace(settings, tasks=tasks, task_weights=weights)
 
 
-def new_mixture(generator: Generator, settings: TrainingConfig) -> TaskMixture:
-    """Every train row of a task is one example; a task with two variants gives each half of its weight."""
+def new_mixture(generator: Generator, settings: TrainingConfig) -> TaskMixture | StreamMixture:
+    """Every train row of a task is one example; a task with two variants gives each half of its weight. With streams,
+    the events of a user are one."""
     builder, weights = generator.builder, dict(zip(settings.tasks, settings.task_weights, strict=True))
     rows = task_rows(generator.corpus, builder, settings, "train")
     for name, own in rows.items():
@@ -100,11 +113,16 @@ def new_mixture(generator: Generator, settings: TrainingConfig) -> TaskMixture:
                 f"training: there is no train example of {name}. Leave it out of training.tasks and its weight out of "
                 "training.task_weights."
             )
+    if settings.stream:
+        rows = {name: own for name, own in rows.items() if TASKS[name].base not in ON_EVENTS}
     lengths = {name: builder.lengths(TASKS[name], own) for name, own in rows.items()}
     num_variants = Counter(TASKS[name].base for name in rows)
     shares = {name: weights[TASKS[name].base] / num_variants[TASKS[name].base] for name in rows}
     num_prompts = min(map(len, PROMPTS.values())) if settings.prompts else 1
-    return TaskMixture(rows, lengths, shares, settings.batch_size, num_prompts, settings.seed)
+    mixture = TaskMixture(rows, lengths, shares, settings.batch_size, num_prompts, settings.seed)
+    if not settings.stream:
+        return mixture
+    return StreamMixture(mixture, builder.piece_lengths(), settings.batch_tokens, settings.seed)
 
 
 def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None, watch: Watch | None = None) -> Path:
@@ -154,10 +172,11 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None,
 
 
 def save_generator(generator: Generator, folder: Path) -> None:
-    """Model, tokenizer and token layout in one Hugging Face folder, and the pseudo-queries where there are some."""
+    """Model (LoRA's adapters merged), tokenizer and token layout in one Hugging Face folder, and the pseudo-queries
+    where there are some."""
     if generator.builder.pseudo.texts:
         generator.builder.pseudo.save(folder / "pseudo_queries.parquet")
-    generator.model.save_pretrained(folder)
+    merge_lora(generator.model).save_pretrained(folder)
     generator.codec.save(folder)
     (folder / "layout.json").write_text(json.dumps(dataclasses.asdict(generator.layout)))
 
@@ -168,10 +187,9 @@ def load_generator(ws: Workspace) -> Generator:
     layout = TokenLayout(**json.loads((folder / "layout.json").read_text()))
     corpus, identifiers = Corpus.load(ws.require("data")), Identifiers.load(ws.require("identifiers"))
     codec = TextCodec.load(folder, layout.num_text)
-    model = T5ForConditionalGeneration.from_pretrained(folder, use_safetensors=True).eval()
     pseudo = PseudoQueries.load(folder / "pseudo_queries.parquet")
-    builder = SequenceBuilder(corpus, identifiers, layout, codec, ws.config.training, pseudo)
-    return Generator(model, builder, codec, corpus, identifiers)
+    builder = builder_for(ws.config.training)(corpus, identifiers, layout, codec, ws.config.training, pseudo)
+    return Generator(load_model(folder), builder, codec, corpus, identifiers)
 
 
 def _check(settings: TrainingConfig) -> None:

@@ -11,12 +11,14 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from gensar_lite.artifacts import VIEWS, Corpus, Identifiers
 from gensar_lite.config import TrainingConfig
 from gensar_lite.data import history_bounds
 from gensar_lite.embeddings.semantic import item_texts
 from gensar_lite.identifiers import TokenLayout
+from gensar_lite.training.mixture import Plan
 from gensar_lite.training.prompts import PROMPTS
 from gensar_lite.training.pseudo import PseudoQueries
 from gensar_lite.training.ragged import Ragged, hstack, pad
@@ -66,13 +68,23 @@ def variants(name: str, one_view: bool) -> list[Task]:
 
 
 class Batch(NamedTuple):
-    """Examples of one task. `source` (B, S); `target` (B, T): behaviour token, then code tokens (T = 1 + L) or text
-    that ends with EOS and is padded with PAD."""
+    """Examples of one task, arrays or tensors.
+
+    source  (B, S) token ids, padded with PAD
+    mask    (B, S) which of them are real; or which tokens each of them sees (B, S, S), and the target (B, S + 1, S)
+    target  (B, T) behaviour token, then code tokens (T = 1 + L), or text that ends with EOS and is padded with PAD
+    weight  None; or `target` is what each source token foretells (T = S), and this is how much it counts (B, S)
+    """
 
     task: Task
     source: np.ndarray
     mask: np.ndarray
     target: np.ndarray
+    weight: np.ndarray | None = None
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same as tensors on a device."""
+        return Batch(self.task, *(None if a is None else torch.as_tensor(a).to(device) for a in self[1:]))
 
 
 class SequenceBuilder:
@@ -126,6 +138,10 @@ class SequenceBuilder:
         """The behaviour token before an identifier of a view, or nothing where the settings say so."""
         token = self.layout.search_item if view == "semantic" else self.layout.recommend_item
         return [token] if self.settings.behaviour_tokens else []
+
+    def given(self, task: Task) -> list[int]:
+        """Tokens that a decoder is given before it goes on by itself: a start token, then what is forced."""
+        return [PAD, *self.forced(task)]
 
     def forced(self, task: Task) -> list[int]:
         """Tokens that start every target of a task: decoding gives them and predicts what follows."""
@@ -204,6 +220,14 @@ class SequenceBuilder:
         """How many target tokens count in the loss: with the level head a behaviour token before codes is given."""
         given = len(self.forced(task)) if task.writes == "codes" and self.settings.head == "level" else 0
         return int(self.written(task, rows).lengths.sum()) - given * len(rows)
+
+    def of(self, plan: Plan) -> Batch:
+        """What a mixture has planned."""
+        return self.batch(TASKS[plan.task], plan.rows, plan.prompt)
+
+    def plan_tokens(self, plan: Plan) -> float:
+        """How many target tokens of a planned batch count in the loss, without building it."""
+        return self.target_tokens(TASKS[plan.task], plan.rows)
 
     def batch(self, task: Task, rows: np.ndarray, prompt: np.ndarray | None = None) -> Batch:
         """Padded examples for rows (B,)."""

@@ -40,9 +40,14 @@ class TextCodec:
         return TextCodec(fast)
 
     @staticmethod
-    def load(folder: Path | str, num_tokens: int | None = None) -> TextCodec:
-        """A saved or pretrained tokenizer by folder or name."""
-        return TextCodec(AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False), num_tokens)
+    def load(folder: Path | str, num_tokens: int | None = None, revision: str = "") -> TextCodec:
+        """A saved or pretrained tokenizer by folder or name.
+
+        Ids 0 and 1 serve as PAD and EOS whatever the tokenizer calls them: T5's own, but in some decoders' vocabularies
+        two punctuation marks, which texts then lose.
+        """
+        found = AutoTokenizer.from_pretrained(str(folder), revision=revision or None, trust_remote_code=False)
+        return TextCodec(found, num_tokens)
 
     def save(self, folder: Path) -> None:
         self.tokenizer.save_pretrained(folder)

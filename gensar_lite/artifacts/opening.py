@@ -1,0 +1,50 @@
+"""A finished run, opened by its folder alone: no preset has to be named.
+
+In: the path of ``artifacts/<run>``. Out: a `Workspace` with the settings that the stages recorded. Nothing is written.
+This file does not check what the folders hold: `Workspace.require` does, whenever a stage is asked for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gensar_lite.artifacts.records import ArtifactError
+from gensar_lite.artifacts.workspace import Workspace
+from gensar_lite.config import PRESETS, STAGES, Config, flat, override, preset
+
+
+def open_run(folder: Path | str) -> Workspace:
+    """The workspace of ``artifacts/<run>``. A stage that was not built has the settings of the nearest preset.
+
+    Raises `ArtifactError` when there is no such folder, it lies elsewhere, or none of its stages was finished.
+    """
+    folder = Path(folder).resolve()
+    bare = Workspace.open(root=folder.parent.parent, run=folder.name)
+    if folder.parent.name != "artifacts":
+        raise ArtifactError(f"run: {folder.name} must lie in a folder artifacts/, as in: artifacts/tour.")
+    told = {stage: meta["settings"] for stage in STAGES if (meta := bare.meta(stage))}
+    if not told:
+        first = f"--preset {folder.name}" if folder.name in PRESETS else f"--preset tour --run {folder.name}"
+        there = sorted(path.name for path in folder.parent.glob("*") if (path / "data" / "meta.json").exists())
+        known = f" There are: {', '.join(there)}." if there else ""
+        raise ArtifactError(
+            f"run: artifacts/{folder.name} holds no finished stage.{known} Build it first: gensar run {first}"
+        )
+    return Workspace(bare.root, recorded_config(told, folder.name), folder.name)
+
+
+def recorded_config(told: dict[str, dict], run: str) -> Config:
+    """The tree of settings that stages were built with, ``{stage: settings}``; what they do not say is the preset's.
+
+    The preset is the one that differs least, so that a command that repeats the run is short; `run` breaks a tie.
+    Names that this version does not know are left out: the stage is then refused as built with other settings.
+    """
+    known = set(flat(Config()))
+    pairs = {f"{stage}.{name}": value for stage, section in told.items() for name, value in section.items()}
+    pairs = {key: value for key, value in pairs.items() if key in known}
+
+    def distance(name: str) -> tuple[int, bool]:
+        base = flat(preset(name))
+        return sum(base[key] != value for key, value in pairs.items()), name != run
+
+    return override(preset(min(PRESETS, key=distance)), pairs)

@@ -1,0 +1,23 @@
+"""What a beam search asks of a model, whatever its kind: read a source once, then go on token by token.
+
+In: a model, sources, tokens. Out: a cache, hidden states. This file knows which kind of model is read by which file.
+"""
+
+from __future__ import annotations
+
+import torch
+from transformers import PreTrainedModel
+
+from gensar_lite.decoding import causal, steps
+
+Cache = steps.Cache | causal.Cache
+
+
+def encode(model: PreTrainedModel, source: torch.Tensor, mask: torch.Tensor) -> Cache:
+    """Read sources (B, S) once, with a mask (B, S), or (B, S + 1, S) as streams have it."""
+    return (steps if model.config.is_encoder_decoder else causal).encode(model, source, mask)
+
+
+def advance(model: PreTrainedModel, cache: Cache, tokens: torch.Tensor) -> torch.Tensor:
+    """Append tokens (B, n), one to each path, and return hidden states (B, n, d) for what follows."""
+    return (steps if model.config.is_encoder_decoder else causal).advance(model, cache, tokens)

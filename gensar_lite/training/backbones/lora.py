@@ -1,0 +1,41 @@
+"""LoRA (Hu et al., arXiv 2106.09685): a pretrained backbone learns in few directions, its embeddings in all.
+
+In: a model and a rank. Out: the same model with adapters; later, the same model with them merged into its weights. The
+embedding tables are trained whole, since our tokens are new to the backbone. This file does not know the backbone.
+"""
+
+from __future__ import annotations
+
+from transformers import PreTrainedModel
+
+from gensar_lite.artifacts import ArtifactError
+from gensar_lite.config import TrainingConfig
+
+
+def add_lora(model: PreTrainedModel, settings: TrainingConfig) -> PreTrainedModel:
+    """Put adapters of rank ``settings.lora_rank`` beside every linear layer but the output, and freeze the rest.
+
+    They are scaled by 2 (alpha is twice the rank). Raises `ArtifactError` where peft is not installed.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise ArtifactError(
+            "training: training.lora_rank needs peft. Install it: pip install 'gensar-lite[llm]', or set it to 0."
+        ) from error
+    rank = settings.lora_rank
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=settings.dropout, target_modules="all-linear")
+    inject_adapter_in_model(config, model)  # leaves the adapters alone to be trained
+    for table in (model.get_input_embeddings(), model.get_output_embeddings()):
+        table.weight.requires_grad_(True)
+    return model
+
+
+def merge_lora(model: PreTrainedModel) -> PreTrainedModel:
+    """Add each adapter to the weight that it stands beside and take it away, in place. A model without any stays."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if hasattr(child, "lora_A") and hasattr(child, "get_base_layer"):
+                child.merge()
+                setattr(parent, name, child.get_base_layer())
+    return model.requires_grad_(True)

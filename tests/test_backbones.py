@@ -1,0 +1,357 @@
+"""Backbones of every kind against other ways of knowing: transformers' own forward pass and generate, a reload.
+
+What is pretrained here are random models that the tests save themselves, as strangers would publish them.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+from helpers import random_identifiers, small_corpus
+
+from gensar_lite.artifacts import ArtifactError
+from gensar_lite.config import ConfigError, TrainingConfig
+from gensar_lite.decoding import Decoder
+from gensar_lite.decoding.read import advance, encode
+from gensar_lite.embeddings.sasrec import ByteDropout
+from gensar_lite.training import TASK_OF_EVENTS, TASKS, TextCodec, new_generator
+from gensar_lite.training.backbones import hidden_states, load_model, output_rows
+from gensar_lite.training.backbones.pretrained import pretrained_config
+from gensar_lite.training.loop import Trainer
+from gensar_lite.training.losses import task_loss
+from gensar_lite.training.stage import new_mixture, save_generator, train_codec
+from gensar_lite.training.text import PAD
+
+ITEMS = np.arange(40)
+
+
+def tiny_settings(**changes) -> TrainingConfig:
+    return TrainingConfig(**({"num_text_tokens": 400, "batch_size": 8, "epochs": 1, "dropout": 0.0} | changes))
+
+
+def generator_of(**changes):
+    corpus = small_corpus(num_users=6, twin_rate=0.5)
+    generator = new_generator(corpus, random_identifiers(40, 8), tiny_settings(**changes))
+    with torch.no_grad():  # a random model with opinions: larger weights, clearer differences
+        for p in generator.model.parameters():
+            p.mul_(2)
+    generator.model.eval()
+    return generator
+
+
+def test_rows(generator, task: str) -> np.ndarray:
+    return generator.corpus.targets("test", task)["event_id"].to_numpy()
+
+
+test_rows.__test__ = False
+
+
+# ------------------------------------------------------------------------------------- a decoder alone
+
+
+def whole_sequence(generator, task: str, row: int, item: int) -> tuple[list[int], list[int]]:
+    """One example as one list of tokens, and which of them are the item's codes."""
+    batch = generator.builder.batch(TASK_OF_EVENTS[task], np.array([row]))
+    view = TASK_OF_EVENTS[task].view
+    codes = generator.layout.tokens(generator.identifiers.view(view)[item], view).tolist()
+    return [*batch.source[0].tolist(), PAD, batch.target[0, 0].item(), *codes], codes
+
+
+def scores_by_hand(generator, task: str, row: int) -> np.ndarray:
+    """Log-probabilities (N,) of every item from the model's own forward pass over plain sequences, without a cache."""
+    layout, view, found = generator.layout, TASK_OF_EVENTS[task].view, []
+    for item in ITEMS:
+        sequence, codes = whole_sequence(generator, task, row, item)
+        with torch.no_grad():
+            logits = generator.model(input_ids=torch.tensor([sequence])).logits[0].double()
+        total = 0.0
+        for level, code in enumerate(codes):
+            offset, z = layout.level_offset(view, level), logits[len(sequence) - 4 + level]
+            rows = slice(offset, offset + 8) if generator.builder.settings.head == "level" else slice(None)
+            total += (z[code] - z[rows].logsumexp(0)).item()
+        found.append(total)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("head", ["level", "vocabulary"])
+@pytest.mark.parametrize("task", ["recommend", "search"])
+def test_a_decoder_alone_scores_and_searches_as_its_forward_pass_does(head, task):
+    generator = generator_of(backbone="gpt-micro", head=head)
+    decoder, rows = Decoder.of(generator, generator.builder.settings), test_rows(generator, task)
+    wanted = np.stack([scores_by_hand(generator, task, row) for row in rows])  # sources of different lengths
+    got = decoder.score_rows(task, rows, np.tile(ITEMS, (len(rows), 1)))
+    np.testing.assert_allclose(got, wanted, atol=5e-4)
+    items, scores = decoder.search(task, rows, num_beams=64)[:2]
+    for i in range(len(rows)):
+        assert sorted(items[i]) == ITEMS.tolist()
+        np.testing.assert_allclose(scores[i], np.sort(wanted[i])[::-1], atol=5e-4)
+
+
+@pytest.mark.parametrize("task", ["recommend", "search"])
+@pytest.mark.parametrize("queries", [True, False])
+def test_decoding_after_a_stream_equals_reading_the_whole_of_it(task, queries):
+    """Shared keys and paths against one pass over history and target, with twins in the histories."""
+    generator = generator_of(backbone="gpt-micro", stream=True, history_queries=queries)
+    builder, layout, view = generator.builder, generator.layout, TASK_OF_EVENTS[task].view
+    decoder, rows = Decoder.of(generator, builder.settings), test_rows(generator, task)
+    got = decoder.score_rows(task, rows, np.tile(ITEMS, (len(rows), 1)))
+    twins = 0
+    for i, row in enumerate(rows):
+        batch = builder.batch(TASK_OF_EVENTS[task], np.array([row])).to("cpu")
+        twins += not torch.equal(batch.mask[0, :-1], batch.mask[0, :-1].new_ones(batch.mask.shape[-1:] * 2).tril())
+        target = torch.from_numpy(layout.tokens(generator.identifiers.view(view), view))
+        target = torch.cat([torch.full((40, 1), batch.target[0, 0]), target], dim=1)
+        with torch.no_grad():
+            hidden = hidden_states(
+                generator.model, batch.source.expand(40, -1), batch.mask.expand(40, -1, -1), target
+            )  # fmt: skip
+            for level in range(3):
+                offset = layout.level_offset(view, level)
+                logp = output_rows(generator.model, hidden[:, level], slice(offset, offset + 8)).log_softmax(-1)
+                got[i] -= logp.gather(1, target[:, level + 1, None] - offset)[:, 0].numpy()
+    np.testing.assert_allclose(got, 0, atol=5e-4)
+    assert twins > 0
+
+
+def test_a_decoder_alone_lists_what_generate_lists():
+    generator = generator_of(backbone="gpt-micro", head="vocabulary")
+    decoder, rows = Decoder.of(generator, generator.builder.settings), test_rows(generator, "search")
+    ours = decoder.search("search", rows, num_beams=5)[0]
+    codes = generator.layout.tokens(generator.identifiers.view("search"), "semantic").tolist()
+    for i, row in enumerate(rows):
+        prompt = whole_sequence(generator, "search", row, 0)[0][:-3]
+        children: dict[tuple, set] = {}
+        for own in codes:
+            for level in range(3):
+                children.setdefault(tuple(own[:level]), set()).add(own[level])
+
+        def allowed(_, ids, prompt=prompt, children=children):
+            return sorted(children[tuple(ids.tolist()[len(prompt) :])])
+
+        out = generator.model.generate(
+            input_ids=torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            num_beams=5, num_return_sequences=5, max_new_tokens=3, min_new_tokens=3, early_stopping=False,
+            length_penalty=0.0, do_sample=False, prefix_allowed_tokens_fn=allowed,
+        )  # fmt: skip
+        assert [codes.index(ids[len(prompt) :]) for ids in out.tolist()] == ours[i].tolist()
+
+
+def test_padding_changes_nothing():
+    generator = generator_of(backbone="gpt-micro")
+    decoder, rows = Decoder.of(generator, generator.builder.settings), test_rows(generator, "search")
+    together = decoder.search("search", rows, 10)
+    for i, row in enumerate(rows):
+        items, scores = decoder.search("search", np.array([row]), 10)[:2]
+        assert items[0].tolist() == together[0][i].tolist()
+        np.testing.assert_allclose(scores[0], together[1][i], atol=1e-4)
+
+
+def test_paths_that_are_chosen_again_go_on_from_their_own_past():
+    """Three paths, reordered and doubled, against each path's tokens read from the start."""
+    generator = generator_of(backbone="gpt-micro")
+    batch = generator.builder.batch(TASKS["nsip"], test_rows(generator, "search")).to("cpu")
+    model, size = generator.model, len(batch.source)
+    steps = [torch.tensor([[5, 6, 7]]), torch.tensor([[8, 9, 10, 11]]), torch.tensor([[12, 13]])]
+    parents = [torch.tensor([[2, 0, 0, 1]]), torch.tensor([[3, 1]])]
+    with torch.no_grad():
+        cache = encode(model, batch.source, batch.mask)
+        advance(model, cache, torch.full((size, 1), PAD))
+        cache.select(torch.zeros(size, 3, dtype=torch.long))
+        advance(model, cache, steps[0].expand(size, -1))
+        cache.select(parents[0].expand(size, -1))
+        advance(model, cache, steps[1].expand(size, -1))
+        cache.select(parents[1].expand(size, -1))
+        got = advance(model, cache, steps[2].expand(size, -1))  # (B, 2, d)
+        for path, told in enumerate([[6, 11, 12], [5, 9, 13]]):
+            target = torch.tensor([[*told, 0]]).expand(size, -1)
+            wanted = hidden_states(model, batch.source, batch.mask, target)[:, -1]
+            torch.testing.assert_close(got[:, path], wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_every_task_is_learned_by_a_decoder_alone():
+    tasks = ("nrip", "nsip", "nsqp", "desc2id", "id2desc")
+    changes = {"tasks": tasks, "task_weights": (1.0,) * 5, "epochs": 3, "lr": 5e-3, "batch_size": 32}
+    training = tiny_settings(backbone="gpt-micro", max_text_tokens=8, **changes)
+    generator = new_generator(small_corpus(), random_identifiers(40, 8), training)
+    curve = Trainer(generator.model, generator.builder, new_mixture(generator, training), training).fit()
+    for task in tasks:
+        assert curve[-1][f"{task}/loss"] < curve[0][f"{task}/loss"]
+
+
+def test_the_text_loss_of_a_decoder_alone_is_transformers_own():
+    training = tiny_settings(backbone="gpt-micro", head="vocabulary", tasks=("nsqp",), task_weights=(1.0,))
+    generator = new_generator(small_corpus(), random_identifiers(40, 8), training)
+    rows, total = generator.corpus.targets("train", "search")["event_id"].to_numpy()[:5], 0.0
+    found = task_loss(
+        generator.model.eval(), generator.builder.batch(TASKS["nsqp"], rows).to("cpu"), generator.layout, training
+    )
+    for row in rows:
+        batch = generator.builder.batch(TASKS["nsqp"], np.array([row]))
+        sequence = torch.tensor([[*batch.source[0], PAD, *batch.target[0]]])
+        labels = torch.where(torch.arange(sequence.shape[1]) > len(batch.source[0]), sequence, -100)
+        total += generator.model(input_ids=sequence, labels=labels).loss.item() * batch.target.shape[1]
+    assert found.total.item() == pytest.approx(total, rel=1e-4)
+
+
+def test_a_fresh_decoder_drops_out_only_in_training():
+    generator = generator_of(backbone="gpt-micro", dropout=0.5)
+    model, ids = generator.model, torch.tensor([[5, 6, 7]])
+    assert sum(isinstance(m, ByteDropout) for m in model.modules()) == 1 + 2 * 2  # embeddings; twice a layer
+    assert torch.equal(model(ids).logits, model(ids).logits)
+    model.train()
+    assert not torch.equal(model(ids).logits, model(ids).logits)
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+
+
+# -------------------------------------------------------------------------------------- pretrained ones
+
+T5 = {"d_model": 16, "d_ff": 32, "d_kv": 8, "num_heads": 2, "num_layers": 1, "decoder_start_token_id": PAD}
+GPT = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+FAMILIES = {
+    "t5": lambda n: hf.T5ForConditionalGeneration(hf.T5Config(vocab_size=n, **T5)),
+    "flan-t5": lambda n: hf.T5ForConditionalGeneration(
+        hf.T5Config(vocab_size=n, feed_forward_proj="gated-gelu", tie_word_embeddings=False, **T5)
+    ),
+    "mt5": lambda n: hf.MT5ForConditionalGeneration(hf.MT5Config(vocab_size=n + 30, **T5)),
+    "llama": lambda n: hf.LlamaForCausalLM(hf.LlamaConfig(vocab_size=n, num_key_value_heads=2, **GPT)),
+    "qwen2": lambda n: hf.Qwen2ForCausalLM(
+        hf.Qwen2Config(vocab_size=n + 9, num_key_value_heads=2, tie_word_embeddings=True, **GPT)
+    ),
+    "gpt2": lambda n: hf.GPT2LMHeadModel(hf.GPT2Config(vocab_size=n, n_embd=16, n_layer=2, n_head=2, n_positions=256)),
+}
+UNTIED = ("flan-t5", "mt5", "llama")
+
+
+def publish(folder: Path, family: str, **changes) -> Path:
+    """A tiny random model and tokenizer as a stranger would publish them."""
+    codec = TextCodec.train(["red thing", "big thing", "wanted"], 300)
+    torch.manual_seed(1)
+    model = FAMILIES[family](codec.num_tokens)
+    if family in UNTIED[:2]:
+        model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight))
+    model.to(changes.pop("dtype", torch.float32)).save_pretrained(folder, **changes)
+    codec.save(folder)
+    return folder
+
+
+def trained_on(folder: Path, **changes):
+    settings = tiny_settings(backbone=str(folder), batch_size=32, **changes)
+    generator = new_generator(small_corpus(), random_identifiers(40, 8), settings)
+    before = {k: v.detach().clone() for k, v in generator.model.state_dict().items()}
+    Trainer(generator.model, generator.builder, new_mixture(generator, settings), settings).fit()
+    return generator, before
+
+
+def same_lists_after_reload(generator, folder: Path) -> None:
+    settings = generator.builder.settings
+    mine = Decoder.of(generator, settings)
+    wanted = {task: mine.search(task, test_rows(generator, task), 5) for task in TASK_OF_EVENTS}
+    save_generator(generator, folder)
+    again = Decoder.of(generator._replace(model=load_model(folder)), settings)
+    for task in TASK_OF_EVENTS:
+        items, scores = again.search(task, test_rows(generator, task), 5)[:2]
+        assert items.tolist() == wanted[task][0].tolist()
+        np.testing.assert_allclose(scores, wanted[task][1], atol=1e-4)
+    assert not list(folder.glob("*.bin"))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_pretrained_backbone_is_widened_trained_saved_and_reloaded(tmp_path, family):
+    generator, before = trained_on(publish(tmp_path / "theirs", family))
+    model, layout = generator.model, generator.layout
+    assert layout.num_text == len(generator.codec.tokenizer) + {"mt5": 30, "qwen2": 9}.get(family, 0)
+    for table in (model.get_input_embeddings(), model.get_output_embeddings()):
+        assert table.weight.shape[0] == layout.size == model.config.vocab_size
+    table, head = (t.weight for t in (model.get_input_embeddings(), model.get_output_embeddings()))
+    assert (table is head) == (family not in UNTIED)
+    moved = [k for k, v in model.state_dict().items() if not torch.equal(v, before[k])]
+    assert len(moved) > 0.8 * len(before)
+    same_lists_after_reload(generator, tmp_path / "ours")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_of_the_output_layer_are_the_models_own_logits(tmp_path, family):
+    settings = tiny_settings(backbone=str(publish(tmp_path, family)))
+    generator = new_generator(small_corpus(), random_identifiers(40, 8), settings)
+    model, task = generator.model.eval(), TASKS["nsip"]
+    batch = generator.builder.batch(task, test_rows(generator, "search")[:1]).to("cpu")
+    after = torch.cat([torch.full((1, 1), PAD), batch.target[:, :-1]], dim=1)
+    with torch.no_grad():
+        got = output_rows(model, hidden_states(model, *batch[1:4]), slice(None))
+        if model.config.is_encoder_decoder:
+            wanted = model(input_ids=batch.source, decoder_input_ids=after).logits
+        else:
+            wanted = model(input_ids=torch.cat([batch.source, after], dim=1)).logits[:, batch.source.shape[1] :]
+    torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_pretrained_weights_of_half_precision_are_trained_in_full(tmp_path):
+    generator, _ = trained_on(publish(tmp_path / "theirs", "llama", dtype=torch.bfloat16), stream=True)
+    assert {p.dtype for p in generator.model.parameters()} == {torch.float32}
+    same_lists_after_reload(generator, tmp_path / "ours")
+
+
+@pytest.mark.parametrize("family", ["flan-t5", "llama"])
+def test_lora_trains_adapters_and_embeddings_alone_and_is_merged(tmp_path, family):
+    pytest.importorskip("peft")
+    generator, before = trained_on(publish(tmp_path / "theirs", family), lora_rank=4)
+    model = generator.model
+    tables = {id(t.weight) for t in (model.get_input_embeddings(), model.get_output_embeddings())}
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained == {name for name, p in model.named_parameters() if "lora_" in name or id(p) in tables}
+    state = model.state_dict()
+    assert all(torch.equal(state[k], v) == ("base_layer" in k or "norm" in k) for k, v in before.items()
+               if "lora_" not in k and "embed" not in k and "shared" not in k and "lm_head" not in k
+               and "relative" not in k)  # fmt: skip
+    offset = generator.layout.level_offset("semantic", 0)
+    name = next(k for k in state if k.endswith(("embed_tokens.weight", "shared.weight")))
+    assert not torch.equal(state[name][offset:], before[name][offset:])  # new tokens learn
+    same_lists_after_reload(generator, tmp_path / "ours")
+    assert not any("lora" in name for name in model.state_dict())
+    assert not list((tmp_path / "ours").glob("*adapter*"))
+
+
+def test_lora_needs_something_pretrained():
+    with pytest.raises(ConfigError, match="lora_rank"):
+        new_generator(small_corpus(), random_identifiers(40, 8), tiny_settings(lora_rank=4))
+
+
+def test_only_safetensors_are_read(tmp_path):
+    publish(tmp_path, "llama")
+    weights = hf.LlamaForCausalLM.from_pretrained(tmp_path).state_dict()
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(weights, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ArtifactError, match="could not be loaded"):
+        new_generator(small_corpus(), random_identifiers(40, 8), tiny_settings(backbone=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (hf.BartConfig(d_model=16), "of kind bart"),
+        (hf.Qwen2Config(num_hidden_layers=2, layer_types=["full_attention", "sliding_attention"]), "sliding_attention"),
+    ],
+)
+def test_backbones_that_cannot_be_decoded_are_refused(tmp_path, config, said):
+    TextCodec.train(["red thing"], 300).save(tmp_path)
+    config.save_pretrained(tmp_path)
+    with pytest.raises(ArtifactError, match=said):
+        new_generator(small_corpus(), random_identifiers(40, 8), tiny_settings(backbone=str(tmp_path)))
+
+
+def test_a_revision_is_asked_for(monkeypatch):
+    asked = []
+
+    def stop(*_, revision, trust_remote_code, **__):
+        asked.append((revision, trust_remote_code))
+        raise OSError("no network here")
+
+    monkeypatch.setattr(hf.AutoTokenizer, "from_pretrained", stop)
+    with pytest.raises(ArtifactError, match="no network here"):
+        train_codec(small_corpus(), tiny_settings(backbone="some/model", revision="abc123"))
+    monkeypatch.setattr(hf.AutoConfig, "from_pretrained", stop)
+    with pytest.raises(ArtifactError, match="no network here"):
+        pretrained_config(tiny_settings(backbone="some/model", revision="abc123"))
+    assert asked == [("abc123", False)] * 2
