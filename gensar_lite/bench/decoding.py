@@ -56,7 +56,12 @@ def bench_decoding(
         return lambda: with_.search_sources("recommend", *sources, num_beams).items
 
     return contest(
-        search(shipped), lambda: theirs(lambda _: whole), _overlap, head="level", precision="auto", compared="items shared"
+        search(shipped),
+        lambda: theirs(lambda _: whole),
+        _overlap,
+        head="level",
+        precision="auto",
+        compared="items shared",
     )._replace(
         more={
             "identical": contest(
