@@ -460,7 +460,7 @@ PAIRS = [("dual", "rq-kmeans"), ("semantic", "rq-kmeans"), ("random", "none")]
 
 @pytest.fixture(scope="module")
 def grid(workspace):
-    return compare_identifiers(workspace, (0, 1), PAIRS), workspace.root / "reports" / "identifiers-shop"
+    return compare_identifiers(workspace, (0, 1), PAIRS), workspace.root / "reports" / "identifiers-tiny"
 
 
 def test_the_grid_knows_its_control(grid):
