@@ -44,6 +44,11 @@ MEASURES = {  # of codes alone: measure of `diagnose`, and the level or depth; 0
 }
 
 
+def ranking_folder(ws: Workspace) -> Path:
+    """Where the report lies: by run and not by catalogue, since a ranking hangs on how the models were trained."""
+    return ws.root / "reports" / f"identifiers-{ws.run}"
+
+
 def rank_identifiers(
     ws: Workspace, seeds: tuple[int, ...] = (0,), pairs: tuple[tuple[str, str], ...] = RANKED
 ) -> list[dict]:
@@ -57,7 +62,7 @@ def rank_identifiers(
     if unknown:
         listed = ", ".join("+".join(pair) for pair in sorted(VALID_PAIRS))
         raise ArtifactError(f"grid: {'+'.join(unknown[0])} is no valid pair. Choose one of: {listed}.")
-    folder, rows = ws.root / "reports" / f"identifiers-{ws.run}", []
+    folder, rows = ranking_folder(ws), []
     folder.mkdir(parents=True, exist_ok=True)
     base, changed = changed_settings(ws.config)
     told = {"run": ws.run, "preset": base, "changed": changed, "split": "validation", "rows": rows}

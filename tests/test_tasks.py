@@ -436,10 +436,13 @@ def test_text_loss_with_the_vocabulary_head_is_transformers_own(six):
     assert found.hits.tolist() == [int(right.sum())]
 
 
-def test_held_out_figures_do_not_depend_on_the_batch_size(six):
-    rows = held_out(six, override_training(**SIX))
+@pytest.mark.parametrize("model", [{}, {"backbone": "gpt-micro"}, {"backbone": "gpt-micro", "stream": True}])
+def test_held_out_figures_do_not_depend_on_the_batch_size(corpus, model):
+    training = override_training(label_smoothing=0.2, **SIX, **model)
+    generator = new_generator(corpus, random_identifiers(40, 8), training)
+    rows = held_out(generator, training)
     big, small = (
-        evaluate_loss(six.model, six.builder, rows, override_training(batch_size=size, label_smoothing=0.2, **SIX))
+        evaluate_loss(generator.model, generator.builder, rows, dataclasses.replace(training, batch_size=size))
         for size in (64, 3)
     )
     assert big == pytest.approx(small, rel=1e-4)

@@ -22,7 +22,7 @@ from gensar_lite.artifacts import ArtifactError, Corpus, Identifiers, Workspace
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.identifiers import TokenLayout, layout_for
 from gensar_lite.training.backbones import from_scratch, load_model, loading, merge_lora, new_model, num_text_tokens
-from gensar_lite.training.held_out import task_rows
+from gensar_lite.training.held_out import evaluate_loss, held_out, task_rows
 from gensar_lite.training.loop import Judge, Trainer
 from gensar_lite.training.mixture import TaskMixture
 from gensar_lite.training.prompts import PROMPTS
@@ -146,6 +146,8 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None,
             print(f"training: {', '.join(settings.tasks)} only, the corpus has nothing to learn other tasks from")
         identifiers, cache = Identifiers.load(ws.require("identifiers")), ws.root / "artifacts" / "cache"
         generator = new_generator(corpus, identifiers, settings, cache)
+        rows = held_out(generator, settings)
+        untrained = evaluate_loss(generator.model, generator.builder, rows, settings)
         trainer = Trainer(
             generator.model,
             generator.builder,
@@ -167,6 +169,10 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None,
             "examples_an_epoch": sum(trainer.mixture.num_examples(t) for t in trainer.mixture.rows),
             "processes": trainer.accelerator.num_processes,
             "best": max(curve, key=lambda row: row.get("score", row["epoch"] * 1e-9)),
+            "held_out": {
+                "untrained": untrained,
+                "trained": evaluate_loss(generator.model, generator.builder, rows, settings),
+            },
         }
 
     folder = ws.build("training", make, rank=rank)
