@@ -313,6 +313,20 @@ def test_dead_codewords_are_revived():
     assert len(codes[5].unique()) >= 6
 
 
+def test_the_last_epoch_leaves_no_codeword_unused(monkeypatch):
+    def spoiled(model, views, settings):
+        initialise(model, views, settings)
+        with torch.no_grad():
+            model.trunk[0, 4:] = 1e4
+
+    monkeypatch.setattr("gensar_lite.identifiers.rqvae.initialise", spoiled)
+    views = [standardise(getattr(random_embeddings(), v), v) for v in VIEWS]
+    model, curve = fit_rq_vae(*views, small(epochs=3))
+    assert [row["revived"] >= 4 for row in curve] == [False, False, True]
+    with torch.no_grad():
+        assert len(model(*views_of(random_embeddings()))[1][0].unique()) >= 7
+
+
 def test_training_learns_and_tells_every_epoch():
     rng, seen = np.random.default_rng(0), []
     groups = rng.integers(6, size=60)  # six groups with noise: something to learn

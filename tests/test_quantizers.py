@@ -21,6 +21,7 @@ from gensar_lite.embeddings.fused import fused_concat, fused_svd, principal_comp
 from gensar_lite.identifiers import (
     assign,
     build_identifiers,
+    codebook_usage,
     collision_rate,
     load_quantizer,
     make_unique,
@@ -273,6 +274,21 @@ def test_training_with_sinkhorn_uses_the_last_level_evenly():
             if level not in (2, 4):  # the last level of each branch
                 assert (training[level] == plain[level]).all()
     assert spreads["nearest"][0] == spreads["nearest"][1] == spreads["sinkhorn"][1] > spreads["sinkhorn"][0]
+
+
+def test_a_fit_uses_every_codeword_and_spreads_items():
+    rng = np.random.default_rng(0)  # 30 uneven groups of correlated dimensions, as text vectors have them
+    group = np.minimum(rng.geometric(0.1, size=600), 30) - 1
+    mixing = rng.normal(size=(8, 40)) / np.arange(1, 9)[:, None]
+    views = [rng.normal(size=(30, 40))[group] + rng.normal(size=(600, 8)) @ mixing, rng.normal(size=(600, 12))]
+    told = IdentifiersConfig(quantizer="rq-vae", num_levels=3, num_shared=1, codebook_size=24, latent_dim=8)
+    told = dataclasses.replace(told, hidden=(64, 32), epochs=30, batch_size=128)
+    built = build_identifiers(ItemEmbeddings(*(v.astype(np.float32) for v in views)), told)
+    for view in VIEWS:
+        usage = codebook_usage(built.before[view], 24)
+        assert (usage["usage"] == 1).all()
+        assert (usage["perplexity"] > 15).all()
+        assert collision_rate(built.before[view]) < 0.3
 
 
 # ----------------------------------------------------------------------------------------------- uniqueness
