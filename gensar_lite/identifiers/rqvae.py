@@ -222,7 +222,7 @@ def new_optimiser(
     books = [model.trunk, *model.branches]
     others = [*model.encoders.parameters(), *model.decoders.parameters()]
     groups = [{"params": others}, {"params": books, "lr": _CODEBOOK_LR * settings.lr, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
+    optimiser = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     rise = max(steps // 20, 1)
     shape = lambda step: min((step + 1) / rise, max(1 - step / max(steps, 1), 0.02))  # noqa: E731
     return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, shape)

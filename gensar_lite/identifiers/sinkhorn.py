@@ -31,8 +31,9 @@ def sinkhorn_codes(distances: np.ndarray, epsilon: float = EPSILON, iterations: 
 
     Leading axes are separate problems. Items at the same place get the same code: Sinkhorn cannot tell them apart.
     """
-    d = distances.astype(np.float64)
-    low, high = d.min(axis=(-2, -1), keepdims=True), d.max(axis=(-2, -1), keepdims=True)
-    d = 2 * (d - low) / np.maximum(high - low, 1e-12)
-    kernel = np.exp(-(d - d.min(axis=-1, keepdims=True)) / epsilon)  # a row's shift is absorbed by u
-    return (kernel * column_scaling(kernel, iterations)[..., None, :]).argmax(axis=-1)
+    low, high = distances.min(axis=(-2, -1), keepdims=True), distances.max(axis=(-2, -1), keepdims=True)
+    kernel = distances - distances.min(axis=-1, keepdims=True).astype(np.float64)  # a row's shift is absorbed by u
+    kernel *= -2 / (np.maximum(high - low, 1e-12) * epsilon)
+    np.exp(kernel, out=kernel)
+    kernel *= column_scaling(kernel, iterations)[..., None, :]
+    return kernel.argmax(axis=-1)
