@@ -138,6 +138,7 @@ def grid_picture(table: pd.DataFrame) -> tuple[bytes, str]:
         axes.spines[["top", "right"]].set_visible(False)
         flat = [value for v in values for value in v]
         if flat:
+            axes.set_xlim(-0.04 * max(flat), 1.06 * max(flat))  # from 0: a small difference looks small
             said.append(f"{title} from {min(flat):.3g} to {max(flat):.3g}")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
