@@ -127,9 +127,19 @@ def test_text_once_cleaned_stays_as_it_is(text):
 # ----------------------------------------------------------------------------------------------- answers
 
 
+@pytest.fixture(scope="module", params=["t5-micro", "gpt-micro"])
+def any_shop(request, shop) -> Recommender:
+    """`shop`, and one that stands on a decoder alone."""
+    if request.param == "t5-micro":
+        return shop
+    corpus = with_categories(small_corpus(twin_rate=0.3))
+    return Recommender.of(generator_of(corpus, backbone=request.param), DecodingConfig(num_beams=N))
+
+
 @pytest.mark.parametrize("task", ["recommend", "search"])
-def test_answers_equal_the_decoding_stage(shop, task):
+def test_answers_equal_the_decoding_stage(any_shop, task):
     """The history of an event and its query, asked for by hand, rank as the event itself does."""
+    shop = any_shop
     generator = shop.decoder.generator
     corpus, builder = generator.corpus, generator.builder
     targets = corpus.targets("test", task)
@@ -267,8 +277,9 @@ def test_threads_get_the_answers_of_a_quiet_hour(shop):
     assert (torch.get_num_threads(), shop.decoder.generator.model.training) == (threads, mode)
 
 
-def test_dropout_is_off_whatever_state_the_model_came_in():
-    generator = generator_of(small_corpus(), dropout=0.5)
+@pytest.mark.parametrize("backbone", ["t5-micro", "gpt-micro"])
+def test_dropout_is_off_whatever_state_the_model_came_in(backbone):
+    generator = generator_of(small_corpus(), dropout=0.5, backbone=backbone)
     generator.model.train()
     fresh = Recommender.of(generator)
     assert fresh.recommend([1, 2]) == fresh.recommend([1, 2])
