@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     rivals.add_argument("--seeds", default="0", metavar="0,1,2", help="seeds of its training; finished ones are reused")
     grid = commands.add_parser("grid", help="diagnose identifiers, strategy x quantizer x seeds", parents=[settings])
     grid.add_argument("--seeds", default="0", metavar="0,1,2", help="seeds of their fit; finished cells are reused")
+    grid.add_argument("--rank", action="store_true", help="train a model on each of a few instead, and rank: slow")
     _add_requests(commands)
     exactness = commands.add_parser(
         "exactness", help="how often a beam misses the exact list, and what it costs", parents=[settings, own]
@@ -192,8 +193,13 @@ def _exactness(words: argparse.Namespace) -> int:
 
 def _grid(words: argparse.Namespace) -> int:
     from gensar_lite.identifiers.grid import compare_identifiers, report_folder
+    from gensar_lite.studies import rank_identifiers, ranking_folder
 
     ws = _open(words)
+    if words.rank:
+        rows = rank_identifiers(ws, _seeds(words))
+        print(f"ranking of {len(rows)} models: {ranking_folder(ws) / 'ranking.json'}")
+        return 0
     compare_identifiers(ws, _seeds(words))
     print((report_folder(ws) / "index.md").read_text(encoding="utf-8"))
     return 0

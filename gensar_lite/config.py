@@ -118,6 +118,7 @@ class TrainingConfig:
     task_weights: tuple[float, ...] = (1.0, 1.0)  # share of examples drawn a task, relative to its size
     head: str = "level"  # level: softmax over the level's codes | vocabulary: over every token, as HF scores
     num_text_tokens: int = 2000  # size of the BPE vocabulary trained on the corpus (from-scratch backbones)
+    warm_embeddings: bool = False  # from scratch: word-pieces and word vectors of all-MiniLM-L6-v2 to begin with
     max_recommend: int = 5  # history items from recommendation kept in the prompt (paper: 5)
     max_search: int = 5  # history search sessions kept in the prompt (paper: 5)
     history_queries: bool = (

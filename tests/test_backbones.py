@@ -3,6 +3,7 @@
 What is pretrained here are random models that the tests save themselves, as strangers would publish them.
 """
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 import torch
 import transformers as hf
 from helpers import random_identifiers, small_corpus
+from safetensors import safe_open
 
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.decoding import Decoder
 from gensar_lite.decoding.read import advance, encode
+from gensar_lite.embeddings.encoders import minilm_folder
 from gensar_lite.embeddings.sasrec import ByteDropout
 from gensar_lite.training import TASK_OF_EVENTS, TASKS, TextCodec, new_generator
 from gensar_lite.training.backbones import hidden_states, load_model, output_rows
@@ -355,3 +358,41 @@ def test_a_revision_is_asked_for(monkeypatch):
     with pytest.raises(ArtifactError, match="no network here"):
         pretrained_config(tiny_settings(backbone="some/model", revision="abc123"))
     assert asked == [("abc123", False)] * 2
+
+
+# ------------------------------------------------------------------------------------------- a warm start
+
+
+@pytest.mark.parametrize("backbone", ["t5-micro", "gpt-micro"])
+def test_a_warm_start_keeps_what_the_encoder_knows_of_words(backbone, tmp_path):
+    corpus = small_corpus()
+    items = corpus.items.assign(title=["shampoo", "conditioner", "lipstick", "mascara", "perfume"] * 8)
+    corpus = dataclasses.replace(corpus, items=items)
+    settings = tiny_settings(backbone=backbone, warm_embeddings=True)
+    generator = new_generator(corpus, random_identifiers(40, 8), settings)
+    cold = new_generator(corpus, random_identifiers(40, 8), tiny_settings(backbone=backbone)).model
+    codec, table = generator.codec, generator.model.get_input_embeddings().weight.detach()
+    theirs = hf.AutoTokenizer.from_pretrained(minilm_folder())
+    texts = ["red shampoo", "Mascara: thing", "perfume", "quokkas"]
+    for text in texts[:3]:  # as the encoder cuts them
+        assert codec.tokenizer.convert_ids_to_tokens(codec.encode([text])[0]) == theirs.tokenize(text)
+    assert codec.tokenizer.unk_token_id not in codec.encode(texts)[3]  # an unknown word has its letters
+    with safe_open(minilm_folder() / "model.safetensors", "pt") as file:
+        words = file.get_tensor("embeddings.word_embeddings.weight")
+    ours = codec.tokenizer.get_vocab()
+    pieces = [p for p in ours if p in theirs.get_vocab()]
+    assert len(pieces) == codec.num_tokens - 3
+    wide = words[[theirs.get_vocab()[p] for p in pieces]]
+    near = [torch.nn.functional.cosine_similarity(t[:, None], t[None], dim=-1).flatten()
+            for t in (wide - wide.mean(0), table[[ours[p] for p in pieces]])]  # fmt: skip
+    assert torch.corrcoef(torch.stack(near))[0, 1] > 0.8  # neighbours stay neighbours
+    assert table.std().item() == pytest.approx(cold.get_input_embeddings().weight.std().item(), rel=0.05)
+    codec.save(tmp_path)
+    assert TextCodec.load(tmp_path).encode(texts) == codec.encode(texts)
+
+
+def test_a_pretrained_backbone_takes_no_warm_start():
+    with pytest.raises(ConfigError, match="warm_embeddings"):
+        new_generator(
+            small_corpus(), random_identifiers(40, 8), tiny_settings(backbone="some/model", warm_embeddings=True)
+        )

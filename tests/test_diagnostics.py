@@ -33,6 +33,8 @@ from gensar_lite.identifiers.meaning import (
     same_prefix_rate,
     unexplained,
 )
+from gensar_lite.identifiers.quantizer import residual_quantize
+from gensar_lite.identifiers.steps_figure import residual_steps
 from gensar_lite.identifiers.strategies import build_identifiers
 from gensar_lite.identifiers.usage import code_imbalance, codebook_usage, prefix_collisions, prefix_numbers
 from gensar_lite.identifiers.words import code_words, typical_words
@@ -405,6 +407,40 @@ def test_the_code_tree_counts_items_and_escapes_strangers(kind):
     assert "2 of 3 first codes, the largest holding 3 items, mostly <b>Camp</b>;" in alt  # a page escapes its alt texts
 
 
+def test_residuals_shrink_frame_by_frame():
+    """Two dimensions are their own plane, so distances stay; the shares of the norm are counted by hand."""
+    items = np.array([[4.5, 3.0], [3.5, 2.0], [-3.0, 1.0], [-2.5, 2.5], [0.5, -3.0]])
+    books = np.array([[[4.0, 2.5], [-3.0, 2.0], [0.0, -3.0]], [[0.5, 0.5], [-0.25, -0.75], [0.5, -0.25]]])  # (L, K, d)
+    codes, steps = residual_quantize(items, books)
+    figure, alt = residual_steps(steps, codes)
+    assert [frame.name for frame in figure.frames] == ["0", "1", "2"]
+    for frame, step in zip(figure.frames, steps, strict=True):
+        drawn = np.stack([frame.data[0].x, frame.data[0].y], axis=1)  # (N, 2)
+        np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), np.linalg.norm(step, axis=1), atol=0.02)
+    squares = [(step**2).sum() for step in steps]
+    assert squares == pytest.approx([77.25, 2.75, 0.3125])
+    assert "100%, 4%, 0% of the squared norm" in alt
+    assert figure.frames[1].layout.title.text == "left after level 1: 4% of the squared norm"
+    look = figure.data[0].marker
+    assert look.color[0] == look.color[1] != look.color[2] == look.color[3]
+    assert look.symbol[0] != look.symbol[2], "not told by colour alone"
+    assert [list(step.args[0]) for step in figure.layout.sliders[0].steps] == [["0"], ["1"], ["2"]]
+
+
+def test_residual_steps_are_a_fixed_sample_and_mark_the_largest_codes():
+    rng = np.random.default_rng(1)
+    steps = [rng.normal(size=(50, 3)), np.zeros((50, 3))]
+    codes = np.repeat(np.arange(7), [20, 10, 8, 6, 3, 2, 1])[:, None]
+    figure, alt = residual_steps(steps, codes, sample=50)
+    assert list(figure.data[0].marker.symbol).count("circle-open") == 6, "three codes beyond the largest four"
+    assert "100%, 0%" in alt
+    few, _ = residual_steps(steps, codes, sample=12, seed=3)
+    assert len(few.data[0].x) == 12
+    again, _ = residual_steps(steps, codes, sample=12, seed=3)
+    assert few.to_json() == again.to_json()
+    assert few.to_json() != residual_steps(steps, codes, sample=12, seed=4)[0].to_json()
+
+
 # ---------------------------------------------------------------------------------------------------- grid
 
 
@@ -424,7 +460,7 @@ PAIRS = [("dual", "rq-kmeans"), ("semantic", "rq-kmeans"), ("random", "none")]
 
 @pytest.fixture(scope="module")
 def grid(workspace):
-    return compare_identifiers(workspace, (0, 1), PAIRS), workspace.root / "reports" / "identifiers-shop"
+    return compare_identifiers(workspace, (0, 1), PAIRS), workspace.root / "reports" / "identifiers-tiny"
 
 
 def test_the_grid_knows_its_control(grid):

@@ -18,7 +18,15 @@ from gensar_lite.evaluation.baselines import BM25, CategoryPopularity, Oracle, P
 from gensar_lite.evaluation.plots import curve_figure, figure_png, identifier_map, metric_bars, pca_2d, plain
 from gensar_lite.evaluation.plots import tradeoff_figure as draw_tradeoff
 from gensar_lite.evaluation.protocols import Seen
-from gensar_lite.evaluation.report import console_table, flat_rows, group_tables, metric_tables, short, verdicts
+from gensar_lite.evaluation.report import (
+    console_table,
+    flat_rows,
+    group_tables,
+    held_out_rows,
+    metric_tables,
+    short,
+    verdicts,
+)
 from gensar_lite.evaluation.runs import check_run
 from gensar_lite.evaluation.scores import SYSTEMS
 from gensar_lite.evaluation.summary_page import write_report
@@ -439,6 +447,24 @@ def test_the_page_of_real_data_has_no_item_text_and_says_semi_synthetic(tmp_path
     assert "semi-synthetic" in page.text
     assert "not ours to publish" in page.text
     assert re.search(r"item \d+", page.text)
+
+
+def test_held_out_losses_are_a_row_a_task():
+    figures = {
+        "untrained": {"nrip/held_out_loss": 3.5, "nsqp/held_out_loss": 6.0},
+        "trained": {
+            "nrip/held_out_loss": 2.25,
+            "nrip/held_out_accuracy@1": 0.5,
+            "nrip/held_out_accuracy@2": 0.125,
+            "nsqp/held_out_loss": 1.0,
+            "nsqp/held_out_accuracy@1": 0.75,
+        },
+    }
+    assert held_out_rows(figures) == [
+        ("nrip", "3.500", "2.250", "50.0%, 12.5%"),
+        ("nsqp", "6.000", "1.000", "75.0%"),
+    ]
+    assert held_out_rows({}) == []
 
 
 def test_no_two_systems_of_a_run_look_alike():

@@ -232,29 +232,55 @@ def test_a_later_levels_commitment_reaches_the_encoder():
     torch.testing.assert_close(grad, SMALL.commitment * 2 * residual.detach() / residual.numel())
 
 
-def test_the_loss_is_the_papers():
+def numpy_loss(state: dict[str, np.ndarray], views: list[np.ndarray], mu: float) -> float:
+    """The paper's loss from saved tensors alone: no torch, no function of the library."""
+
+    def mlp(x: np.ndarray, name: str) -> np.ndarray:
+        layers = sorted({int(k.split(".")[2]) for k in state if k.startswith(f"{name}.")})
+        for layer in layers:
+            x = x @ state[f"{name}.{layer}.weight"].T + state[f"{name}.{layer}.bias"]
+            x = np.maximum(x, 0) if layer != layers[-1] else x
+        return x
+
+    def levels(rest: np.ndarray, books: np.ndarray):
+        total, terms = np.zeros_like(rest), []
+        for book in books:
+            word = book[((rest[:, None] - book) ** 2).sum(axis=2).argmin(axis=1)]
+            terms.append((1 + mu) * ((rest - word) ** 2).mean())  # sg[] changes gradients, not values
+            rest, total = rest - word, total + word
+        return total, rest, terms
+
+    z = [mlp(view, f"encoders.{i}") for i, view in enumerate(views)]
+    z = [x / np.linalg.norm(x, axis=1, keepdims=True) * np.sqrt(x.shape[1]) for x in z]
+    shared, rest, terms = levels(np.concatenate(z, axis=1), state["trunk"])
+    error, width = 0.0, z[0].shape[1]
+    for i, view in enumerate(views):
+        half = slice(i * width, (i + 1) * width)
+        own, _, more = levels(rest[:, half], state[f"branches.{i}"])
+        error += ((mlp(shared[:, half] + own, f"decoders.{i}") - view) ** 2).mean()
+        terms += more
+    return error + np.mean(terms)
+
+
+@pytest.mark.parametrize(("widths", "shared"), [((12, 6), 2), ((12, 6), 0), ((12,), 4)])
+def test_the_loss_is_the_papers(widths, shared):
     torch.manual_seed(0)
-    model = DualRQVAE((12, 6), SMALL)
-    embeddings = random_embeddings()
-    views = views_of(embeddings)
-    initialise(model, views, SMALL)
+    told = small(num_shared=shared)
+    model = DualRQVAE(widths, told).double()
+    views = [view.double() for view in views_of(random_embeddings())[: len(widths)]]
     with torch.no_grad():
-        loss, codes = model(*views)
-        z = torch.cat(model.encode(*views), dim=1)
-        terms, rest = [], z
-        shared = torch.zeros_like(z)
-        for book, code in zip(model.trunk, codes[:2], strict=True):
-            terms.append((1 + SMALL.commitment) * ((rest - book[code]) ** 2).mean())
-            rest, shared = rest - book[code], shared + book[code]
-        rebuilt = 0.0
-        for view in range(2):
-            half, total = rest.chunk(2, dim=1)[view], shared.chunk(2, dim=1)[view]
-            for book, code in zip(model.branches[view], codes[2 + 2 * view : 4 + 2 * view], strict=True):
-                terms.append((1 + SMALL.commitment) * ((half - book[code]) ** 2).mean())
-                half, total = half - book[code], total + book[code]
-            rebuilt = rebuilt + ((model.decoders[view](total) - views[view]) ** 2).mean()
-    assert len(terms) == len(codes) == 6
-    torch.testing.assert_close(loss, rebuilt + torch.stack(terms).mean())
+        model.set_codebooks(fit_dual_kmeans(latents_of(model, tuple(views)), told))
+    state = {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
+    loss, codes = model(*views)
+    assert len(codes) == shared + 2 * (4 - shared) if len(widths) == 2 else 4
+    assert loss.item() == pytest.approx(numpy_loss(state, [view.numpy() for view in views], told.commitment))
+    loss.backward()  # of a codeword: the codebook term alone, for nothing else of the loss may move it
+    name = "trunk" if shared else "branches.1"
+    grad = dict(model.named_parameters())[name].grad[0] if shared else model.branches[1].grad[0]
+    z = torch.cat(model.encode(*views), dim=1) if shared else model.encode(*views)[1]
+    first, word = codes[0] if shared else codes[4], torch.tensor(state[name])[0]
+    expected = torch.zeros_like(word).index_add_(0, first, 2 * (word[first] - z.detach()))
+    torch.testing.assert_close(grad, expected / z.numel() / len(codes))
 
 
 def test_codebooks_start_from_kmeans_on_the_whole_catalogue():

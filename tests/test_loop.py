@@ -342,12 +342,12 @@ class Fixed:
 
 
 def test_two_micro_batches_are_one_batch_of_both(tmp_path):
-    """Batches of 8 two by two against batches of 16: the loss is a token's, not a micro-batch's."""
+    """Unequal batches two by two against batches of both: the loss is a token's, not a micro-batch's."""
     rows = np.flatnonzero((small_corpus().events["task"] == "search") & (small_corpus().events["split"] == "train"))
     rows = np.resize(rows, 37)
     plan = lambda part: Plan("nsip", part, np.zeros(len(part), dtype=int))  # noqa: E731
-    small = Fixed([plan(rows[i : i + 8]) for i in range(0, 37, 8)])  # 8, 8, 8, 8, 5
-    large = Fixed([plan(rows[i : i + 16]) for i in range(0, 37, 16)])  # 16, 16, 5
+    small = Fixed([plan(part) for part in np.split(rows, [13, 16, 18, 32])])  # 13 + 3, 2 + 14, 5
+    large = Fixed([plan(part) for part in np.split(rows, [16, 32])])  # 16, 16, 5
     two = trainer_for(None, training=override_training(dropout=0.0, accumulate=2), mixture=small)
     one = trainer_for(None, training=override_training(dropout=0.0), mixture=large)
     assert two.num_steps == one.num_steps == 9

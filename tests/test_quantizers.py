@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from scipy.optimize import linear_sum_assignment
 
+import gensar_lite.identifiers.assignment as assignment_file
+import gensar_lite.identifiers.fitted as fitted_file
 from gensar_lite.artifacts import VIEWS, ArtifactError, ItemEmbeddings
 from gensar_lite.config import ConfigError, IdentifiersConfig
 from gensar_lite.embeddings.fused import fused_concat, fused_svd, principal_components, standardise
@@ -26,7 +28,7 @@ from gensar_lite.identifiers import (
 )
 from gensar_lite.identifiers.assignment import UNIQUENESS, row_numbers, spread, with_extra_level
 from gensar_lite.identifiers.balanced import balance, balanced_codes
-from gensar_lite.identifiers.fitted import SPACES, FittedQuantizer
+from gensar_lite.identifiers.fitted import SPACES, FittedQuantizer, unique_codes
 from gensar_lite.identifiers.kmeans import fit_product
 from gensar_lite.identifiers.quantizer import squared_distances
 from gensar_lite.identifiers.rqvae import DualRQVAE, initialise
@@ -365,16 +367,95 @@ def test_random_identifiers_have_no_quantizer():
         FittedQuantizer.of({}, with_settings(strategy="random"))
 
 
+# -------------------------------------------------------------------------------------------------- promises
+
+
+@pytest.mark.parametrize(("strategy", "quantizer"), PAIRS)
+def test_the_promises_of_every_pair_and_uniqueness(strategy, quantizer, tmp_path):
+    e = embeddings(56)
+    for table in (e.semantic, e.collaborative, e.joint):
+        table[50:53] = table[:3]  # three later items are the twins of earlier ones
+    first, new = rows(e, slice(50)), rows(e, slice(50, None))
+    for how in UNIQUENESS:
+        told = with_settings(strategy=strategy, quantizer=quantizer, uniqueness=how, codebook_size=24, epochs=2)
+        one, two = build_identifiers(first, told), build_identifiers(first, told)
+        kept = 3 if how == "extra-level" else 2
+        grown = assign(new, FittedQuantizer.of(one.tensors, told), one.identifiers)
+        for view in VIEWS:
+            ids = one.identifiers.view(view)
+            np.testing.assert_array_equal(ids, two.identifiers.view(view))
+            assert len({tuple(codes) for codes in ids.tolist()}) == 50
+            np.testing.assert_array_equal(ids[:, :kept], one.before[view][:, :kept])
+            assert not {tuple(c) for c in grown.view(view).tolist()} & {tuple(c) for c in ids.tolist()}
+        shared = {"dual": 1, "separate": 0}.get(strategy, 3)
+        np.testing.assert_array_equal(one.before["semantic"][:, :shared], one.before["collaborative"][:, :shared])
+
+
+@pytest.mark.parametrize("strategy", sorted(SPACES))
+@pytest.mark.parametrize("how", UNIQUENESS)
+def test_a_reloaded_rq_vae_is_not_changed_by_a_forward_pass_in_training(strategy, how, tmp_path):
+    e, told = embeddings(40), with_settings(strategy=strategy, quantizer="rq-vae", uniqueness=how, codebook_size=24)
+    built = build_identifiers(e, told)
+    save_file({k: np.ascontiguousarray(v) for k, v in built.tensors.items()}, tmp_path / "quantizer.safetensors")
+    fitted = load_quantizer(tmp_path, told)
+    inputs = tuple(torch.tensor(space.apply(e), dtype=torch.float32) for space in fitted.spaces)
+    with torch.no_grad():
+        fitted.model.train()(*inputs)
+    for name, tensor in fitted.tensors().items():
+        np.testing.assert_array_equal(tensor, built.tensors[name])
+    codes = fitted.quantize(e)  # still in training mode
+    for view in VIEWS:
+        np.testing.assert_array_equal(getattr(codes, view), built.before[view])
+    again = unique_codes(codes, fitted)
+    np.testing.assert_array_equal(again.semantic, built.identifiers.semantic)
+    np.testing.assert_array_equal(again.collaborative, built.identifiers.collaborative)
+
+
+def test_a_catalogue_is_quantized_in_slices_as_it_would_be_at_once(monkeypatch):
+    e = embeddings(60)
+    for quantizer in ("rq-kmeans", "rq-vae"):
+        fitted = FittedQuantizer.of((built := build_identifiers(e, with_settings(quantizer=quantizer))).tensors, BASE)
+        monkeypatch.setattr(fitted_file, "_TOGETHER", 7)
+        parts = fitted.quantize(e)
+        monkeypatch.undo()
+        for view in VIEWS:
+            np.testing.assert_array_equal(getattr(parts, view), built.before[view])
+            assert parts.last_residual[view].shape == (60, 6)
+
+
+@given(st.integers(0, 1000), st.integers(1, 40), st.integers(0, 40))
+@settings(max_examples=40, deadline=None)
+def test_repair_in_blocks_equals_one_assignment_a_bucket(seed, num_items, fixed):
+    rng = np.random.default_rng(seed)
+    residual, book = rng.normal(size=(num_items, 2)), rng.normal(size=(80, 2))
+    codes = np.stack([rng.integers(3, size=num_items), rng.integers(6, size=num_items)], axis=1)
+    taken = np.unique(np.stack([rng.integers(3, size=fixed), rng.integers(80, size=fixed)], axis=1), axis=0)
+    found, everyone = codes.copy(), np.concatenate([taken, codes])
+    for bucket in range(3):
+        mine, old = np.flatnonzero(codes[:, 0] == bucket), taken[taken[:, 0] == bucket, 1]
+        inside = everyone[everyone[:, 0] == bucket, 1]
+        if len(np.unique(inside)) < len(inside):
+            free = [code for code in range(80) if code not in old]
+            far = ((residual[mine][:, None] - book[free]) ** 2).sum(axis=2)
+            found[mine, 1] = np.array(free)[linear_sum_assignment(far)[1]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assignment_file, "_TOGETHER", 8)
+        np.testing.assert_array_equal(make_unique(codes, residual, book, "semantic", taken), found)
+
+
 # -------------------------------------------------------------------------------------------------- threads
 
 
-@pytest.mark.parametrize("quantizer", ["rq-vae", "balanced"])
-def test_the_number_of_threads_changes_nothing(quantizer):
+@pytest.mark.parametrize(
+    ("strategy", "quantizer"),
+    [("dual", "rq-vae"), ("dual", "balanced"), ("fused-svd", "rq-kmeans"), ("semantic", "pq"), ("multitask", "rq-vae")],
+)
+def test_the_number_of_threads_changes_nothing(strategy, quantizer):
     found, before = [], torch.get_num_threads()
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            told = with_settings(quantizer=quantizer, codebook_size=64, hidden=(128, 64), epochs=5)
+            told = with_settings(strategy=strategy, quantizer=quantizer, codebook_size=64, hidden=(128, 64), epochs=5)
             found.append(build_identifiers(embeddings(1500), told))
             assert torch.get_num_threads() == threads  # given back as it was
     finally:

@@ -59,21 +59,30 @@ def run_together(job: Callable[[int], None], folder: Path, world: int, delay: fl
     folder.mkdir(parents=True, exist_ok=True)
     port = _free_port()
     waiting = {_fork(job, folder, rank, world, port) for rank in range(world)}
-    until = math.inf if delay is None else time.monotonic() + delay
-    codes: dict[int, int] = {}
-    while waiting:
-        for pid in list(waiting):
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                codes[pid] = os.waitstatus_to_exitcode(status)
-                waiting.discard(pid)
-        if any(codes.values()) or time.monotonic() >= until:
-            for pid in waiting:
-                os.kill(pid, signal.SIGKILL)
+    until, codes = math.inf if delay is None else time.monotonic() + delay, {}
+    while waiting and not any(codes.values()) and time.monotonic() < until:
         time.sleep(0.002)
-    if any(code > 0 for code in codes.values()):
+        codes |= _ended(waiting)
+    if any(codes.values()):
+        time.sleep(0.1)  # one that lost its partner may be seen before the partner that died
+        codes |= _ended(waiting)
+    for pid in waiting:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    if any(code > 0 for code in codes.values()) and not any(code < 0 for code in codes.values()):
         raise RuntimeError("\n".join(path.read_text()[-2000:] for path in sorted(folder.glob("rank-*.log"))))
-    return not any(codes.values())
+    return not waiting and not any(codes.values())
+
+
+def _ended(waiting: set[int]) -> dict[int, int]:
+    """Exit codes (negative: a signal) of the processes among `waiting` that have ended; they leave the set."""
+    codes = {}
+    for pid in list(waiting):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            codes[pid] = os.waitstatus_to_exitcode(status)
+            waiting.discard(pid)
+    return codes
 
 
 def ticks(folder: Path) -> list[str]:

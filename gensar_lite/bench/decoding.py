@@ -56,7 +56,12 @@ def bench_decoding(
         return lambda: with_.search_sources("recommend", *sources, num_beams).items
 
     return contest(
-        search(shipped), lambda: theirs(lambda _: whole), _overlap, head="level", precision="auto", equal="items shared"
+        search(shipped),
+        lambda: theirs(lambda _: whole),
+        _overlap,
+        head="level",
+        precision="auto",
+        compared="items shared",
     )._replace(
         more={
             "identical": contest(
@@ -68,7 +73,7 @@ def bench_decoding(
                 _overlap,
                 head="level",
                 precision="auto",
-                equal="items shared",
+                compared="items shared",
             ),
             "growth": functools.partial(growth, shipped, sources, num_beams, sizes, seed),
             "latency_ms": functools.partial(latency, shipped, rows, num_beams),

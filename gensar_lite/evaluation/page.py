@@ -90,6 +90,8 @@ and can change their order; they are here to compare with work that reports noth
 {{ pairs(levels, ["view", "level", "codes in use", "perplexity", "largest code"], "Final codes, level by level") }}
 <h2>Training</h2>
 {% for f in curves %}{{ figure(f) }}{% else %}<p>No training curve was recorded.</p>{% endfor %}
+{% if held_out %}{{ pairs(held_out, ["task", "untrained", "trained", "right, level by level"],
+  "Loss a token on what the task has not learned from: validation events, or a twentieth of the items") }}{% endif %}
 <h2>Example searches and recommendations</h2>
 <p>{{ examples_note }}</p>
 {% for e in examples %}<article class="card"><h3>{{ e.title }}</h3>

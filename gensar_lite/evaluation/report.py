@@ -107,6 +107,17 @@ def verdicts(metrics: list[dict], metric: str = "ndcg@10") -> list[str]:
     return lines
 
 
+def held_out_rows(figures: dict[str, dict[str, float]]) -> list[tuple]:
+    """A row a task: loss a target token before and after training, and how often a token (of each level) was right."""
+    before, after = figures.get("untrained", {}), figures.get("trained", {})
+    rows = []
+    for task in dict.fromkeys(key.partition("/")[0] for key in after):
+        loss = f"{task}/held_out_loss"
+        right = [f"{v:.1%}" for key, v in after.items() if key.startswith(f"{task}/held_out_accuracy@")]
+        rows.append((task, f"{before[loss]:.3f}", f"{after[loss]:.3f}", ", ".join(right)))
+    return rows
+
+
 def shown(drawn: tuple[Figure, str] | None, caption: str = "") -> list[dict]:
     """A figure and its alt text as the page wants it; an empty list for None."""
     return [] if drawn is None else [{"uri": figure_uri(drawn[0]), "alt": drawn[1], "caption": caption}]

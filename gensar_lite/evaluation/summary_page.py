@@ -25,7 +25,15 @@ from gensar_lite.evaluation.plots import (
     pca_2d,
     tradeoff_figure,
 )
-from gensar_lite.evaluation.report import flat_rows, group_tables, metric_tables, shown, verdicts, write_page
+from gensar_lite.evaluation.report import (
+    flat_rows,
+    group_tables,
+    held_out_rows,
+    metric_tables,
+    shown,
+    verdicts,
+    write_page,
+)
 from gensar_lite.evaluation.tradeoff import tradeoff_points
 from gensar_lite.identifiers import codebook_usage
 
@@ -43,13 +51,15 @@ SHOP_EXAMPLES_NOTE = "Drawn at random from the targets, hits and misses alike. N
 
 
 def write_report(ws: Workspace) -> Path:
-    """Write ``reports/<run>/``: ``index.html``, ``metrics.json``, ``tradeoff.png``; returns the page's path.
+    """Write ``reports/<run>/``: ``index.html``, ``metrics.json``, ``training.json`` (the curve, held-out losses),
+    ``tradeoff.png``; returns the page's path.
 
     Raises `ArtifactError` naming the stage to run when one is missing or stale.
     """
     metrics = json.loads((ws.require("evaluation") / "metrics.json").read_text())
     page = write_page(ws.report, _context(ws, metrics))
     write_json(ws.report / "metrics.json", metrics)
+    write_json(ws.report / "training.json", {"curve": _log(ws), "held_out": _held_out(ws)})
     figure, _ = tradeoff_figure(tradeoff_points(metrics))
     (ws.report / "tradeoff.png").write_bytes(figure_png(figure))
     return page
@@ -58,8 +68,6 @@ def write_report(ws: Workspace) -> Path:
 def _context(ws: Workspace, metrics: list[dict]) -> dict[str, object]:
     corpus, identifiers = Corpus.load(ws.require("data")), Identifiers.load(ws.require("identifiers"))
     kinds = json.loads((ws.require("evaluation") / "kinds.json").read_text())
-    curve = ws.require("training") / "curve.parquet"
-    log = pd.read_parquet(curve) if curve.exists() else pd.DataFrame()
     is_shop = ws.config.data.source == "shop"
     return {
         "run": ws.run,
@@ -74,11 +82,24 @@ def _context(ws: Workspace, metrics: list[dict]) -> dict[str, object]:
         "kinds": group_tables(kinds),
         "maps": _maps(ws, corpus, identifiers),
         "levels": _levels(identifiers),
-        "curves": shown(curve_figure(log)),
+        "curves": shown(curve_figure(pd.DataFrame(_log(ws)))),
+        "held_out": held_out_rows(_held_out(ws)),
         "examples": _examples(ws, corpus, identifiers, is_shop),
         "examples_note": SHOP_EXAMPLES_NOTE if is_shop else f"{SHOP_EXAMPLES_NOTE} {NO_TEXT_NOTE}",
         **_provenance(ws, metrics),
     }
+
+
+def _log(ws: Workspace) -> list[dict]:
+    """The training curve, a row an epoch, without the columns that an epoch has nothing for."""
+    curve = ws.require("training") / "curve.parquet"
+    rows = pd.read_parquet(curve).to_dict("records") if curve.exists() else []
+    return [{name: value for name, value in row.items() if not pd.isna(value)} for row in rows]
+
+
+def _held_out(ws: Workspace) -> dict[str, dict[str, float]]:
+    """Figures of what no task has learned from, before and after training; empty where none were recorded."""
+    return ws.meta("training")["statistics"].get("held_out", {})
 
 
 def _search_note(ws: Workspace) -> list[str]:

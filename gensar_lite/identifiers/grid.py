@@ -1,6 +1,6 @@
 """Every strategy with every quantizer over seeds: diagnostics and the cost of growing, before any generator is trained.
 
-In: a workspace whose embeddings are built. Out: ``reports/identifiers-<source>/``: a small parquet a pair, extended
+In: a workspace whose embeddings are built. Out: ``reports/identifiers-<run>/``: a small parquet a pair, extended
 seed by seed and reused while what it was made from is the same; ``table.csv`` and ``growth.csv``, means and deviations
 over seeds; ``index.md`` with its picture. Numbers only, no item's text. This file fits nothing itself.
 """
@@ -27,8 +27,8 @@ Pair = tuple[str, str]  # strategy, quantizer
 
 
 def report_folder(ws: Workspace) -> Path:
-    """Where the report of this workspace's catalogue lies."""
-    return ws.root / "reports" / f"identifiers-{ws.config.data.source}"
+    """Where the report of this workspace's run lies."""
+    return ws.root / "reports" / f"identifiers-{ws.run}"
 
 
 def compare_identifiers(ws: Workspace, seeds: tuple[int, ...] = (0,), pairs: list[Pair] | None = None) -> pd.DataFrame:
@@ -117,5 +117,5 @@ def _write(
         grown.round(5).to_csv(folder / "growth.csv", index=False)
     png, alt = grid_picture(table)
     (folder / "grid.png").write_bytes(png)
-    page = grid_page(ws.config, table, grown, seeds, refused, alt)
+    page = grid_page(ws.run, ws.config.identifiers, table, grown, seeds, refused, alt)
     (folder / "index.md").write_text(page, encoding="utf-8")

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from gensar_lite.artifacts import VIEWS
-from gensar_lite.config import Config
+from gensar_lite.config import IdentifiersConfig
 from gensar_lite.identifiers.growth import HELD_OUT, WAYS
 from gensar_lite.notebook import OKABE_ITO
 
@@ -36,7 +36,8 @@ GROWN = {"purity": 1, "neighbour_recall": 1, "unexplained": 0}  # and the depth 
 
 
 def grid_page(
-    config: Config,
+    run: str,
+    told: IdentifiersConfig,
     table: pd.DataFrame,
     grown: pd.DataFrame | None,
     seeds: tuple[int, ...],
@@ -44,8 +45,7 @@ def grid_page(
     alt: str,
 ) -> str:
     """The whole page: picture, a row a pair, RQ-VAE level by level, growing."""
-    told = config.identifiers
-    lines = [f"# Identifiers of {config.data.source}: strategy x quantizer", "", WARNING, "", f"![{alt}](grid.png)", ""]
+    lines = [f"# Identifiers of {run}: strategy x quantizer", "", WARNING, "", f"![{alt}](grid.png)", ""]
     lines += _table(["strategy", "quantizer", *SHOWN, "seconds"], _pair_rows(table))
     lines.append(
         f"Means over seeds {', '.join(map(str, seeds))}; semantic / collaborative identifier. Every level, depth and "

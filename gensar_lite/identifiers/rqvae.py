@@ -63,7 +63,7 @@ class DualRQVAE(nn.Module):
 
     def _run(self, network: nn.Module, x: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16 and self.training):
-            return network(x).float()
+            return network(x).to(x.dtype)
 
     def forward(self, *views: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The paper's loss (a scalar) and the codes of each codebook, trunk first: MSE(v_s) + MSE(v_c) +

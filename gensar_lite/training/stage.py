@@ -22,7 +22,7 @@ from gensar_lite.artifacts import ArtifactError, Corpus, Identifiers, Workspace
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.identifiers import TokenLayout, layout_for
 from gensar_lite.training.backbones import from_scratch, load_model, loading, merge_lora, new_model, num_text_tokens
-from gensar_lite.training.held_out import task_rows
+from gensar_lite.training.held_out import evaluate_loss, held_out, task_rows
 from gensar_lite.training.loop import Judge, Trainer
 from gensar_lite.training.mixture import TaskMixture
 from gensar_lite.training.prompts import PROMPTS
@@ -31,6 +31,7 @@ from gensar_lite.training.streams import ON_EVENTS, StreamBuilder, StreamMixture
 from gensar_lite.training.tasks import TASK_NAMES, TASKS, SequenceBuilder, variants
 from gensar_lite.training.text import TextCodec
 from gensar_lite.training.tracking import Watch
+from gensar_lite.training.warm import piece_codec, warm_start
 
 
 class Generator(NamedTuple):
@@ -58,7 +59,8 @@ def train_codec(corpus: Corpus, settings: TrainingConfig) -> TextCodec:
     asked = corpus.queries["text"].iloc[train["query_id"].to_numpy()]
     prompts = [sentence for name in settings.tasks for sentence in PROMPTS[name]]
     described = corpus.items["text"] if {"desc2id", "id2desc", "adhoc"} & set(settings.tasks) else []
-    return TextCodec.train([*corpus.items["title"], *described, *asked, *prompts], settings.num_text_tokens)
+    texts = [*corpus.items["title"], *described, *asked, *prompts]
+    return piece_codec(texts) if settings.warm_embeddings else TextCodec.train(texts, settings.num_text_tokens)
 
 
 def new_generator(
@@ -70,6 +72,8 @@ def new_generator(
     layout = layout_for(identifiers, codec.num_tokens)
     pseudo = make_pseudo_queries(corpus.items, settings, cache) if "adhoc" in settings.tasks else None
     model = new_model(settings, layout)
+    if settings.warm_embeddings:
+        warm_start(model, codec)
     if settings.stream and model.config.is_encoder_decoder:
         raise ConfigError(
             f"training.stream: {settings.backbone} has an encoder; a stream is read by a decoder alone. Set "
@@ -142,6 +146,8 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None,
             print(f"training: {', '.join(settings.tasks)} only, the corpus has nothing to learn other tasks from")
         identifiers, cache = Identifiers.load(ws.require("identifiers")), ws.root / "artifacts" / "cache"
         generator = new_generator(corpus, identifiers, settings, cache)
+        rows = held_out(generator, settings)
+        untrained = evaluate_loss(generator.model, generator.builder, rows, settings)
         trainer = Trainer(
             generator.model,
             generator.builder,
@@ -163,6 +169,10 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None,
             "examples_an_epoch": sum(trainer.mixture.num_examples(t) for t in trainer.mixture.rows),
             "processes": trainer.accelerator.num_processes,
             "best": max(curve, key=lambda row: row.get("score", row["epoch"] * 1e-9)),
+            "held_out": {
+                "untrained": untrained,
+                "trained": evaluate_loss(generator.model, generator.builder, rows, settings),
+            },
         }
 
     folder = ws.build("training", make, rank=rank)
@@ -193,6 +203,10 @@ def load_generator(ws: Workspace) -> Generator:
 
 
 def _check(settings: TrainingConfig) -> None:
+    if settings.warm_embeddings and not from_scratch(settings.backbone):
+        raise ConfigError(
+            f"training.warm_embeddings: {settings.backbone} brings word vectors of its own. Set it to false."
+        )
     unknown = [t for t in settings.tasks if t not in TASK_NAMES]
     if unknown or not settings.tasks or len(set(settings.tasks)) < len(settings.tasks):
         raise ConfigError(

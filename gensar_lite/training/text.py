@@ -12,7 +12,7 @@ from pathlib import Path
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 PAD, EOS, UNK = 0, 1, 2
-_SPECIAL = ["<pad>", "</s>", "<unk>"]
+SPECIAL = ["<pad>", "</s>", "<unk>"]
 
 
 class TextCodec:
@@ -33,7 +33,7 @@ class TextCodec:
         bpe.decoder = decoders.ByteLevel()
         alphabet = pre_tokenizers.ByteLevel.alphabet()
         trainer = trainers.BpeTrainer(
-            vocab_size=num_tokens, special_tokens=_SPECIAL, initial_alphabet=alphabet, show_progress=False
+            vocab_size=num_tokens, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
         )
         bpe.train_from_iterator(texts, trainer)
         fast = PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
