@@ -169,7 +169,7 @@ def generated_embeddings(num_items: int, dims: tuple[int, int], seed: int) -> It
     for dim in dims:
         centre = rng.normal(size=(40, dim)).repeat(25, axis=0) + 0.7 * rng.normal(size=(1000, dim))
         table = centre.astype(np.float32)[group]
-        table += rng.standard_normal((num_items, dim), dtype=np.float32) / np.sqrt(1 + np.arange(dim, dtype=np.float32))
+        table += rng.standard_normal((num_items, dim), dtype=np.float32)
         table[twins[0]] = table[twins[1]]
         views.append(table)
     return ItemEmbeddings(*views)
