@@ -383,8 +383,8 @@ def test_a_warm_start_keeps_what_the_encoder_knows_of_words(backbone, tmp_path):
     pieces = [p for p in ours if p in theirs.get_vocab()]
     assert len(pieces) == codec.num_tokens - 3
     wide = words[[theirs.get_vocab()[p] for p in pieces]]
-    near = [torch.nn.functional.cosine_similarity(t[:, None], t[None], dim=-1).flatten()
-            for t in (wide - wide.mean(0), table[[ours[p] for p in pieces]])]  # fmt: skip
+    normed = (torch.nn.functional.normalize(t) for t in (wide - wide.mean(0), table[[ours[p] for p in pieces]]))
+    near = [(t[:300] @ t.T).flatten() for t in normed]  # cosines; all pairs would take gigabytes
     assert torch.corrcoef(torch.stack(near))[0, 1] > 0.8  # neighbours stay neighbours
     assert table.std().item() == pytest.approx(cold.get_input_embeddings().weight.std().item(), rel=0.05)
     codec.save(tmp_path)
