@@ -57,8 +57,8 @@ class FittedQuantizer:
             part = dual_quantize(self.latents(embeddings.rows(slice(start, start + _TOGETHER))), self.books)
             flat = (part.semantic, part.collaborative, *(part.last_residual[view] for view in VIEWS))
             found = found or [np.empty((num_items, x.shape[1]), x.dtype) for x in flat]  # filled, never held twice
-            for whole_table, rows in zip(found, flat, strict=True):
-                whole_table[start : start + _TOGETHER] = rows
+            for table, rows in zip(found, flat, strict=True):
+                table[start : start + _TOGETHER] = rows
         return DualCodes(*found[:2], dict(zip(VIEWS, found[2:], strict=True)))
 
     def latents(self, embeddings: ItemEmbeddings) -> Latents | tuple[np.ndarray]:
