@@ -382,10 +382,10 @@ def test_a_warm_start_keeps_what_the_encoder_knows_of_words(backbone, tmp_path):
     assert codec.tokenizer.unk_token_id not in codec.encode(texts)[3]  # an unknown word has its letters
     with safe_open(minilm_folder() / "model.safetensors", "pt") as file:
         words = file.get_tensor("embeddings.word_embeddings.weight")
-    ours = codec.tokenizer.get_vocab()
-    pieces = [p for p in ours if p in theirs.get_vocab()]
+    ours, known = codec.tokenizer.get_vocab(), theirs.get_vocab()
+    pieces = [p for p in ours if p in known]
     assert len(pieces) == codec.num_tokens - 3
-    wide = words[[theirs.get_vocab()[p] for p in pieces]]
+    wide = words[[known[p] for p in pieces]]
     near = []
     for rows in (wide - wide.mean(0), table[[ours[p] for p in pieces]]):
         unit = torch.nn.functional.normalize(rows, dim=1)
