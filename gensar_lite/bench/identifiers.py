@@ -161,14 +161,15 @@ def _fits(e: ItemEmbeddings, settings: IdentifiersConfig) -> dict[str, dict]:
 
 
 def generated_embeddings(num_items: int, dims: tuple[int, int], seed: int) -> ItemEmbeddings:
-    """Two views of items in groups within groups; one item in a hundred is the twin of another."""
+    """Two views of items in groups of about twelve within 40 groups; one item in a hundred is the twin of another."""
     rng = np.random.default_rng(seed)
-    group = rng.integers(40, size=num_items) * 25 + rng.integers(25, size=num_items)
+    fine = rng.integers(max(num_items // 12, 1), size=num_items)
     twins = rng.integers(num_items, size=(2, num_items // 100))
     views = []
     for dim in dims:
-        centre = rng.normal(size=(40, dim)).repeat(25, axis=0) + 0.7 * rng.normal(size=(1000, dim))
-        table = centre.astype(np.float32)[group]
+        coarse = rng.standard_normal((40, dim), dtype=np.float32)
+        centre = 0.7 * rng.standard_normal((fine.max() + 1, dim), dtype=np.float32)
+        table = coarse[fine % 40] + centre[fine]
         table += rng.standard_normal((num_items, dim), dtype=np.float32)
         table[twins[0]] = table[twins[1]]
         views.append(table)

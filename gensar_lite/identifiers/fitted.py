@@ -52,12 +52,14 @@ class FittedQuantizer:
         codewords share it evenly; anything else takes the nearest codeword."""
         if whole and self.settings.quantizer == "balanced":
             return dual_quantize(self.latents(embeddings), self.books, balanced_codes)
-        starts = range(0, max(len(embeddings.semantic), 1), _TOGETHER)
-        slices = (embeddings.rows(slice(start, start + _TOGETHER)) for start in starts)
-        parts = [dual_quantize(self.latents(part), self.books) for part in slices]
-        semantic, collaborative = (np.concatenate([getattr(part, view) for part in parts]) for view in VIEWS)
-        last = {view: np.concatenate([part.last_residual[view] for part in parts]) for view in VIEWS}
-        return DualCodes(semantic, collaborative, last)
+        num_items, found = len(embeddings.semantic), None
+        for start in range(0, max(num_items, 1), _TOGETHER):
+            part = dual_quantize(self.latents(embeddings.rows(slice(start, start + _TOGETHER))), self.books)
+            flat = (part.semantic, part.collaborative, *(part.last_residual[view] for view in VIEWS))
+            found = found or [np.empty((num_items, x.shape[1]), x.dtype) for x in flat]  # filled, never held twice
+            for table, rows in zip(found, flat, strict=True):
+                table[start : start + _TOGETHER] = rows
+        return DualCodes(*found[:2], dict(zip(VIEWS, found[2:], strict=True)))
 
     def latents(self, embeddings: ItemEmbeddings) -> Latents | tuple[np.ndarray]:
         """What is quantized, (N, d) of each space."""

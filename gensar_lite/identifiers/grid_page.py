@@ -132,7 +132,7 @@ def grid_picture(table: pd.DataFrame) -> tuple[bytes, str]:
             )
         axes.set(title=title, yticks=range(len(pairs)), yticklabels=[" + ".join(pair) for pair in pairs])
         axes.set_ylim(len(pairs) - 0.5, -0.5)
-        axes.title.set_fontsize(10)
+        axes.title.set_fontsize(9)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3, lw=0.6)
         axes.spines[["top", "right"]].set_visible(False)

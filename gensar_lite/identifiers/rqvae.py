@@ -28,7 +28,7 @@ from gensar_lite.identifiers.threads import one_thread
 
 _PLAIN = 1 / 3  # of the epochs come before any codebook: k-means on what random encoders say is no start
 _CODEBOOK_LR = 10  # times lr: codewords must keep up with latents that move
-_REVIVE_EVERY = 5  # epochs
+_REVIVE_EVERY = 5  # epochs, and after the last one
 
 
 class DualRQVAE(nn.Module):
@@ -182,8 +182,8 @@ def fit_rq_vae(
             initialise(model, views, settings)
         loss_of = model.rebuilding_error if epoch <= plain else lambda *batch: model(*batch)[0]
         loss = train_epoch(model, views, loss_of, optimiser, schedule, settings.batch_size, generator)
-        busy = plain < epoch < 0.9 * settings.epochs and epoch % _REVIVE_EVERY == 0
-        curve.append({"epoch": epoch, "loss": loss, "revived": revive(model, views, generator) if busy else 0})
+        due = plain < epoch and (epoch % _REVIVE_EVERY == 0 or epoch == settings.epochs)
+        curve.append({"epoch": epoch, "loss": loss, "revived": revive(model, views, generator) if due else 0})
         if not np.isfinite(loss):
             raise ArtifactError(f"identifiers: rq-vae's loss became {loss} in epoch {epoch}. Lower identifiers.lr.")
         if watch:
