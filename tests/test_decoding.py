@@ -266,7 +266,8 @@ def test_fast_products_equal_torch(monkeypatch):
 
 
 TWO = """
-import os, sys
+import sys
+from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import torch.distributed
 from helpers import random_identifiers, small_corpus
@@ -283,7 +284,7 @@ targets = corpus.targets("test")
 shared, alone = (rank_events(decoder, targets, own, False, *who) for who in ((rank, world), (0, 1)))
 assert shared.equals(alone), "two processes disagree with one"
 assert shared["event_id"].nunique() == len(targets) and not shared.duplicated(["event_id", "item_id"]).any()
-print("world", torch.distributed.get_world_size(), "rows", len(shared))
+Path(sys.argv[2], f"world-{torch.distributed.get_world_size()}-{rank}").touch()  # prints of two would mix
 torch.distributed.destroy_process_group()
 """
 
@@ -294,11 +295,21 @@ def test_two_processes_give_the_run_of_one(tmp_path):
     script.write_text(TWO)
     here = Path(__file__).parent
     told = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script, here],
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node",
+            "2",
+            script,
+            here,
+            tmp_path,
+        ],
         capture_output=True,
         text=True,
         timeout=600,
         env={**os.environ, "PYTHONPATH": str(here.parent), "OMP_NUM_THREADS": "1"},
     )
     assert told.returncode == 0, told.stderr[-2000:]
-    assert told.stdout.count("world 2") == 2
+    assert {path.name for path in tmp_path.glob("world-*")} == {"world-2-0", "world-2-1"}

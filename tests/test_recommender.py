@@ -24,6 +24,7 @@ from gensar_lite.decoding.recommender import Answer
 from gensar_lite.training import TASK_OF_EVENTS, Event, SequenceBuilder, new_generator
 from gensar_lite.training.adhoc import adhoc_sources, recent
 from gensar_lite.training.stage import save_generator
+from gensar_lite.training.streams import StreamBuilder
 
 N = 40
 
@@ -85,6 +86,23 @@ def test_adhoc_sources_equal_the_builders(adhoc_parts, seed, window, cut, flags)
         assert got.flat.dtype == wanted.flat.dtype
 
 
+@given(seed=st.integers(0, 5), room=st.integers(12, 60), queries=st.booleans())
+@settings(max_examples=12, deadline=None)
+def test_adhoc_sources_of_a_stream_equal_the_builders(adhoc_parts, seed, room, queries):
+    """As many of the newest events as fit, neither prompt nor end; with queries hidden, what is left of the tokens."""
+    corpus, ids, codec, layout = adhoc_parts[seed]
+    changed = TrainingConfig(backbone="gpt-micro", stream=True, max_stream_tokens=room, history_queries=queries)
+    builder = StreamBuilder(corpus, ids, layout, codec, changed)
+    for events, task in TASK_OF_EVENTS.items():
+        rows = corpus.targets("test", events)["event_id"].to_numpy()
+        histories = [history_before(corpus, row, builder.start, builder.end) for row in rows]
+        asked = [corpus.queries["text"][builder.query[row]] for row in rows] if events == "search" else []
+        got, batch = adhoc_sources(builder, task, histories, asked), builder.batch(task, rows)
+        for place in range(len(rows)):
+            seen = batch.mask[place, -1]  # what the target sees
+            assert got[place].tolist() == batch.source[place][seen].tolist()
+
+
 @pytest.fixture(scope="module")
 def adhoc_parts():
     found = []
@@ -127,9 +145,19 @@ def test_text_once_cleaned_stays_as_it_is(text):
 # ----------------------------------------------------------------------------------------------- answers
 
 
+@pytest.fixture(scope="module", params=["t5-micro", "gpt-micro"])
+def any_shop(request, shop) -> Recommender:
+    """`shop`, and one that stands on a decoder alone."""
+    if request.param == "t5-micro":
+        return shop
+    corpus = with_categories(small_corpus(twin_rate=0.3))
+    return Recommender.of(generator_of(corpus, backbone=request.param), DecodingConfig(num_beams=N))
+
+
 @pytest.mark.parametrize("task", ["recommend", "search"])
-def test_answers_equal_the_decoding_stage(shop, task):
+def test_answers_equal_the_decoding_stage(any_shop, task):
     """The history of an event and its query, asked for by hand, rank as the event itself does."""
+    shop = any_shop
     generator = shop.decoder.generator
     corpus, builder = generator.corpus, generator.builder
     targets = corpus.targets("test", task)
@@ -267,8 +295,9 @@ def test_threads_get_the_answers_of_a_quiet_hour(shop):
     assert (torch.get_num_threads(), shop.decoder.generator.model.training) == (threads, mode)
 
 
-def test_dropout_is_off_whatever_state_the_model_came_in():
-    generator = generator_of(small_corpus(), dropout=0.5)
+@pytest.mark.parametrize("backbone", ["t5-micro", "gpt-micro"])
+def test_dropout_is_off_whatever_state_the_model_came_in(backbone):
+    generator = generator_of(small_corpus(), dropout=0.5, backbone=backbone)
     generator.model.train()
     fresh = Recommender.of(generator)
     assert fresh.recommend([1, 2]) == fresh.recommend([1, 2])

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gensar_lite.training.backbones import weight_of
+
 # oneDNN's fp32 product is up to twice as fast as the default one on CPU, and as exact; torch offers it by this private
 # name only, so the public one stands in where it is missing
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
@@ -42,7 +44,7 @@ def read_block(block: nn.Module, dtype: torch.dtype) -> Block:
     """A Hugging Face T5 block's weights as `dtype`."""
 
     def joined(*layers: nn.Linear) -> torch.Tensor:
-        weights = [layer.weight.detach().to(dtype) for layer in layers]
+        weights = [weight_of(layer).to(dtype) for layer in layers]
         return weights[0] if len(weights) == 1 else torch.cat(weights)
 
     own, last = block.layer[0].SelfAttention, block.layer[-1].DenseReluDense

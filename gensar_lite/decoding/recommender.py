@@ -66,8 +66,9 @@ class Recommender:
 
     @staticmethod
     def of(generator: Generator, settings: DecodingConfig | None = None) -> Recommender:
-        """A recommender from a generator in memory."""
+        """A recommender from a generator in memory, whose model is put into evaluation mode: no dropout."""
         settings = settings or DecodingConfig()
+        generator.model.eval()
         return Recommender(
             Decoder.of(generator, generator.builder.settings, settings.precision, settings.renormalise), settings
         )

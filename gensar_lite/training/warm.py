@@ -22,7 +22,7 @@ TABLE = "embeddings.word_embeddings.weight"
 
 
 def piece_codec(texts: Iterable[str]) -> TextCodec:
-    """all-MiniLM-L6-v2's tokenizer, its vocabulary cut to the pieces of `texts` and to single characters.
+    """all-MiniLM-L6-v2's tokenizer, its vocabulary cut to the pieces of `texts` and to plain single characters.
 
     Words of `texts` are cut as the encoder cuts them; other words into the pieces that are left.
     """
@@ -36,7 +36,7 @@ def piece_codec(texts: Iterable[str]) -> TextCodec:
     kept = [
         piece
         for piece, i in sorted(known.items(), key=lambda pair: pair[1])
-        if len(piece.removeprefix("##")) == 1 or (i in used and piece not in FOREIGN)
+        if (i in used and piece not in FOREIGN) or (piece.isascii() and len(piece.removeprefix("##")) == 1)
     ]
     vocabulary = {piece: i for i, piece in enumerate([*SPECIAL, *kept])}
     own = Tokenizer(models.WordPiece(vocabulary, unk_token="<unk>", continuing_subword_prefix="##"))

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.identifiers import TokenLayout
 from gensar_lite.training.backbones import causal, t5
-from gensar_lite.training.backbones.lora import add_lora, merge_lora
+from gensar_lite.training.backbones.lora import add_lora, merge_lora, weight_of
 from gensar_lite.training.backbones.pretrained import load_model, loading, num_text_tokens, pretrained
 from gensar_lite.training.backbones.sizes import GPT_SIZES, T5_SIZES, from_scratch
 from gensar_lite.training.backbones.t5 import shift_right
@@ -31,6 +31,7 @@ __all__ = [
     "num_text_tokens",
     "output_rows",
     "shift_right",
+    "weight_of",
 ]
 
 Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (..., d), (R, d) -> (..., R)

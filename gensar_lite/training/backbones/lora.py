@@ -6,6 +6,8 @@ embedding tables are trained whole, since our tokens are new to the backbone. Th
 
 from __future__ import annotations
 
+import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from gensar_lite.artifacts import ArtifactError
@@ -31,11 +33,23 @@ def add_lora(model: PreTrainedModel, settings: TrainingConfig) -> PreTrainedMode
     return model
 
 
+def weight_of(layer: nn.Linear) -> torch.Tensor:
+    """A linear layer's weight as it acts, its adapter added: for code that multiplies by itself."""
+    weight = layer.weight.detach()
+    if not _adapted(layer):
+        return weight
+    return weight + sum(layer.get_delta_weight(name).detach() for name in layer.active_adapters)
+
+
 def merge_lora(model: PreTrainedModel) -> PreTrainedModel:
     """Add each adapter to the weight that it stands beside and take it away, in place. A model without any stays."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
-            if hasattr(child, "lora_A") and hasattr(child, "get_base_layer"):
+            if _adapted(child):
                 child.merge()
                 setattr(parent, name, child.get_base_layer())
     return model.requires_grad_(True)
+
+
+def _adapted(layer: nn.Module) -> bool:
+    return hasattr(layer, "lora_A") and hasattr(layer, "get_delta_weight")
