@@ -193,12 +193,12 @@ def _exactness(words: argparse.Namespace) -> int:
 
 def _grid(words: argparse.Namespace) -> int:
     from gensar_lite.identifiers.grid import compare_identifiers, report_folder
-    from gensar_lite.studies import rank_identifiers, ranking_folder
+    from gensar_lite.studies import rank_identifiers
 
     ws = _open(words)
     if words.rank:
         rows = rank_identifiers(ws, _seeds(words))
-        print(f"ranking of {len(rows)} models: {ranking_folder(ws) / 'ranking.json'}")
+        print(f"ranking of {len(rows)} models: {report_folder(ws) / 'ranking.json'}")
         return 0
     compare_identifiers(ws, _seeds(words))
     print((report_folder(ws) / "index.md").read_text(encoding="utf-8"))

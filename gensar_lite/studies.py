@@ -16,12 +16,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from gensar_lite.artifacts import TASKS, ArtifactError, Corpus, Workspace, write_json
+from gensar_lite.artifacts import TASKS, Corpus, Workspace, write_json
 from gensar_lite.config import changed_settings, override
 from gensar_lite.evaluation.metrics import ndcg_at, rank_of_target
 from gensar_lite.evaluation.plots import GREY, MARKERS, TASK_TITLE, figure_png
 from gensar_lite.evaluation.runs import to_matrix
-from gensar_lite.identifiers.strategies import VALID_PAIRS
+from gensar_lite.identifiers.grid import report_folder
+from gensar_lite.identifiers.strategies import check_pairs
 from gensar_lite.notebook import OKABE_ITO
 from gensar_lite.pipeline import run_stage
 
@@ -44,11 +45,6 @@ MEASURES = {  # of codes alone: measure of `diagnose`, and the level or depth; 0
 }
 
 
-def ranking_folder(ws: Workspace) -> Path:
-    """Where the report lies: by run and not by catalogue, since a ranking hangs on how the models were trained."""
-    return ws.root / "reports" / f"identifiers-{ws.run}"
-
-
 def rank_identifiers(
     ws: Workspace, seeds: tuple[int, ...] = (0,), pairs: tuple[tuple[str, str], ...] = RANKED
 ) -> list[dict]:
@@ -58,11 +54,8 @@ def rank_identifiers(
     in ``artifacts/identifiers-<run>-<strategy>-<quantizer>-<seed>/``, are reused. Returns rows ``strategy, quantizer,
     seed, ndcg@10/<task>, num_queries/<task>, MEASURES, minutes``. Raises `ArtifactError` for an unknown pair.
     """
-    unknown = [pair for pair in pairs if pair not in VALID_PAIRS]
-    if unknown:
-        listed = ", ".join("+".join(pair) for pair in sorted(VALID_PAIRS))
-        raise ArtifactError(f"grid: {'+'.join(unknown[0])} is no valid pair. Choose one of: {listed}.")
-    folder, rows = ranking_folder(ws), []
+    check_pairs(pairs)
+    folder, rows = report_folder(ws), []
     folder.mkdir(parents=True, exist_ok=True)
     base, changed = changed_settings(ws.config)
     told = {"run": ws.run, "preset": base, "changed": changed, "split": "validation", "rows": rows}

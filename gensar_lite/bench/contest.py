@@ -100,6 +100,7 @@ def timed(call: Callable[[], object]) -> tuple[object, float, float]:
 
 
 def machine() -> dict[str, object]:
+    """What a figure was measured on: cores, threads, processor, torch, GPU."""
     return {
         "cores": psutil.cpu_count(),
         "threads": torch.get_num_threads(),

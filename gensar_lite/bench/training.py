@@ -80,13 +80,14 @@ def _workload(settings: TrainingConfig, num_items: int, seed: int):
     corpus, _ = build_corpus(made._replace(items=_long_texts(made.items, seed)), DataConfig())
     codes = IdentifiersConfig(codebook_size=256, num_levels=4, num_shared=2)
     identifiers = random_identifiers(num_items, codes, seed)
-    tokenizer = TextCodec.load(minilm_folder()).tokenizer
+    folder = minilm_folder()
+    tokenizer = TextCodec.load(folder).tokenizer
     codec = TextCodec(tokenizer, len(tokenizer))
     layout = layout_for(identifiers, codec.num_tokens)
     titles = corpus.items["title"].str.lower().tolist()
     pseudo = PseudoQueries([" ".join(title.split()[-3:]) for title in titles], np.arange(num_items))
     builder = SequenceBuilder(corpus, identifiers, layout, codec, settings, pseudo)
-    words = TextCodec.load(minilm_folder()).tokenizer
+    words = TextCodec.load(folder).tokenizer
     words.add_tokens([word(layout, token) for token in range(layout.num_text, layout.size)], special_tokens=True)
     queries, texts = corpus.queries["text"].tolist(), item_texts(titles, corpus.items["text"].tolist())
     return builder, lambda examples: StringSamples(examples, builder, queries, texts, words)

@@ -18,6 +18,7 @@ from data_download import DownloadError, fetch
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import DataConfig
 from gensar_lite.data.families import semi_synthetic_search
+from gensar_lite.data.ranges import within
 from gensar_lite.data.tables import Tables
 from gensar_lite.data.text import clean
 
@@ -104,9 +105,7 @@ def read_purchases(path: Path) -> pd.DataFrame:
     _require((np.sort(users) == np.arange(len(users))).all(), f"{path.name}: user ids are not 1 to {len(users)}")
     item = np.concatenate([row[1:] for row in rows]) - 1
     _require(item.min() >= 0, f"{path.name}: an item id is below 1")
-    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    time = np.arange(len(item)) - starts
-    table = pd.DataFrame({"user_id": np.repeat(users, lengths), "time": time, "item_id": item})
+    table = pd.DataFrame({"user_id": np.repeat(users, lengths), "time": within(lengths), "item_id": item})
     return table.sort_values(["user_id", "time"], ignore_index=True)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from gensar_lite.data.ranges import ranges
+
 
 def history_bounds(events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """For each event the rows ``start[e]:end[e]`` of its history, two (E,) integer arrays.
@@ -59,14 +61,13 @@ class Seen:
 
     @staticmethod
     def of_log(events: pd.DataFrame) -> Seen:
+        """Of a log whose bounds nobody has computed yet."""
         return Seen(events, *history_bounds(events))
 
     def pairs(self, event_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``rows, items``, flat: row i of `event_ids` (B,) has met that item. Made to index a (B, N) matrix."""
         first, length = self.start[event_ids], self.end[event_ids] - self.start[event_ids]
-        rows = np.repeat(np.arange(len(first)), length)
-        within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-        return rows, self.items[np.repeat(first, length) + within]
+        return np.repeat(np.arange(len(first)), length), self.items[ranges(first, length)]
 
     def of(self, event_id: int) -> np.ndarray:
         """The items met before one event, oldest first."""

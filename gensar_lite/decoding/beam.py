@@ -42,6 +42,7 @@ class Decoder:
     def of(
         generator: Generator, settings: TrainingConfig, precision: str = "fp32", renormalise: bool = False
     ) -> Decoder:
+        """The decoder of a generator, with a trie of the whole catalogue a view."""
         ids = generator.identifiers
         tries = {view: Trie.build(ids.view(view), ids.codebook_size) for view in ("semantic", "collaborative")}
         return Decoder(generator, tries, settings, precision, renormalise)

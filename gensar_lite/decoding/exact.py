@@ -15,6 +15,7 @@ import heapq
 import numpy as np
 import torch
 
+from gensar_lite.config import DecodingConfig
 from gensar_lite.decoding.beam import Decoder, Pairs
 from gensar_lite.decoding.paths import Found, forbid
 
@@ -59,6 +60,23 @@ def search_exact(
         found = _replaced(found, one, branch_and_bound(decoder, task, *inputs, k, _floor(found, one, k)[0]), width)
     used = max(int((found.items >= 0).sum(axis=1).max(initial=0)), 1)
     return Found(found.items[:, :used], found.scores[:, :used], found.bound)
+
+
+def search_as_set(
+    decoder: Decoder,
+    settings: DecodingConfig,
+    task: str,
+    source: torch.Tensor,
+    mask: torch.Tensor,
+    num_beams: int,
+    k: int,
+    allowed: np.ndarray | None = None,
+    exclude: Pairs | None = None,
+) -> Found:
+    """A beam, or with ``settings.exact`` the exact best `k`."""
+    if settings.exact:
+        return search_exact(decoder, task, source, mask, num_beams, k, allowed, exclude)
+    return decoder.search_sources(task, source, mask, num_beams, allowed, exclude)
 
 
 @torch.inference_mode()

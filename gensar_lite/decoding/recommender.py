@@ -21,11 +21,11 @@ from gensar_lite.artifacts import open_run
 from gensar_lite.config import ConfigError, DecodingConfig
 from gensar_lite.data.text import plain
 from gensar_lite.decoding.beam import Decoder
-from gensar_lite.decoding.exact import search_exact
+from gensar_lite.decoding.exact import search_as_set
 from gensar_lite.decoding.paths import Found
 from gensar_lite.training import TASK_OF_EVENTS, Generator, load_generator
 from gensar_lite.training.adhoc import Event, adhoc_sources
-from gensar_lite.training.ragged import Ragged, pad
+from gensar_lite.training.ragged import Ragged, pad_and_mask
 from gensar_lite.training.text import PAD
 
 WIDTHS = 10  # beams are asked for in multiples of it, so that requests of nearly equal width share a batch
@@ -181,15 +181,11 @@ class Recommender:
     def _search(
         self, events: str, sources: Ragged, num_beams: int, k: int, seen: list[list[int]], allowed: np.ndarray | None
     ) -> Found:
-        table = pad(sources, PAD)  # (B, S)
-        mask = np.arange(table.shape[1]) < sources.lengths[:, None]
-        given = tuple(torch.from_numpy(a).to(self.decoder.device) for a in (table, mask))
+        given = (torch.from_numpy(a).to(self.decoder.device) for a in pad_and_mask(sources, PAD))  # (B, S) each
         pairs = [(query, item) for query, items in enumerate(seen) for item in items]
         exclude = tuple(np.array(pairs, dtype=np.int64).reshape(-1, 2).T)
-        if self.settings.exact:
-            k = min(k, self.decoder.generator.corpus.num_items)
-            return search_exact(self.decoder, events, *given, num_beams, k, allowed, exclude)
-        return self.decoder.search_sources(events, *given, num_beams, allowed, exclude)
+        k = min(k, self.decoder.generator.corpus.num_items)
+        return search_as_set(self.decoder, self.settings, events, *given, num_beams, k, allowed, exclude)
 
     def _records(self, events: str, items: np.ndarray, scores: np.ndarray) -> list[Answer]:
         generator = self.decoder.generator

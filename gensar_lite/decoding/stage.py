@@ -15,9 +15,8 @@ from tqdm.auto import tqdm
 from gensar_lite.artifacts import TASKS, Workspace
 from gensar_lite.config import Config, DecodingConfig
 from gensar_lite.data import Seen
-from gensar_lite.decoding.beam import Decoder, Pairs
-from gensar_lite.decoding.exact import search_exact
-from gensar_lite.decoding.paths import Found
+from gensar_lite.decoding.beam import Decoder
+from gensar_lite.decoding.exact import search_as_set
 from gensar_lite.training import TASK_OF_EVENTS, Generator, Judge, load_generator
 from gensar_lite.training.processes import gather_frame, my_share, rank_and_world
 
@@ -51,20 +50,15 @@ def rank_events(
         batches = decoder.batches(task, np.arange(len(rows)), rows, settings.batch_size)
         for places in my_share(batches, rank, world):
             exclude = seen.pairs(rows[places]) if task == "recommend" and seen else None
-            items, scores, _ = _found(decoder, task, rows[places], settings, exclude)
+            sources = decoder.sources(task, rows[places])
+            asked = (settings.num_beams, settings.top_k)
+            items, scores, _ = search_as_set(decoder, settings, task, *sources, *asked, exclude=exclude)
             parts.append(to_run(rows[places], items, scores, settings.top_k))
             bar.update(len(places))
     bar.close()
     run = pd.concat(parts, ignore_index=True)
     run = gather_frame(run) if world > 1 else run
     return run.sort_values(["event_id", "rank"], ignore_index=True)
-
-
-def _found(decoder: Decoder, task: str, rows: np.ndarray, settings: DecodingConfig, exclude: Pairs | None) -> Found:
-    if settings.exact:
-        sources = decoder.sources(task, rows)
-        return search_exact(decoder, task, *sources, settings.num_beams, settings.top_k, exclude=exclude)
-    return decoder.search(task, rows, settings.num_beams, exclude=exclude)
 
 
 def to_run(event_ids: np.ndarray, items: np.ndarray, scores: np.ndarray, top_k: int) -> pd.DataFrame:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gensar_lite.data.ranges import ranges
+
 DENSE = 2**22  # cells (nodes x codes) up to which a level's children are kept as a table of booleans, 4 MiB
 
 
@@ -93,9 +95,7 @@ class Trie:
         low = np.searchsorted(self.keys[level], nodes * self.codebook_size)
         count = np.searchsorted(self.keys[level], (nodes + 1) * self.codebook_size) - low
         count[nodes < 0] = 0
-        owner = np.repeat(np.arange(len(nodes)), count)
-        within = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
-        return low[owner] + within, owner
+        return ranges(low, count), np.repeat(np.arange(len(nodes)), count)
 
     def step(self, nodes: np.ndarray, codes: np.ndarray, level: int) -> np.ndarray:
         """The child of nodes (...,) by codes (...,), -1 where there is none."""

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from gensar_lite.artifacts import ArtifactError, Corpus
 from gensar_lite.config import ConfigError, EmbeddingsConfig
 from gensar_lite.data import history_items
+from gensar_lite.data.ranges import within
 from gensar_lite.embeddings.judge import full_ranking
 from gensar_lite.embeddings.precision import use_bf16
 from gensar_lite.embeddings.sasrec import SASRec
@@ -61,7 +62,7 @@ def train_sequences(corpus: Corpus, max_length: int) -> tuple[np.ndarray, np.nda
     train = train.drop_duplicates(["user_id", "time", "item_id"])  # keeps the purchase of a purchase + twin
     user, item = train["user_id"].to_numpy(), train["item_id"].to_numpy()
     counts = np.bincount(user, minlength=corpus.num_users)
-    place = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts) if len(user) else user
+    place = within(counts)
     from_end = counts[user] - 1 - place
     table = np.full((2, corpus.num_users, max_length + 1), -1, dtype=np.int64)
     keep = from_end <= max_length

@@ -48,8 +48,13 @@ def find_encoder(name: str) -> Encoder:
         return ENCODERS[name]._replace(source=str(minilm_folder()))
     if name in ENCODERS:
         return ENCODERS[name]
+    return Encoder(*at_revision(name))
+
+
+def at_revision(name: str) -> tuple[str, str | None]:
+    """Name or folder, and the revision that may stand behind an ``@``."""
     source, _, revision = name.rpartition("@") if "@" in name and not Path(name).exists() else (name, "", "")
-    return Encoder(source, revision or None)
+    return source, revision or None
 
 
 def minilm_folder() -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from gensar_lite.data import seen_items
+from gensar_lite.data import Seen
 
 
 def full_ranking(ranker, events: pd.DataFrame, targets: pd.DataFrame, batch: int = 1024) -> dict[str, float]:
@@ -17,11 +17,11 @@ def full_ranking(ranker, events: pd.DataFrame, targets: pd.DataFrame, batch: int
 
     For recommendation, items of the history are left out: nobody is recommended what is known already.
     """
-    ranks = []
+    ranks, seen = [], Seen.of_log(events)
     for low in range(0, len(targets), batch):
         part = targets.iloc[low : low + batch]
         scores = np.array(ranker.scores(part))  # (B, N)
-        row, item = seen_items(events, part["event_id"].to_numpy())
+        row, item = seen.pairs(part["event_id"].to_numpy())
         known = (part["task"] == "recommend").to_numpy()[row]
         scores[row[known], item[known]] = -np.inf
         own = scores[np.arange(len(part)), part["item_id"].to_numpy()]

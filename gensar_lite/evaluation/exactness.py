@@ -7,7 +7,7 @@ Everything is decoded in fp32, where equal scores of near twins do not look like
 from __future__ import annotations
 
 import dataclasses
-import json
+import functools
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,6 +18,7 @@ import pandas as pd
 from gensar_lite.artifacts import TASKS, Workspace, write_json
 from gensar_lite.data import Seen
 from gensar_lite.decoding import Decoder, Found, load_decoder, search_exact
+from gensar_lite.evaluation.metrics import ndcg_at, rank_of_target, recall_at
 from gensar_lite.evaluation.protocols import sample_targets
 
 BEAMS = (10, 20, 30, 50, 100)
@@ -37,7 +38,7 @@ def beam_misses(
     missed_rate     share of queries whose top k is not the exact one, as a set
     found_rate      share of the exact top k that the beam found
     certified_rate  share of queries whose top k the search itself knows to be exact
-    recall@k, ndcg@k of the event's item; seconds a query
+    recall@k, ndcg@k of the event's item; ms_a_query, wall time
 
     With fewer than k beams a list is short, and so missed.
     """
@@ -48,7 +49,7 @@ def beam_misses(
             continue
         seen = Seen.of_log(decoder.generator.corpus.events) if task == "recommend" and exclude_seen else None
 
-        def narrow(rows: np.ndarray, exclude: tuple | None, width: int, task: str = task) -> Found:
+        def beam(rows: np.ndarray, exclude: tuple | None, width: int, task: str = task) -> Found:
             return decoder.search(task, rows, width, exclude=exclude)
 
         def exact(rows: np.ndarray, exclude: tuple | None, task: str = task) -> Found:
@@ -57,10 +58,8 @@ def beam_misses(
         batches = decoder.batches(task, np.arange(len(part)), part["event_id"].to_numpy(), batch_size)
         truth, *rest = _answers(exact, part, batches, seen, k)
         for width in beams:
-            answer, certified, seconds = _answers(
-                lambda rows, exclude, width=width: narrow(rows, exclude, width), part, batches, seen, k
-            )
-            rows_out.append(_row(task, width, answer, certified, seconds, truth, part, k))
+            found = _answers(functools.partial(beam, width=width), part, batches, seen, k)
+            rows_out.append(_row(task, width, *found, truth, part, k))
         rows_out.append(_row(task, "exact", truth, *rest, truth, part, k))
     return rows_out
 
@@ -90,7 +89,7 @@ def _row(
     k: int,
 ) -> dict[str, object]:
     shared = [len(set(a) & set(b)) / len(set(b)) for a, b in zip(_valid(items), _valid(truth), strict=True)]
-    hit = items == part["item_id"].to_numpy()[:, None]  # (B, k)
+    ranks = rank_of_target(items, part["item_id"].to_numpy())
     return {
         "task": task,
         "num_beams": width,
@@ -98,8 +97,8 @@ def _row(
         "missed_rate": float(np.mean(np.array(shared) < 1)),
         "found_rate": float(np.mean(shared)),
         "certified_rate": float(certified.mean()),
-        f"recall@{k}": float(hit.any(axis=1).mean()),
-        f"ndcg@{k}": float((hit / np.log2(np.arange(k) + 2)).sum(axis=1).mean()),
+        f"recall@{k}": float(recall_at(ranks, k).mean()),
+        f"ndcg@{k}": float(ndcg_at(ranks, k).mean()),
         "ms_a_query": round(1000 * seconds / len(items), 2),
     }
 
@@ -117,5 +116,5 @@ def write_exactness(ws: Workspace, sample: int, beams: Iterable[int] = BEAMS, k:
     ws.report.mkdir(parents=True, exist_ok=True)
     path = ws.report / "exactness.json"
     told = {"split": settings.split, "sample": sample, "k": k, "head": ws.config.training.head, "rows": rows}
-    write_json(path, json.loads(json.dumps(told)))
+    write_json(path, told)
     return path

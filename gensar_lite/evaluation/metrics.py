@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from gensar_lite.data.ranges import within
+
 # -------------------------------------------------------------------- one target a query ("the click")
 
 
@@ -85,7 +87,7 @@ def make_qrels(relevance: pd.DataFrame, num_queries: int, num_items: int, depth:
     table = table.drop_duplicates(["query_id", "item_id"])
     query, item, grade = (table[c].to_numpy() for c in ("query_id", "item_id", "grade"))
     counts = np.bincount(query, minlength=num_queries)
-    position = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
+    position = within(counts)
     best = np.zeros((num_queries, depth))
     kept = position < depth
     best[query[kept], position[kept]] = grade[kept]

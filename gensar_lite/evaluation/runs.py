@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from gensar_lite.artifacts import ArtifactError
+from gensar_lite.data.ranges import within
 
 RUN_COLUMNS = ["event_id", "item_id", "rank", "score"]
 
@@ -32,7 +33,7 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     order = np.lexsort((columns, -scores[rows, columns], rows))
     rows, columns = rows[order], columns[order]
     counts = np.bincount(rows, minlength=len(scores))
-    ranks = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
+    ranks = within(counts) + 1
     kept = ranks <= k
     return rows[kept], columns[kept], ranks[kept]
 

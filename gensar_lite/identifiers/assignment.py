@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from gensar_lite.artifacts import ArtifactError
+from gensar_lite.data.ranges import within
 from gensar_lite.identifiers.quantizer import squared_distances
 from gensar_lite.identifiers.sinkhorn import sinkhorn_codes
 
@@ -109,7 +110,7 @@ def with_extra_level(codes: np.ndarray, size: int, view: str, taken: np.ndarray 
     number = number[fixed:]
     order, counts = np.argsort(number, kind="stable"), np.bincount(number, minlength=len(next_free))
     extra = np.empty(len(codes), dtype=np.int64)
-    extra[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    extra[order] = within(counts)
     extra += next_free[number]
     if extra.max(initial=0) >= size:
         raise ArtifactError(

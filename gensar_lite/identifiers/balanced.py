@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gensar_lite.data.ranges import within
 from gensar_lite.identifiers.quantizer import squared_distances
 from gensar_lite.identifiers.sinkhorn import column_scaling
 
@@ -53,8 +54,7 @@ def within_capacity(cost: np.ndarray, capacity: int) -> np.ndarray:
         codes[asking] = cost[asking].argmin(axis=1)
         order = np.lexsort((-regret, codes))
         counts = np.bincount(codes, minlength=cost.shape[1])
-        place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-        sent_on = order[place >= capacity]
+        sent_on = order[within(counts) >= capacity]
         cost[sent_on, codes[sent_on]] = np.inf
         codes[sent_on] = -1
     return codes

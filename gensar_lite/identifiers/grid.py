@@ -21,7 +21,7 @@ from gensar_lite.config import IdentifiersConfig, section_dict
 from gensar_lite.identifiers.diagnostics import diagnose
 from gensar_lite.identifiers.grid_page import grid_page, grid_picture
 from gensar_lite.identifiers.growth import growth_cost
-from gensar_lite.identifiers.strategies import VALID_PAIRS, build_identifiers
+from gensar_lite.identifiers.strategies import VALID_PAIRS, build_identifiers, check_pairs
 
 Pair = tuple[str, str]  # strategy, quantizer
 
@@ -40,10 +40,7 @@ def compare_identifiers(ws: Workspace, seeds: tuple[int, ...] = (0,), pairs: lis
     stale, for an unknown pair, or when no pair could be built.
     """
     chosen = sorted(VALID_PAIRS) if pairs is None else pairs
-    unknown = [pair for pair in chosen if pair not in VALID_PAIRS]
-    if unknown:
-        listed = ", ".join("+".join(pair) for pair in sorted(VALID_PAIRS))
-        raise ArtifactError(f"grid: {'+'.join(unknown[0])} is no valid pair. Choose one of: {listed}.")
+    check_pairs(chosen)
     corpus, embeddings = Corpus.load(ws.require("data")), ItemEmbeddings.load(ws.require("embeddings"))
     categories = corpus.items["category"].fillna("").to_numpy()
     cells, growth, refused = [], [], {}

@@ -6,6 +6,7 @@ Each strategy is a line of `SPACES` over one residual quantizer; `random` looks 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,14 @@ def build_identifiers(embeddings: ItemEmbeddings, settings: IdentifiersConfig) -
         codes = fitted.quantize(embeddings, whole=True)
         identifiers = unique_codes(codes, fitted)
     return Built(identifiers, {view: getattr(codes, view) for view in VIEWS}, fitted.tensors(), curve)
+
+
+def check_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Raise `ArtifactError` for a pair (strategy, quantizer) that does not exist, with those that do."""
+    for pair in pairs:
+        if pair not in VALID_PAIRS:
+            listed = ", ".join("+".join(known) for known in sorted(VALID_PAIRS))
+            raise ArtifactError(f"grid: {'+'.join(pair)} is no valid pair. Choose one of: {listed}.")
 
 
 def check_settings(settings: IdentifiersConfig) -> None:

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from gensar_lite.artifacts import ArtifactError, file_digest, write_json
 from gensar_lite.config import TrainingConfig
+from gensar_lite.embeddings.encoders import at_revision
 from gensar_lite.embeddings.semantic import fixed_batches, item_texts
 
 TOP_K = 10  # the authors draw each token from the ten likeliest
@@ -48,7 +49,7 @@ def load_query_model(name: str):
     """Tokenizer and model in evaluation mode, on a GPU where there is one."""
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-    source, revision = _source(name)
+    source, revision = at_revision(name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
         model = AutoModelForSeq2SeqLM.from_pretrained(
@@ -74,11 +75,6 @@ def _write(tokenizer, model, texts: list[str], count: int, seed: int) -> list[li
         )
     said = [" ".join(text.split()) for text in tokenizer.batch_decode(drawn, skip_special_tokens=True)]
     return [said[i : i + count] for i in range(0, len(said), count)]
-
-
-def _source(name: str) -> tuple[str, str | None]:
-    source, _, revision = name.rpartition("@") if "@" in name and not Path(name).exists() else (name, "", "")
-    return source, revision or None
 
 
 def _key(texts: list[str], settings: TrainingConfig) -> str:

@@ -74,7 +74,8 @@ def evaluate_loss(
         task = TASKS[name]
         widths[task.base] = builder.layout.num_levels if task.writes == "codes" else 1
         for part in _batches(task, builder, rows, settings):
-            sums[task.base] += _one_batch(model, builder, task, part, plain)
+            loss = task_loss(model, builder.batch(task, part).to(model.device), builder.layout, plain)
+            sums[task.base] += loss.row(builder.layout.num_levels)
     model.train(was_training)
     found = {}
     for name, (loss, tokens, count, *hits) in sums.items():
@@ -87,10 +88,3 @@ def _batches(task: Task, builder: SequenceBuilder, rows: np.ndarray, settings: T
     chosen = np.random.default_rng(settings.seed).permutation(rows)[: settings.eval_sample]
     chosen = chosen[np.argsort(builder.lengths(task, chosen), kind="stable")]
     return [chosen[i : i + settings.batch_size] for i in range(0, len(chosen), settings.batch_size)]
-
-
-def _one_batch(model, builder: SequenceBuilder, task: Task, rows: np.ndarray, settings: TrainingConfig) -> np.ndarray:
-    """Summed loss, its tokens, what hits are counted in, hits per level (zeros where there is none)."""
-    batch = builder.batch(task, rows).to(model.device)
-    total, tokens, hits, count = (t.cpu().numpy() for t in task_loss(model, batch, builder.layout, settings))
-    return np.r_[total, tokens, count, np.pad(hits, (0, builder.layout.num_levels - len(hits)))]

@@ -141,7 +141,7 @@ class Trainer:
         row = {"epoch": epoch} | self._row() | figures(self.tasks, together(progress.sums), levels=True)
         if self.judge is not None and self._due(epoch):
             self._save()  # validation takes long: nothing before it is lost
-            self._stop_if(interrupt.asked)
+            self._stop_if(self._agreed(interrupt.asked))
             with interrupt.at_once():
                 row |= self._validated()
         if self.judge is None or "score" in row:  # without a judge there is nothing to choose by: the last one stands
@@ -151,7 +151,7 @@ class Trainer:
         bar.set_postfix({k: f"{v:.4f}" for k, v in row.items() if k.endswith(("/loss", "score"))})
         reporter.tell(self.curve[-1])
         self._save()
-        self._stop_if(interrupt.asked)
+        self._stop_if(self._agreed(interrupt.asked))
 
     def _one_step(self, plans: list[Plan]) -> np.ndarray:
         """One optimiser step on the batches of all processes; returns this process's sums (tasks, 3 + L).
@@ -175,9 +175,8 @@ class Trainer:
         norm = float(self.accelerator.clip_grad_norm_(self.objective.parameters(), 1.0))
         sums = self._no_sums()
         for slot, loss in zip(slots, found, strict=True):
-            own, hits = sums[self.tasks.index(_logged(slot.plan.task))], loss.hits.cpu().numpy()
-            own[:3] += slot.counts * np.array([float(v) for v in (loss.total, loss.tokens, loss.count)])
-            own[3 : 3 + len(hits)] += slot.counts * hits
+            own = sums[self.tasks.index(_logged(slot.plan.task))]
+            own += slot.counts * loss.row(self.builder.layout.num_levels)
         if not math.isfinite(norm):  # of all processes: they stop together, before the weights are touched
             raise ArtifactError(
                 f"training: loss {sums[:, 0].sum():.4g}, length of its gradient {norm} in step {self.step + 1}. The "
@@ -218,8 +217,12 @@ class Trainer:
         self.state.save()
         self.saved = time.monotonic()
 
-    def _stop_if(self, asked: bool) -> None:
-        if not together(np.array([asked], dtype=np.int64)).any():
+    def _agreed(self, asked: bool) -> bool:
+        """Whether any process was asked to stop: all must do the same."""
+        return bool(together(np.array([asked], dtype=np.int64)).any())
+
+    def _stop_if(self, agreed: bool) -> None:
+        if not agreed:
             return
         self.accelerator.wait_for_everyone()  # a launcher ends all processes as soon as one has ended
         kept = "everything is saved" if self.state.checkpoints else "nothing is on disk, this trainer holds it"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel
@@ -35,6 +36,11 @@ class Loss(NamedTuple):
     tokens: torch.Tensor
     hits: torch.Tensor
     count: torch.Tensor
+
+    def row(self, num_levels: int) -> np.ndarray:
+        """Total, tokens, count, hits: (3 + L,) numbers, with zeros where there are fewer hits than levels."""
+        numbers = [float(v) for v in (self.total, self.tokens, self.count)]
+        return np.r_[numbers, self.hits.detach().cpu().numpy(), np.zeros(num_levels - len(self.hits))]
 
 
 def task_loss(model: PreTrainedModel, batch: Batch, layout: TokenLayout, settings: TrainingConfig) -> Loss:

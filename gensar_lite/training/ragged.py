@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gensar_lite.data.ranges import ranges
+
 
 class Ragged(NamedTuple):
     """Row i is ``flat[offsets[i]:offsets[i + 1]]``."""
@@ -51,9 +53,7 @@ class Ragged(NamedTuple):
     def take(self, rows: np.ndarray) -> Ragged:
         """The rows with these numbers, in this order."""
         lengths = self.lengths[rows]
-        ends = np.cumsum(lengths)
-        place = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
-        return Ragged(self.flat[np.repeat(self.offsets[rows], lengths) + place], np.r_[0, ends])
+        return Ragged(self.flat[ranges(self.offsets[rows], lengths)], np.r_[0, np.cumsum(lengths)])
 
     def take_or_empty(self, rows: np.ndarray) -> Ragged:
         """As `take`; an empty row for the number -1."""
@@ -79,6 +79,12 @@ def hstack(parts: list[Ragged]) -> Ragged:
         flat[np.repeat(begin, own) + place] = part.flat
         begin += own
     return Ragged(flat, offsets)
+
+
+def pad_and_mask(rows: Ragged, value: int) -> tuple[np.ndarray, np.ndarray]:
+    """`pad`, and which entries are the rows' own."""
+    table = pad(rows, value)
+    return table, np.arange(table.shape[1]) < rows.lengths[:, None]
 
 
 def pad(rows: Ragged, value: int) -> np.ndarray:

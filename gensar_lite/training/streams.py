@@ -15,6 +15,7 @@ import numpy as np
 
 from gensar_lite.artifacts import Corpus
 from gensar_lite.config import ConfigError
+from gensar_lite.data.ranges import ranges
 from gensar_lite.training.mixture import Plan, TaskMixture
 from gensar_lite.training.ragged import Ragged, hstack, pad
 from gensar_lite.training.tasks import Batch, SequenceBuilder, Task
@@ -49,10 +50,7 @@ class StreamBuilder(SequenceBuilder):
     @cached_property
     def tokens(self) -> Ragged:
         """Every event as it stands in a stream."""
-        asked = self.queries.take_or_empty(np.where(self.is_search, self.query, -1))
-        item = np.where(self.is_search, self.item, self.item + len(self.shown["semantic"].lengths))
-        items = Ragged.concatenate([self.shown["semantic"], self.shown["collaborative"]])
-        return hstack([asked, items.take(item)])
+        return self.spelled(self.is_search)
 
     @cached_property
     def is_query(self) -> np.ndarray:
@@ -83,7 +81,7 @@ class StreamBuilder(SequenceBuilder):
         end = self.end[rows]
         start = np.maximum(self.start[rows], np.searchsorted(ends, ends[end] - room))
         lengths = np.maximum(end - start, 0)
-        return np.repeat(np.arange(len(rows)), lengths), _ranges(end - lengths, lengths)
+        return np.repeat(np.arange(len(rows)), lengths), ranges(end - lengths, lengths)
 
     def sources(self, task: Task, rows: np.ndarray, prompt: np.ndarray | None = None) -> Ragged:
         """As in `SequenceBuilder`, for tasks on events without prompt and end."""
@@ -109,7 +107,7 @@ class StreamBuilder(SequenceBuilder):
         """Tokens of the history (and the query) of events, which event row each belongs to, which are a query's."""
         position, row = self.window(rows)
         lengths = self.tokens.lengths[row]
-        place = _ranges(self.tokens.offsets[row], lengths)
+        place = ranges(self.tokens.offsets[row], lengths)
         offsets = np.r_[0, np.cumsum(np.bincount(position, weights=lengths, minlength=len(rows)).astype(np.int64))]
         found = (self.tokens.flat[place], np.repeat(row, lengths), self.is_query[place])
         found = tuple(Ragged(flat, offsets) for flat in found)
@@ -186,8 +184,8 @@ class StreamBuilder(SequenceBuilder):
         start, first, end = self.pieces[rows].T
         ends = self.tokens.offsets
         lengths = ends[end] - ends[start]
-        place, offsets = _ranges(ends[start], lengths), np.r_[0, np.cumsum(lengths)]  # positions in `tokens.flat`
-        event = _ranges(start, end - start)
+        place, offsets = ranges(ends[start], lengths), np.r_[0, np.cumsum(lengths)]  # positions in `tokens.flat`
+        event = ranges(start, end - start)
         owner = pad(Ragged(np.repeat(event, self.tokens.lengths[event]), offsets), -1)
         target, weight = (a[place] for a in self.wanted)
         again = place < np.repeat(ends[first], lengths)  # learned from in an earlier piece
@@ -231,9 +229,3 @@ class StreamMixture:
         plans = [Plan(STREAM.name, rows, np.zeros(len(rows), dtype=np.int64)) for rows in np.split(order, self.edges)]
         plans += self.rest.epoch(epoch)
         return [plans[i] for i in rng.permutation(len(plans))]
-
-
-def _ranges(start: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """``start[i], start[i] + 1, ...``, ``lengths[i]`` of them, one range after the other."""
-    ends = np.cumsum(lengths)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(start - (ends - lengths), lengths)

@@ -16,12 +16,13 @@ import torch
 from gensar_lite.artifacts import VIEWS, Corpus, Identifiers
 from gensar_lite.config import TrainingConfig
 from gensar_lite.data import history_bounds
+from gensar_lite.data.ranges import ranges
 from gensar_lite.embeddings.semantic import item_texts
 from gensar_lite.identifiers import TokenLayout
 from gensar_lite.training.mixture import Plan
 from gensar_lite.training.prompts import PROMPTS
 from gensar_lite.training.pseudo import PseudoQueries
-from gensar_lite.training.ragged import Ragged, hstack, pad
+from gensar_lite.training.ragged import Ragged, hstack, pad, pad_and_mask
 from gensar_lite.training.text import EOS, PAD, TextCodec
 
 
@@ -162,19 +163,21 @@ class SequenceBuilder:
 
     def _chunks(self) -> Ragged:
         """Each event as it stands in a history."""
-        asked = np.where(self.is_search & self.settings.history_queries, self.query, -1)
-        item = np.where(self.is_search, self.item, self.item + len(self.shown["semantic"].lengths))
-        items = Ragged.concatenate([self.shown["semantic"], self.shown["collaborative"]])
         after = self.codec.encode(["; "])[0] if self.settings.history_separator else []
-        return hstack([self.queries.take_or_empty(asked), items.take(item), Ragged.repeat(after, len(item))])
+        events = self.spelled(self.is_search & self.settings.history_queries)
+        return hstack([events, Ragged.repeat(after, len(self.item))])
+
+    def spelled(self, tells_query: np.ndarray) -> Ragged:
+        """Each event: its query where `tells_query` (E,) says so, then its item, after its behaviour token."""
+        asked = self.queries.take_or_empty(np.where(tells_query, self.query, -1))
+        item = np.where(self.is_search, self.item, self.item + len(self.shown["semantic"].lengths))
+        return hstack([asked, Ragged.concatenate([self.shown["semantic"], self.shown["collaborative"]]).take(item)])
 
     def window(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """History rows of events, pairs (position in `rows`, event row): the last few of each kind, in time order."""
         start, end = self.start[rows], self.end[rows]
         lengths = end - start
-        position = np.repeat(np.arange(len(rows)), lengths)
-        offset = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        row = start[position] + offset
+        position, row = np.repeat(np.arange(len(rows)), lengths), ranges(start, lengths)
         search = self.is_search[row]
         keep = np.zeros(len(row), dtype=bool)
         for kind, limit in (("recommend", self.settings.max_recommend), ("search", self.settings.max_search)):
@@ -231,10 +234,7 @@ class SequenceBuilder:
 
     def batch(self, task: Task, rows: np.ndarray, prompt: np.ndarray | None = None) -> Batch:
         """Padded examples for rows (B,)."""
-        sources = self.sources(task, rows, prompt)
-        table = pad(sources, PAD)
-        mask = np.arange(table.shape[1]) < sources.lengths[:, None]
-        return Batch(task, table, mask, self.targets(task, rows))
+        return Batch(task, *pad_and_mask(self.sources(task, rows, prompt), PAD), self.targets(task, rows))
 
     def lengths(self, task: Task, rows: np.ndarray, chunk: int = 100_000) -> np.ndarray:
         """Lengths (B,) for bucketing: the source with the first prompt, and the target where it is text."""

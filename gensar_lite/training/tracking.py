@@ -54,6 +54,7 @@ class Reporter:
             self.watch(dict(row))
 
     def close(self) -> None:
+        """Let the trackers write what they hold."""
         # not Accelerate's end_training, which would also end the processes' connection
         for tracker in self.accelerator.trackers:
             tracker.finish()
