@@ -17,10 +17,11 @@ from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.decoding import Decoder
 from gensar_lite.decoding.read import advance, encode
+from gensar_lite.embeddings.dropout import ByteDropout
 from gensar_lite.embeddings.encoders import minilm_folder
-from gensar_lite.embeddings.sasrec import ByteDropout
 from gensar_lite.training import TASK_OF_EVENTS, TASKS, TextCodec, new_generator
-from gensar_lite.training.backbones import hidden_states, load_model, output_rows
+from gensar_lite.training.backbones import hidden_states, load_model, output_layer, output_rows
+from gensar_lite.training.backbones.cpu import suited, t5_attention
 from gensar_lite.training.backbones.pretrained import pretrained_config
 from gensar_lite.training.loop import Trainer
 from gensar_lite.training.losses import task_loss
@@ -401,3 +402,41 @@ def test_a_pretrained_backbone_takes_no_warm_start():
         new_generator(
             small_corpus(), random_identifiers(40, 8), tiny_settings(backbone="some/model", warm_embeddings=True)
         )
+
+
+# ------------------------------------------------------------------------------------------ what makes a CPU fast
+
+
+@pytest.mark.parametrize("family", ["t5", "flan-t5", "mt5"])
+def test_attention_as_written_out_here_is_that_of_the_library(family):
+    torch.manual_seed(0)
+    model = FAMILIES[family](40).eval()
+    source, target = torch.randint(3, 40, (3, 7)), torch.randint(3, 40, (3, 4))
+    mask = torch.arange(7)[None] < torch.tensor([[7], [4], [1]])
+    wanted = model(input_ids=source, attention_mask=mask.long(), labels=target).logits
+    found = suited(model)(input_ids=source, attention_mask=mask.long(), labels=target).logits
+    assert torch.allclose(found, wanted, atol=1e-5)
+    assert not any(type(m) is torch.nn.Dropout for m in model.modules())
+
+
+def test_attention_drops_out_at_its_rate():
+    module, v = torch.nn.Module(), torch.eye(64).expand(8, 4, 64, 64)
+    q = torch.zeros(8, 4, 64, 16)
+    torch.manual_seed(0)
+    out, weights = t5_attention(module, q, q, v, None, dropout=0.25)
+    assert torch.equal(out.transpose(1, 2), weights)  # values that show their weights
+    assert abs(float((weights == 0).float().mean()) - 0.25) < 0.01
+    assert torch.allclose(weights[weights > 0], torch.tensor(1 / 64 / 0.75))
+    assert torch.equal(t5_attention(module, q, q, v, None)[1], torch.full((8, 4, 64, 64), 1 / 64))
+
+
+def test_learning_from_a_part_of_the_output_layer_is_learning_from_the_whole():
+    generator = generator_of()
+    model, hidden = generator.model, torch.randn(5, generator.model.config.d_model)
+    grads = []
+    for layer in (output_layer(model).rows(slice(10, 90)).rows(slice(5, 20)), output_layer(model).rows(slice(15, 30))):
+        model.zero_grad()
+        layer(hidden).square().sum().backward()
+        grads.append(model.get_output_embeddings().weight.grad.clone())
+    assert torch.equal(*grads)
+    assert grads[0].any()

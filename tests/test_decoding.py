@@ -225,6 +225,30 @@ def test_renormalised_scores_by_hand(decoder):
     np.testing.assert_allclose(again, found.scores, atol=1e-4)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_weights_read_once_find_what_weights_read_anew_find(decoder, precision):
+    anew = dataclasses.replace(decoder, precision=precision)
+    rows = decoder.generator.corpus.targets("test", "search")["event_id"].to_numpy()
+    for a, b in zip(anew.prepared().search("search", rows, 6), anew.search("search", rows, 6), strict=True):
+        np.testing.assert_array_equal(a, b)
+    wrong = dataclasses.replace(decoder.prepared(), precision=precision)  # read in another format: read again
+    np.testing.assert_array_equal(wrong.search("search", rows, 6).scores, anew.search("search", rows, 6).scores)
+
+
+def test_a_search_follows_a_model_that_is_trained_on():
+    corpus = small_corpus()
+    training = TrainingConfig(num_text_tokens=400, dropout=0.0)
+    generator = new_generator(corpus, random_identifiers(40, 8), training)
+    decoder, rows = Decoder.of(generator, training), corpus.targets("test", "search")["event_id"].to_numpy()
+    before, kept = decoder.search("search", rows, 6).scores, decoder.prepared()
+    with torch.no_grad():
+        for p in generator.model.parameters():
+            p.mul_(1.5)
+    after = decoder.search("search", rows, 6).scores
+    assert not np.allclose(after, before)
+    np.testing.assert_array_equal(dataclasses.replace(kept, stacks=None).search("search", rows, 6).scores, after)
+
+
 def test_bf16_keeps_nearly_the_same_list(decoder):
     rows = decoder.generator.corpus.targets("test", "recommend")["event_id"].to_numpy()
     half = dataclasses.replace(decoder, precision="bf16").search("recommend", rows, 40)

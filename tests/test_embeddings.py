@@ -10,8 +10,8 @@ from gensar_lite.artifacts import ArtifactError, ItemEmbeddings
 from gensar_lite.config import ConfigError, EmbeddingsConfig
 from gensar_lite.embeddings import SASRecRanker, encode, item_texts, train_sasrec
 from gensar_lite.embeddings.collaborative import full_softmax, new_model, train_sequences
+from gensar_lite.embeddings.dropout import ByteDropout
 from gensar_lite.embeddings.precision import use_bf16
-from gensar_lite.embeddings.sasrec import ByteDropout
 from gensar_lite.embeddings.softmax import chunked_cross_entropy
 
 SMALL = EmbeddingsConfig(dim=16, max_epochs=2, eval_every=1, max_length=5, dropout=0.0)

@@ -37,8 +37,8 @@ def bench_decoding(
     machine has it; ``identical`` has transformers' own scores in fp32; ``candidates`` scores 1 + 99 items exactly,
     against beams over each query's own trie. The model is random, all get the same sources."""
     decoder = random_decoder(num_items, backbone, seed)
-    exact = dataclasses.replace(decoder, settings=dataclasses.replace(decoder.settings, head="vocabulary"))
-    shipped = dataclasses.replace(decoder, precision="auto")
+    exact = dataclasses.replace(decoder, settings=dataclasses.replace(decoder.settings, head="vocabulary")).prepared()
+    shipped = dataclasses.replace(decoder, precision="auto").prepared()  # as decoding and a recommender do
     rows = decoder.generator.corpus.targets("test", "recommend")["event_id"].to_numpy()[:batch]
     sources = decoder.sources("recommend", rows)
     theirs = functools.partial(generate, decoder, *sources, num_beams)
@@ -47,6 +47,7 @@ def bench_decoding(
     own = [by_prefix(decoder, items) for items in few]
     told = {"num_items": num_items, "batch": batch, "num_beams": num_beams, "backbone": backbone, "levels": LEVELS}
     told |= {"codebook_size": CODES, "vocabulary": decoder.generator.layout.size, "longest_source": sources[0].shape[1]}
+    told |= {"prepared_mib": round(shipped.stacks.num_bytes / 2**20, 1)}  # resident beside the model, not in the peaks
     told |= {"baseline": "transformers generate, prefix_allowed_tokens_fn, fp32"}
 
     def contest(ours: Callable, baseline: Callable, equal: Callable, **more: str) -> Contest:

@@ -21,20 +21,33 @@ _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_l
 _LARGE = 2**24  # multiplications from which its overhead is worth it
 
 
+class Feed(NamedTuple):
+    """The feed-forward part of a block, (..., d) to (..., d): weights of the inner layer (or of gate and inner) and of
+    the outer one."""
+
+    act: nn.Module
+    weights: tuple[torch.Tensor, ...]
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        first, *more = self.weights
+        inner = self.act(linear(x, first))
+        return linear(inner, *more) if len(more) == 1 else linear(inner * linear(x, more[0]), more[1])
+
+
 class Block(NamedTuple):
     """Weights of one block in the search's number format; those of cross-attention are None in an encoder.
 
     norms       RMS norms, which stay as they are
     own         (3 h k, d) queries, keys and values of self-attention
     cross       (h k, d) queries of cross-attention; cross_keys (2 h k, d) its keys and values
-    feed        the feed-forward part, (..., d) to (..., d)
+    feed        the feed-forward part
     """
 
     num_heads: int
     norms: tuple[nn.Module, ...]
     own: torch.Tensor
     own_out: torch.Tensor
-    feed: Callable[[torch.Tensor], torch.Tensor]
+    feed: Feed
     cross: torch.Tensor | None = None
     cross_keys: torch.Tensor | None = None
     cross_out: torch.Tensor | None = None
@@ -56,13 +69,9 @@ def read_block(block: nn.Module, dtype: torch.dtype) -> Block:
     return found._replace(cross=joined(cross.q), cross_keys=joined(cross.k, cross.v), cross_out=joined(cross.o))
 
 
-def _feed(layer: nn.Module, joined: Callable[..., torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
-    act, out = layer.act, joined(layer.wo)
-    if hasattr(layer, "wi"):  # T5
-        inner = joined(layer.wi)
-        return lambda x: linear(act(linear(x, inner)), out)
-    gate, inner = joined(layer.wi_0), joined(layer.wi_1)  # T5 1.1 and its kin
-    return lambda x: linear(act(linear(x, gate)) * linear(x, inner), out)
+def _feed(layer: nn.Module, joined: Callable[..., torch.Tensor]) -> Feed:
+    inner = (layer.wi,) if hasattr(layer, "wi") else (layer.wi_0, layer.wi_1)  # T5; T5 1.1 and its kin have a gate
+    return Feed(layer.act, tuple(joined(part) for part in (*inner, layer.wo)))
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -11,11 +11,19 @@ from transformers import PreTrainedModel
 from gensar_lite.decoding import causal, steps
 
 Cache = steps.Cache | causal.Cache
+Stacks = steps.Stacks
 
 
-def encode(model: PreTrainedModel, source: torch.Tensor, mask: torch.Tensor) -> Cache:
+def prepare(model: PreTrainedModel, dtype: torch.dtype) -> Stacks | None:
+    """What can be done once for a model that is not trained any more; None for a decoder alone."""
+    return steps.read_stacks(model, dtype) if model.config.is_encoder_decoder else None
+
+
+def encode(model: PreTrainedModel, source: torch.Tensor, mask: torch.Tensor, prepared: Stacks | None = None) -> Cache:
     """Read sources (B, S) once, with a mask (B, S), or (B, S + 1, S) as streams have it."""
-    return (steps if model.config.is_encoder_decoder else causal).encode(model, source, mask)
+    if model.config.is_encoder_decoder:
+        return steps.encode(model, source, mask, prepared)
+    return causal.encode(model, source, mask)
 
 
 def advance(model: PreTrainedModel, cache: Cache, tokens: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
@@ -62,7 +62,8 @@ class Recommender:
         ws = open_run(folder)
         for stage in ("data", "identifiers", "training"):  # the first one that is missing is the one to build
             ws.require(stage)
-        return Recommender.of(load_generator(ws), ws.config.decoding)
+        made = Recommender.of(load_generator(ws), ws.config.decoding)
+        return replace(made, decoder=made.decoder.prepared())
 
     @staticmethod
     def of(generator: Generator, settings: DecodingConfig | None = None) -> Recommender:

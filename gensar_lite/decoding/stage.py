@@ -25,7 +25,7 @@ def load_decoder(ws: Workspace) -> Decoder:
     """The run's trained model with its tries."""
     return Decoder.of(
         load_generator(ws), ws.config.training, ws.config.decoding.precision, ws.config.decoding.renormalise
-    )
+    ).prepared()
 
 
 def rank_events(

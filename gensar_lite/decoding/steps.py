@@ -3,10 +3,14 @@
 In: a `T5ForConditionalGeneration` and sources. Out: hidden states for the next position of n paths.
 The query is encoded once, and its cross-attention keys are projected once and shared by all paths, which is
 where `generate` spends most of its time. Weights are turned into the search's number format once a search, so a model
-may go on training between two of them; the residual stream stays in fp32. This file does not know identifiers or tries.
+may go on training between two of them, or once for all where it does not (`read_stacks`); the residual stream stays in
+fp32. This file does not know identifiers or tries.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from transformers import T5ForConditionalGeneration
@@ -14,11 +18,31 @@ from transformers import T5ForConditionalGeneration
 from gensar_lite.decoding.layers import Block, attend, heads, linear, normed, read_block
 
 
+class Stacks(NamedTuple):
+    """A model's blocks in one number format."""
+
+    dtype: torch.dtype
+    encoder: Iterable[Block]
+    decoder: list[Block]
+
+    @property
+    def num_bytes(self) -> int:
+        """What they hold beside the model, at most: a weight in the model's own format may be the model's."""
+        parts = (part for block in (*self.encoder, *self.decoder) for part in (*block, *block.feed.weights))
+        return sum(part.nbytes for part in parts if isinstance(part, torch.Tensor))
+
+
+@torch.no_grad()
+def read_stacks(model: T5ForConditionalGeneration, dtype: torch.dtype) -> Stacks:
+    """A model's blocks as `dtype`. They do not follow the model when it is trained on."""
+    return Stacks(dtype, *([read_block(b, dtype) for b in stack.block] for stack in (model.encoder, model.decoder)))
+
+
 class Cache:
     """Keys and values of B queries: cross-attention (shared by paths) and self-attention (one a path)."""
 
-    def __init__(self, model: T5ForConditionalGeneration, states: torch.Tensor, mask: torch.Tensor, dtype: torch.dtype):
-        self.blocks = [read_block(block, dtype) for block in model.decoder.block]
+    def __init__(self, blocks: list[Block], states: torch.Tensor, mask: torch.Tensor, dtype: torch.dtype):
+        self.blocks = blocks
         self.own: list[tuple[torch.Tensor, torch.Tensor] | None] = [None] * len(self.blocks)  # (B * n, t, h, k) each
         self.bias = _mask_bias(mask, dtype).repeat_interleave(self.blocks[0].num_heads, dim=0)  # (B * h, 1, S)
         self.cross = []
@@ -37,23 +61,29 @@ class Cache:
         self.own = [(keys.index_select(0, rows), values.index_select(0, rows)) for keys, values in self.own]
 
 
-def encode(model: T5ForConditionalGeneration, source: torch.Tensor, mask: torch.Tensor) -> Cache:
-    """Read sources (B, S) once. Under autocast, products are made in its number format from here on."""
+def encode(
+    model: T5ForConditionalGeneration, source: torch.Tensor, mask: torch.Tensor, stacks: Stacks | None = None
+) -> Cache:
+    """Read sources (B, S) once. Under autocast, products are made in its number format from here on. `stacks` are the
+    model's, where they were read before in this format."""
     kind, stack, mask = source.device.type, model.encoder, mask.bool()
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+    if stacks is None or stacks.dtype != dtype:
+        # of the encoder one block at a time: none is needed twice
+        encoder = (read_block(block, dtype) for block in stack.block)
+        stacks = Stacks(dtype, encoder, [read_block(block, dtype) for block in model.decoder.block])
     with torch.autocast(kind, enabled=False):
         x = stack.embed_tokens(source[mask]).float()  # (T, d): real tokens only; padding is put back for attention
         place = torch.arange(source.shape[1], device=source.device)
         bias = _position_bias(stack, place - place[:, None])  # (h, S, S)
         bias = (bias + _mask_bias(mask, bias.dtype)[:, None]).flatten(0, 1).to(dtype)  # (B * h, S, S)
-        for layer in stack.block:
-            block = read_block(layer, dtype)
+        for block in stacks.encoder:
             own = _padded(linear(normed(x, block.norms[0]), block.own), mask).chunk(3, dim=-1)
             q, k, v = (heads(part, block.num_heads) for part in own)
             x = x + linear(attend(q, k.transpose(1, 2), v, bias, len(source))[mask], block.own_out)
             x = x + block.feed(normed(x, block.norms[-1]))
         states = normed(x, stack.final_layer_norm)
-        return Cache(model, states, mask, dtype)
+        return Cache(stacks.decoder, states, mask, dtype)
 
 
 def advance(model: T5ForConditionalGeneration, cache: Cache, tokens: torch.Tensor) -> torch.Tensor:

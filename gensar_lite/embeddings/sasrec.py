@@ -9,23 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-
-class ByteDropout(nn.Module):
-    """Dropout whose mask costs one random 64-bit word for eight elements: a third of a training step on a CPU.
-
-    The rate is met to 1/256; kept elements are scaled by the rate that is met, so means stay.
-    """
-
-    def __init__(self, rate: float):
-        super().__init__()
-        self.kept = 256 - round(256 * rate)  # of 256 byte values
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not self.training or self.kept == 256:
-            return x
-        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
-        mask = (words.view(torch.uint8)[: x.numel()] < self.kept).view(x.shape)
-        return x * mask.to(x.dtype).mul_(256 / self.kept)
+from gensar_lite.embeddings.dropout import ByteDropout
 
 
 class Block(nn.Module):

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from gensar_lite.artifacts import VIEWS
 from gensar_lite.config import TrainingConfig
 from gensar_lite.identifiers import TokenLayout
-from gensar_lite.training.backbones import hidden_states, output_rows
+from gensar_lite.training.backbones import hidden_states, output_layer, output_rows
 from gensar_lite.training.backbones.causal import read
 from gensar_lite.training.tasks import Batch
 from gensar_lite.training.text import PAD
@@ -69,10 +69,12 @@ def task_loss(model: PreTrainedModel, batch: Batch, layout: TokenLayout, setting
 
 def level_logits(model: PreTrainedModel, hidden: torch.Tensor, layout: TokenLayout, view: str) -> torch.Tensor:
     """Logits (B, L, K) of each level's own codes for states (B, L, d): K rows a level, not the vocabulary."""
-    size = layout.codebook_size
+    size, offsets = layout.codebook_size, layout.offsets(view).tolist()
+    first = min(offsets)
+    codes = output_layer(model).rows(slice(first, max(offsets) + size))
     levels = [
-        output_rows(model, hidden[:, level], slice(offset, offset + size))
-        for level, offset in enumerate(layout.offsets(view).tolist())
+        codes.rows(slice(offset - first, offset - first + size))(hidden[:, level])
+        for level, offset in enumerate(offsets)
     ]
     return torch.stack(levels, dim=1)
 

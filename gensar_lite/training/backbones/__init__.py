@@ -8,6 +8,7 @@ pretrained (pretrained.py), then with or without LoRA (lora.py). These files do 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,7 @@ __all__ = [
     "merge_lora",
     "new_model",
     "num_text_tokens",
+    "output_layer",
     "output_rows",
     "shift_right",
     "weight_of",
@@ -69,12 +71,30 @@ def hidden_states(
     return kind.states(model, source, mask, target)
 
 
-def output_rows(
-    model: PreTrainedModel, hidden: torch.Tensor, rows: torch.Tensor | slice, product: Product = F.linear
-) -> torch.Tensor:
-    """Logits (..., R) of some rows of the output layer for hidden states (..., d), by any way to multiply."""
-    if t5.scales_output(model):
-        hidden = hidden * model.config.d_model**-0.5
+class OutputLayer(NamedTuple):
+    """What turns hidden states into logits: weights (R, d), bias (R,) or None, and what states are multiplied by."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    scale: float
+
+    def rows(self, rows: slice) -> OutputLayer:
+        """A part of it. Parts of a part are cheaper to learn from than parts of the whole: each has a gradient as long
+        as what it was cut from."""
+        return self._replace(weight=self.weight[rows], bias=None if self.bias is None else self.bias[rows])
+
+    def __call__(self, hidden: torch.Tensor, product: Product = F.linear) -> torch.Tensor:
+        """Logits (..., R) of states (..., d), by any way to multiply."""
+        logits = product(hidden if self.scale == 1.0 else hidden * self.scale, self.weight)
+        return logits if self.bias is None else logits + self.bias
+
+
+def output_layer(model: PreTrainedModel) -> OutputLayer:
+    """A model's whole output layer."""
     head = model.get_output_embeddings()
-    logits = product(hidden, head.weight[rows])
-    return logits if head.bias is None else logits + head.bias[rows]
+    return OutputLayer(head.weight, head.bias, model.config.d_model**-0.5 if t5.scales_output(model) else 1.0)
+
+
+def output_rows(model: PreTrainedModel, hidden: torch.Tensor, rows: slice, product: Product = F.linear) -> torch.Tensor:
+    """Logits (..., R) of some rows of the output layer for hidden states (..., d)."""
+    return output_layer(model).rows(rows)(hidden, product)

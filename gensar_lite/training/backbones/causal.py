@@ -8,12 +8,11 @@ of tokens that it sees before itself. This file does not know losses, events or 
 from __future__ import annotations
 
 import torch
-from torch import nn
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedModel
 
 from gensar_lite.config import TrainingConfig
-from gensar_lite.embeddings.sasrec import ByteDropout
 from gensar_lite.identifiers import TokenLayout
+from gensar_lite.training.backbones.cpu import suited
 from gensar_lite.training.backbones.t5 import shift_right
 from gensar_lite.training.text import EOS, PAD
 
@@ -35,14 +34,7 @@ def fresh(size: dict[str, int], settings: TrainingConfig, layout: TokenLayout) -
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0},
         **size,
     )
-    model = GPTNeoXForCausalLM(config)
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.Dropout):
-                setattr(module, name, ByteDropout(child.p))
-    if not torch.cuda.is_available():  # bf16, rows of 80 tokens: eager was 1.6 times faster than sdpa
-        model.set_attn_implementation("eager")
-    return model
+    return suited(GPTNeoXForCausalLM(config))
 
 
 def states(model: PreTrainedModel, source: torch.Tensor, mask: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import TrainingConfig
 from gensar_lite.identifiers import TokenLayout
+from gensar_lite.training.backbones.cpu import suited
 from gensar_lite.training.backbones.sizes import SIZES, from_scratch
 
 ENCODER_DECODERS = ("t5", "mt5")  # what decoding reads layer by layer
@@ -76,20 +77,14 @@ def pretrained(settings: TrainingConfig, layout: TokenLayout) -> PreTrainedModel
     if model.get_input_embeddings().weight is not model.get_output_embeddings().weight:
         model.config.tie_word_embeddings = False  # T5 v1.1 says true all the same, and resizing would lose its output
     model.resize_token_embeddings(layout.size)
-    return _ready(model)
+    return suited(model)
 
 
 def load_model(folder: Path | str) -> PreTrainedModel:
     """A model that training has saved, ready to be decoded from."""
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    return _ready(_kind(config).from_pretrained(folder, config=config, use_safetensors=True).eval())
+    return suited(_kind(config).from_pretrained(folder, config=config, use_safetensors=True).eval())
 
 
 def _kind(config: PreTrainedConfig):
     return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-
-
-def _ready(model: PreTrainedModel) -> PreTrainedModel:
-    if not torch.cuda.is_available():  # rows are short: see t5.py and causal.py
-        model.set_attn_implementation("eager")
-    return model
