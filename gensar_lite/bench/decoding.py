@@ -16,9 +16,11 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from transformers import T5ForConditionalGeneration
 
 from gensar_lite.artifacts import Identifiers
 from gensar_lite.bench.contest import Contest
+from gensar_lite.bench.recipe import plainly
 from gensar_lite.config import DataConfig, TrainingConfig
 from gensar_lite.decoding import Decoder, Trie
 
@@ -41,7 +43,7 @@ def bench_decoding(
     shipped = dataclasses.replace(decoder, precision="auto").prepared()  # as decoding and a recommender do
     rows = decoder.generator.corpus.targets("test", "recommend")["event_id"].to_numpy()[:batch]
     sources = decoder.sources("recommend", rows)
-    theirs = functools.partial(generate, decoder, *sources, num_beams)
+    theirs = functools.partial(generate, plainly(decoder.generator.model), decoder, *sources, num_beams)
     whole = by_prefix(decoder, np.arange(num_items))
     few = np.random.default_rng(seed).integers(num_items, size=(batch, 100))  # (B, 100)
     own = [by_prefix(decoder, items) for items in few]
@@ -124,6 +126,7 @@ def by_prefix(decoder: Decoder, items: np.ndarray) -> dict[str, list[int]]:
 
 
 def generate(
+    model: T5ForConditionalGeneration,
     decoder: Decoder,
     source: torch.Tensor,
     mask: torch.Tensor,
@@ -132,7 +135,7 @@ def generate(
 ) -> np.ndarray:
     """Item ids (B, num_beams) by transformers' own beam search; `children` gives a query's dictionary of prefixes."""
     length = len(decoder.given("recommend")) - 1 + LEVELS
-    found = decoder.generator.model.generate(
+    found = model.generate(
         input_ids=source,
         attention_mask=mask.long(),
         num_beams=num_beams,

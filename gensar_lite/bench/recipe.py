@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
+from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from gensar_lite.identifiers import TokenLayout
 from gensar_lite.training import PROMPTS, TASKS, SequenceBuilder
@@ -98,6 +98,14 @@ def collate(samples: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, torch
     mask = (torch.arange(source.shape[1])[None] < lengths[:, None]).long()
     labels = pad_sequence([t for _, t in samples], batch_first=True, padding_value=IGNORED)
     return {"input_ids": source, "attention_mask": mask, "labels": labels}
+
+
+def plainly(model: T5ForConditionalGeneration) -> T5ForConditionalGeneration:
+    """The same weights in a model as transformers builds it: its own dropout, and the attention that it chooses."""
+    config = T5Config(**{k: v for k, v in model.config.to_dict().items() if "attn_implementation" not in k})
+    found = T5ForConditionalGeneration(config).train(model.training)
+    found.load_state_dict(model.state_dict())
+    return found
 
 
 def plain_loop(model: T5ForConditionalGeneration, batches: Iterator[dict[str, torch.Tensor]], lr: float) -> int:
