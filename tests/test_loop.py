@@ -2,14 +2,17 @@
 
 import math
 import os
+import platform
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 from helpers import random_identifiers, small_corpus, workspace
@@ -25,6 +28,7 @@ from gensar_lite.training import harmonic_mean, new_generator
 from gensar_lite.training.checkpoint import Checkpoints, Group, checkpoint_name
 from gensar_lite.training.interrupt import Interrupt
 from gensar_lite.training.loop import Trainer
+from gensar_lite.training.memory import give_back
 from gensar_lite.training.mixture import Plan
 from gensar_lite.training.optimiser import learning_rate
 from gensar_lite.training.processes import gather_frame, my_share, together
@@ -544,3 +548,17 @@ def test_a_stopped_stage_goes_on_tells_a_notebook_and_cleans_up(tmp_path, monkey
     assert [row["epoch"] for row in rows] == [1, 2]
     curve = pd.read_parquet(ws.require("training") / "curve.parquet")
     assert [row["score"] for row in rows] == curve["score"].tolist()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no malloc_trim")
+def test_memory_that_was_freed_is_given_back():
+    process = psutil.Process()
+    held = [bytearray(b"x" * 60_000) for _ in range(4000)]  # 240 MB of blocks that stay in the heap when freed
+    pins = held[::400]  # the heap's end is in use
+    full = process.memory_info().rss
+    del held
+    give_back()
+    assert process.memory_info().rss < full - 150e6
+    assert len(pins) == 10
+    with mock.patch("ctypes.CDLL", side_effect=OSError):
+        give_back()  # elsewhere: nothing

@@ -27,6 +27,7 @@ from gensar_lite.config import ConfigError, TrainingConfig, section_dict
 from gensar_lite.embeddings.precision import use_bf16
 from gensar_lite.training.checkpoint import Checkpoints
 from gensar_lite.training.interrupt import Interrupt
+from gensar_lite.training.memory import give_back
 from gensar_lite.training.mixture import Plan, TaskMixture
 from gensar_lite.training.objective import new_objective
 from gensar_lite.training.optimiser import learning_rate, new_optimiser, put_tensors
@@ -150,6 +151,7 @@ class Trainer:
         progress.sums = self._no_sums()
         bar.set_postfix({k: f"{v:.4f}" for k, v in row.items() if k.endswith(("/loss", "score"))})
         reporter.tell(self.curve[-1])
+        give_back()
         self._save()
         self._stop_if(self._agreed(interrupt.asked))
 

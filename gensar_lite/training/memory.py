@@ -1,0 +1,16 @@
+"""Memory that was freed but not given back.
+
+In: nothing. Out: nothing; the process shrinks. Batches of ever new sizes leave holes in the C library's heap, and a long
+training over streams grew from 2 to 8 GiB by them alone. This file does not know what is allocated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+
+
+def give_back() -> None:
+    """Hand free pages back to the system: a fraction of a second. Does nothing where the C library is not glibc."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
