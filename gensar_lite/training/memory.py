@@ -1,6 +1,6 @@
 """Memory that was freed but not given back.
 
-In: nothing. Out: nothing; the process shrinks. Batches of ever new sizes leave holes in the C library's heap, and a long
+In: nothing. Out: nothing; the process shrinks. Batches of ever new sizes leave holes in the C library's heap: a long
 training over streams grew from 2 to 8 GiB by them alone. This file does not know what is allocated.
 """
 
