@@ -91,7 +91,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "training.dropout": 0.15,
         "training.epochs": 30,
         "training.eval_every": 2,
-        "training.max_minutes": 75.0,
+        "training.max_minutes": 120.0,
         "training.eval_sample": 1000,
         "training.eval_beams": 20,
     },
