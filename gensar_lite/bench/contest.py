@@ -18,6 +18,8 @@ from typing import NamedTuple
 import psutil
 import torch
 
+from gensar_lite.training.memory import give_back
+
 
 class Contest(NamedTuple):
     """Two ways to the same answer. `amount` is what one call handles, in `unit`; `equal` compares answers.
@@ -88,6 +90,7 @@ def timed(call: Callable[[], object]) -> tuple[object, float, float]:
         while not done.wait(0.002):
             highest[0] = max(highest[0], process.memory_info().rss)
 
+    give_back()  # or what an earlier call left in the heap's pools would hide what this one needs
     low = process.memory_info().rss
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

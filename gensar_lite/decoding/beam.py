@@ -51,7 +51,7 @@ class Decoder:
 
     def prepared(self) -> Decoder:
         """For a model that will not change any more: its weights are turned into the search's form once, not anew in
-        every search, which is half of a single query's time."""
+        every search: a sixth of a single query's time for t5-small in bf16."""
         dtype = torch.bfloat16 if use_bf16(self.precision) else torch.float32
         return dataclasses.replace(self, stacks=prepare(self.generator.model, dtype))
 
