@@ -96,7 +96,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "training.eval_sample": 1000,
         "training.eval_beams": 20,
     },
-    # real data at full strength, twenty times the weights of beauty-quick: one GPU, or a night of CPU and more
+    # real data at full strength, for one GPU: twelve times the weights of beauty-quick, most of an hour an epoch on 2 cores
     "beauty": {
         **_BEAUTY,
         "embeddings.max_minutes": 60.0,
