@@ -96,7 +96,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "training.eval_sample": 1000,
         "training.eval_beams": 20,
     },
-    # real data at full strength, for one GPU: twelve times the weights of beauty-quick, most of an hour an epoch on 2 cores
+    # real data at full strength, for one GPU: twelve times the weights of beauty-quick, an epoch 40 minutes on 2 cores
     "beauty": {
         **_BEAUTY,
         "embeddings.max_minutes": 60.0,
