@@ -42,8 +42,9 @@ class Contest(NamedTuple):
 
 
 def measure(name: str, contest: Contest, rounds: int) -> dict[str, object]:
-    """One unmeasured round (unless isolated), then `rounds` interleaved ones; medians, their ratio, agreement and
-    peak memory. Of `contest.more`, a contest X adds ``ratio_X`` and its own figures as ``X``, a call Y its answer."""
+    """One untimed round (unless isolated), with the heap emptied before each call, then `rounds` interleaved ones;
+    medians, their ratio, agreement and peak memory. Of `contest.more`, a contest X adds ``ratio_X`` and its own figures as
+    ``X``, a call Y its answer."""
     result = {"name": name} | _figures(contest, rounds) | {"machine": machine()}
     for other, also in contest.more.items():
         found = _figures(also, rounds) if isinstance(also, Contest) else also()
@@ -53,10 +54,12 @@ def measure(name: str, contest: Contest, rounds: int) -> dict[str, object]:
 
 def _figures(contest: Contest, rounds: int) -> dict[str, object]:
     answers, rounds = {}, 1 if contest.once else rounds
-    if not (contest.isolated or contest.once):
-        contest.ours(), contest.baseline()
     seconds: dict[str, list[float]] = {"ours": [], "baseline": []}
     peaks = {"ours": 0.0, "baseline": 0.0}
+    if not (contest.isolated or contest.once):
+        for side in seconds:
+            give_back()  # what an earlier call left in the heap would hide what this one needs
+            peaks[side] = timed(getattr(contest, side))[2]
     for _ in range(rounds):
         for side in seconds:
             run = _timed_apart if contest.isolated else timed
@@ -90,7 +93,6 @@ def timed(call: Callable[[], object]) -> tuple[object, float, float]:
         while not done.wait(0.002):
             highest[0] = max(highest[0], process.memory_info().rss)
 
-    give_back()  # or what an earlier call left in the heap's pools would hide what this one needs
     low = process.memory_info().rss
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
