@@ -43,8 +43,8 @@ class Contest(NamedTuple):
 
 def measure(name: str, contest: Contest, rounds: int) -> dict[str, object]:
     """One untimed round (unless isolated), with the heap emptied before each call, then `rounds` interleaved ones;
-    medians, their ratio, agreement and peak memory. Of `contest.more`, a contest X adds ``ratio_X`` and its own figures as
-    ``X``, a call Y its answer."""
+    medians, their ratio, agreement and peak memory. Of `contest.more`, a contest X adds ``ratio_X`` and its own
+    figures as ``X``, a call Y its answer."""
     result = {"name": name} | _figures(contest, rounds) | {"machine": machine()}
     for other, also in contest.more.items():
         found = _figures(also, rounds) if isinstance(also, Contest) else also()
