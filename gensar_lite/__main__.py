@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gensar_lite import __version__
 from gensar_lite.artifacts import ArtifactError, Workspace
-from gensar_lite.config import PRESETS, STAGES, Config, ConfigError, override, preset
+from gensar_lite.config import PRESETS, STAGES, Config, ConfigError, for_own_files, override, preset
 
 HELP = {
     "data": "stage 1: a validated, split corpus from a source",
@@ -127,7 +127,7 @@ def read_settings(words: argparse.Namespace) -> Config:
         if not found:
             raise ConfigError(f"--set {text}: write it as --set stage.name=value, e.g. --set training.epochs=3.")
         changes[key.strip()] = value.strip()
-    return override(preset(words.preset), changes)
+    return override(preset(words.preset), for_own_files(changes))
 
 
 def main(arguments: list[str] | None = None) -> int:

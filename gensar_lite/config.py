@@ -12,7 +12,7 @@ import difflib
 import typing
 from dataclasses import dataclass, field
 
-from gensar_lite.presets import PRESETS
+from gensar_lite.presets import OWN_FILES, PRESETS
 
 STAGES = ("data", "embeddings", "identifiers", "training", "decoding", "evaluation")
 
@@ -36,12 +36,18 @@ class DataConfig:
     search_rate: float = 0.758  # share of purchases with a search twin, where search is made (Ai et al. 2017)
     query_families: tuple[str, ...] = ("category",)  # semi-synthetic search: category | attribute | text, equal shares
     min_events: int = 3  # users with fewer events are dropped (one each for train, validation, test)
-    split: str = "joint-time"  # joint-time (one clock for both tasks) | per-task (the paper's release: it leaks)
+    # joint-time (a user's last time step tests both tasks) | each-task (each task's last step; what follows the first
+    # of them is left out) | per-task (the paper's release: it leaks) | auto (joint-time, unless it starves a task)
+    split: str = "auto"  # which events train, validate and test
+    seen_items: str = "auto"  # recommendation: leave-out | keep | auto (keep where the log repeats items often)
     unseen_rate: float = 0.0  # share of each kind's query strings that no train event may use (unseen queries)
     items: str = ""  # files only: path of the items (csv, jsonl, parquet; the first two also .gz)
     events: str = ""  # files only: path of the events, one row a purchase, click or rating
     queries: str = ""  # files only: path of query texts, where the events name queries by query_id
     columns: tuple[str, ...] = ()  # files only: table.field=column, where the guess is wrong
+    header: bool = True  # files only: the first row of a csv file names its columns (else: column_1, column_2, ...)
+    separator: str = ""  # files only: what parts the cells of a csv file, e.g. ; or | or :: or tab; "": guessed
+    encoding: str = ""  # files only: e.g. latin-1, cp1252, shift_jis; "": UTF-8
     order: str = "time"  # files only: time (a column of the events) | file (the order of its rows is the time)
     make_search: bool = False  # files only: queries from category paths, where the log has none (semi-synthetic)
     max_drop_rate: float = 0.01  # files only: share of damaged rows of a table that may be dropped; more stops
@@ -59,14 +65,15 @@ class EmbeddingsConfig:
     dim: int = 64  # d_col, width of SASRec and of the collaborative view (paper: 64)
     num_layers: int = 2  # SASRec blocks
     num_heads: int = 2  # SASRec attention heads
-    max_length: int = 20  # SASRec history length, items
+    max_length: int = 20  # SASRec history length, items; longer logs are read in windows
     dropout: float = 0.3  # SASRec dropout
     loss: str = "ce"  # SASRec loss: ce (full softmax) | bce, bpr (one random negative a position)
     lr: float = 1e-3  # AdamW learning rate of the first epoch
     lr_end: float = 0.1  # share of it in the last epoch of max_epochs, in a straight line; 1: constant
     weight_decay: float = 0.01  # AdamW weight decay
     batch_size: int = 64  # users a step
-    max_epochs: int = 16  # upper bound of SASRec's epochs
+    max_epochs: int = 16  # upper bound of SASRec's epochs; more where they have fewer than min_steps steps
+    min_steps: int = 1000  # floor of SASRec's optimiser steps: a small log is read more often; 0: epochs alone count
     patience: int = 5  # evaluations without a better validation NDCG@10 before stopping
     eval_every: int = 2  # epochs between validations
     max_minutes: float = 10.0  # wall-clock bound of SASRec's training, a safety net; the best epoch so far is kept
@@ -87,9 +94,9 @@ class IdentifiersConfig:
     # rq-vae (the paper's) | rq-kmeans | balanced (RQ-KMeans, equal shares a code) | pq (parts, no residuals; one view)
     quantizer: str = "rq-kmeans"  # how a vector becomes codes (random: none is used)
     uniqueness: str = "nearest"  # nearest (free last code) | sinkhorn (paper, then nearest) | extra-level (a counter)
-    num_levels: int = 4  # L = L_m + L_n, codes an identifier (extra-level: one more)
+    num_levels: int = 4  # L = L_m + L_n, codes an identifier (extra-level: one more); 0: from the catalogue's size
     num_shared: int = 2  # L_m, levels both views share, 0 to L (dual only)
-    codebook_size: int = 64  # K, codewords a level (paper: 256)
+    codebook_size: int = 64  # K, codewords a level (paper: 256); 0: from the catalogue's size
     latent_dim: int = 32  # d of a latent: rq-vae's z_s, z_c; else principal components (fused-concat: all kept)
     hidden: tuple[int, ...] = (512, 256, 128, 64)  # rq-vae encoder widths between input and latent
     epochs: int = 60  # rq-vae epochs, a third of them before there are codebooks (paper: 500)
@@ -161,7 +168,6 @@ class DecodingConfig:
     split: str = "test"  # which targets are decoded: test | validation
     exact: bool = False  # widen the beams of a query until its list is provably the exact top_k
     renormalise: bool = False  # a code competes with the codes that the trie allows only: lonely items gain by it
-    exclude_seen: bool = True  # recommendation: leave out what stands in the history (no user meets an item twice here)
 
 
 @dataclass(frozen=True)
@@ -216,6 +222,14 @@ def override(config: Config, changes: dict[str, object]) -> Config:
     return config
 
 
+def for_own_files(changes: dict[str, object]) -> dict[str, object]:
+    """`changes` after those that own files get (`presets.OWN_FILES`), where they say ``data.source=files``.
+
+    No preset knows a stranger's log, so what can be read off it is; `changes` win.
+    """
+    return OWN_FILES | changes if changes.get("data.source") == "files" else changes
+
+
 def flat(config: Config) -> dict[str, object]:
     """Every setting as ``{"stage.name": value}``, in order."""
     return {
@@ -226,7 +240,8 @@ def flat(config: Config) -> dict[str, object]:
 def changed_settings(config: Config) -> tuple[str, dict[str, str]]:
     """The preset a tree came from (``tour`` for one without), and what differs from it, as ``--set`` wants it."""
     base = config.name if config.name in PRESETS else "tour"
-    told, found = flat(preset(base)), {}
+    told = flat(override(preset(base), for_own_files({"data.source": config.data.source})))
+    told["data.source"], found = preset(base).data.source, {}
     for key, value in flat(config).items():
         if value != told[key]:
             found[key] = ",".join(map(str, value)) if isinstance(value, list) else str(value)

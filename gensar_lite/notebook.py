@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 
 from gensar_lite.artifacts import Workspace
-from gensar_lite.config import ConfigError, override, preset
+from gensar_lite.config import ConfigError, for_own_files, override, preset
 
 RECORD_MIME = "application/vnd.gensar.record+json"
 PRESET_VARIABLE = "GENSAR_PRESET"
@@ -30,7 +30,7 @@ def start(preset_name: str = "tour", overrides: dict | None = None, run: str | N
     the nearest one above that holds ``pyproject.toml``, else the current one.
     """
     _quiet()
-    config = override(preset(os.environ.get(PRESET_VARIABLE) or preset_name), overrides or {})
+    config = override(preset(os.environ.get(PRESET_VARIABLE) or preset_name), for_own_files(overrides or {}))
     root = Path(os.environ.get(ROOT_VARIABLE) or project_root())
     ws = Workspace.open(config, root=root, run=run)
     print(f"preset {config.name}, source {config.data.source}, artefacts in artifacts/{ws.run}/")

@@ -36,6 +36,7 @@ _BEAUTY = {
 _SHOP = {
     "embeddings.joint": "adapter",
     "embeddings.lr_end": 1.0,
+    "embeddings.min_steps": 0,
     "identifiers.num_levels": 3,
     "identifiers.num_shared": 1,
     "identifiers.latent_dim": 16,
@@ -48,6 +49,14 @@ _SHOP = {
     "training.dropout": 0.0,
     "training.eval_sample": 300,
     "training.eval_beams": 30,
+}
+
+# for a log that nobody has seen: sizes that follow from it, whatever the preset says (see config.for_own_files)
+OWN_FILES: dict[str, object] = {
+    "embeddings.max_length": 50,
+    "embeddings.min_steps": 1000,
+    "identifiers.codebook_size": 0,
+    "identifiers.num_levels": 0,
 }
 
 PRESETS: dict[str, dict[str, object]] = {

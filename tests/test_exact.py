@@ -129,7 +129,7 @@ def test_the_exact_setting_gives_the_run_of_a_full_beam(real):
 
 def test_the_study_counts_misses_as_brute_force_does(real):
     events, k = real.generator.corpus.targets("test"), 5
-    rows = pd.DataFrame(beam_misses(real, events, (2, 5, 40), k, exclude_seen=False))
+    rows = pd.DataFrame(beam_misses(real, events, (2, 5, 40), k))
     for task, part in events.groupby("task"):
         ids = part["event_id"].to_numpy()
         truth = np.argsort(-real.score_rows(task, ids, np.tile(np.arange(40), (len(ids), 1))), axis=1)[:, :k]

@@ -440,7 +440,7 @@ def test_full_ranking_against_sorting():
         place = order.index(event.item_id) + 1
         hits.append(place <= 10)
         gains.append(1 / np.log2(place + 1) if place <= 10 else 0)
-    found = full_ranking(Fixed(), corpus.events, targets, batch=7)
+    found = full_ranking(Fixed(), corpus, targets, batch=7)
     assert found == pytest.approx({"recall@10": np.mean(hits), "ndcg@10": np.mean(gains)})
     np.testing.assert_array_equal(np.concatenate(given), table[targets["event_id"]])  # the ranker's own are left alone
 
@@ -603,7 +603,7 @@ def test_the_stage_gives_its_rankers_back(built):
     joint = load_joint(built, corpus)
     np.testing.assert_allclose(joint.model.item_vectors(), ItemEmbeddings.load(built.require("embeddings")).joint)
     best = built.meta("embeddings")["statistics"]["joint_best"]
-    again = full_ranking(joint, corpus.events, corpus.targets("validation", "search"))
+    again = full_ranking(joint, corpus, corpus.targets("validation", "search"))
     assert again["ndcg@10"] == pytest.approx(best["search/ndcg@10"])
 
 

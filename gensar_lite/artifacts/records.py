@@ -39,14 +39,19 @@ class Corpus:
     events     ``event_id, user_id, time, task, item_id, query_id, split``, sorted by user, then time;
                ``query_id`` is -1 for recommendation
     relevance  ``query_id, item_id, grade``: every item that answers a query (grade >= 1)
+    exclude_seen  the log's one rule about items of a user's own history: True leaves them out of every list of
+               recommendations (judges, baselines, decoding); searches may always return them
 
-    In `items`, `queries` and `events` the row number is the id.
+    In `items`, `queries` and `events` the row number is the id. Own files keep their ids beside it: ``source_id`` in
+    `items`, and `user_ids` (U,), None where there are none.
     """
 
     items: pd.DataFrame
     queries: pd.DataFrame
     events: pd.DataFrame
     relevance: pd.DataFrame
+    exclude_seen: bool = True
+    user_ids: np.ndarray | None = None
 
     @property
     def num_items(self) -> int:
@@ -95,10 +100,17 @@ class Corpus:
     def save(self, folder: Path) -> None:
         for name in _COLUMNS:
             getattr(self, name).to_parquet(folder / f"{name}.parquet", index=False)
+        (folder / "corpus.json").write_text(json.dumps({"exclude_seen": self.exclude_seen}))
+        if self.user_ids is not None:
+            users = pd.DataFrame({"user_id": np.arange(len(self.user_ids)), "source_id": self.user_ids})
+            users.to_parquet(folder / "users.parquet", index=False)
 
     @staticmethod
     def load(folder: Path) -> Corpus:
-        return Corpus(**{name: pd.read_parquet(folder / f"{name}.parquet") for name in _COLUMNS}).check()
+        tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in _COLUMNS}
+        rules, users = json.loads((folder / "corpus.json").read_text()), folder / "users.parquet"
+        ids = pd.read_parquet(users)["source_id"].to_numpy() if users.exists() else None
+        return Corpus(**tables, **rules, user_ids=ids).check()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Verb: `prepare`. In: a source's name. Out: a `Corpus` on disk.
 """
 
-from gensar_lite.data.histories import Seen, history_bounds, history_items, seen_items
+from gensar_lite.data.histories import Seen, history_bounds, history_items, left_out, seen_items
 from gensar_lite.data.splitting import joint_time_split
 from gensar_lite.data.stage import build_corpus, prepare
 from gensar_lite.data.tables import Tables
@@ -15,6 +15,7 @@ __all__ = [
     "history_bounds",
     "history_items",
     "joint_time_split",
+    "left_out",
     "prepare",
     "seen_items",
 ]

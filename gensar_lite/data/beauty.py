@@ -20,7 +20,7 @@ from gensar_lite.config import DataConfig
 from gensar_lite.data.families import semi_synthetic_search
 from gensar_lite.data.ranges import within
 from gensar_lite.data.tables import Tables
-from gensar_lite.data.text import clean
+from gensar_lite.data.text import clean, is_no_brand
 
 ROOT = "Beauty"  # the level above every path of this data set; the published lists leave it out
 ROOTS = frozenset({"Makeup", "Hair Care", "Skin Care", "Fragrance", "Bath & Body", "Tools & Accessories"})
@@ -133,7 +133,7 @@ def read_titles(lookup: Path, to_int: Path, asin: dict[str, str]) -> list[str]:
 def _items(titles: list[str], attributes: list[Attributes]) -> pd.DataFrame:
     rows = []
     for item_id, (title, (brand, path, _)) in enumerate(zip(titles, attributes, strict=True)):
-        brand = brand or ""
+        brand = "" if brand is None or is_no_brand(brand) else brand
         title = title or " ".join(filter(None, [f"item {item_id}", brand, *path]))
         # every reader of the text reads the title beside it, so it is not repeated here
         text = f"A product {f'of {brand} ' if brand else ''}in {', '.join((ROOT, *path))}."

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from gensar_lite.artifacts import Corpus
 from gensar_lite.data.ranges import ranges
 
 
@@ -82,3 +83,17 @@ class Seen:
 def seen_items(events: pd.DataFrame, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Every item in the histories of `rows`, as pairs: ``query`` (position in rows) and ``item`` id, both (P,)."""
     return Seen.of_log(events).pairs(rows)
+
+
+def left_out(corpus: Corpus) -> Seen | None:
+    """What no list of recommendations may return: each event's history, or None where the log repeats items so often
+    that they stay candidates (`Corpus.exclude_seen`). The one rule of every judge, baseline and decoder."""
+    return Seen.of_log(corpus.events) if corpus.exclude_seen else None
+
+
+def repeated(events: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
+    """(B,) bool: which of the events `rows` take an item that stands in their own history."""
+    place, item = seen_items(events, rows)
+    again = np.zeros(len(rows), dtype=bool)
+    again[place[item == events["item_id"].to_numpy()[rows[place]]]] = True
+    return again

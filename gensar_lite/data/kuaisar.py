@@ -116,5 +116,5 @@ def said(events: pd.DataFrame) -> dict[str, object]:
         "search made": "typed or tapped queries with their clicks",
         "words": "anonymised, one number a word: no text encoder can read them, use TF-IDF",
         "time": "milliseconds; a search session is one time step",
-        "recommended clicks on an item met before": f"{int(again.sum()):,}: set decoding.exclude_seen=false",
+        "recommended clicks on an item met before": f"{int(again.sum()):,}; see data.seen_items",
     }

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from gensar_lite.artifacts import SPLITS, TASKS
-from gensar_lite.data.histories import seen_items
+from gensar_lite.data.histories import repeated
 
 
 def to_days(events: pd.DataFrame, steps: int) -> pd.DataFrame:
@@ -59,10 +59,7 @@ def targets_in_own_history(events: pd.DataFrame) -> pd.DataFrame:
     Needs the column ``split``. Where users repeat items, an honest repetition counts as well; in the built-in shop and
     in Beauty nobody does, so every count is a leak.
     """
-    rows, items = seen_items(events, np.arange(len(events)))
-    own = np.zeros(len(events), dtype=bool)
-    own[rows[items == events["item_id"].to_numpy()[rows]]] = True
-    found = events[own].groupby(["task", "split"]).size()
+    found = events[repeated(events, np.arange(len(events)))].groupby(["task", "split"]).size()
     table = {split: [int(found.get((task, split), 0)) for task in TASKS] for split in SPLITS}
     table["events"] = [int((events["task"] == task).sum()) for task in TASKS]
     return pd.DataFrame(table, index=pd.Index(TASKS, name="task"))

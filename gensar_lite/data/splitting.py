@@ -1,6 +1,11 @@
 """Which event trains, validates and tests: time decides, for both tasks at once; and which queries training never sees.
 
 In: an event table sorted by user, then time. Out: a split name per event, the queries held out.
+
+``joint-time``  a user's last time step tests, the one before validates: loses no event, and published leave-one-out
+                figures are made so; a task that seldom stands in a user's last step gets few targets
+``each-task``   each task's last step tests. Whatever follows the first of a user's targets, and is no target itself,
+                is left out: no history holds it, nothing trains on it. The same again for validation, before that
 This file does not know what an item or a query says.
 """
 
@@ -9,7 +14,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from gensar_lite.artifacts import TASKS
 from gensar_lite.config import ConfigError
+
+LEFT_OUT = ""  # the split of an event that follows a target of its user and is none itself
+STARVED = 0.25  # of the test targets that a task could have, the share below which one clock starves it
 
 
 def user_steps(events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -35,6 +44,49 @@ def joint_time_split(events: pd.DataFrame) -> np.ndarray:
     step, num_steps = user_steps(events)
     from_end = num_steps - 1 - step
     return np.select([from_end == 0, from_end == 1], ["test", "validation"], "train").astype(object)
+
+
+def each_task_split(events: pd.DataFrame) -> np.ndarray:
+    """``train | validation | test`` or `LEFT_OUT` per event (E,): of every user, each task's last step is a target.
+
+    A user's *cut* is the step of the earliest test target: later events are other tasks' targets or left out, and the
+    steps before the cut are split again in the same way for validation; what is before both trains. A step serves
+    only with two steps before it (for validation one), so that there is something to train on: a task that a user
+    knows from the very start alone gets no target of that user.
+    """
+    step, _ = user_steps(events)
+    split = np.full(len(events), "train", dtype=object)
+    open_ = np.ones(len(events), dtype=bool)  # events that no earlier round has used or left out
+    for name, before in (("test", 2), ("validation", 1)):
+        last = _last_steps(events, step, open_, before)  # (E, 2): of the event's user, by task; -1: none
+        cut = np.where(last < 0, np.iinfo(np.int64).max, last).min(axis=1)  # (E,)
+        after = open_ & (step >= cut)
+        task = (events["task"] == TASKS[1]).to_numpy().astype(int)
+        target = after & (step == last[np.arange(len(events)), task])
+        split[after], split[target] = LEFT_OUT, name
+        open_ &= ~after
+    return split
+
+
+def _last_steps(events: pd.DataFrame, step: np.ndarray, open_: np.ndarray, before: int) -> np.ndarray:
+    """(E, 2): for each event, the last step number of its user among open events of each of `TASKS`, -1 for none that
+    has `before` steps before it."""
+    user = pd.factorize(events["user_id"])[0]
+    last = np.full((int(user.max(initial=-1)) + 1, len(TASKS)), -1, dtype=np.int64)
+    for column, task in enumerate(TASKS):
+        mine = open_ & (events["task"] == task).to_numpy() & (step >= before)
+        np.maximum.at(last[:, column], user[mine], step[mine])
+    return last[user]
+
+
+def choose_split(events: pd.DataFrame) -> str:
+    """``joint-time``, or ``each-task`` where one clock would leave a task fewer than `STARVED` of its test targets."""
+    joint, each = joint_time_split(events), each_task_split(events)
+    for task in TASKS:
+        mine = (events["task"] == task).to_numpy()
+        if (mine & (joint == "test")).sum() < STARVED * (mine & (each == "test")).sum():
+            return "each-task"
+    return "joint-time"
 
 
 def drop_short_users(events: pd.DataFrame, min_steps: int) -> tuple[pd.DataFrame, int]:

@@ -14,45 +14,85 @@ from safetensors.numpy import save_file
 
 from gensar_lite.artifacts import SPLITS, TASKS, ArtifactError, Corpus, Workspace
 from gensar_lite.config import ConfigError, DataConfig
+from gensar_lite.data.histories import history_bounds, repeated
 from gensar_lite.data.leaks import release
 from gensar_lite.data.report import Finding, Report
 from gensar_lite.data.sources import load_source, source_state
-from gensar_lite.data.splitting import drop_short_users, held_out_queries, joint_time_split
+from gensar_lite.data.splitting import (
+    LEFT_OUT,
+    choose_split,
+    drop_short_users,
+    each_task_split,
+    held_out_queries,
+    joint_time_split,
+)
 from gensar_lite.data.tables import Tables
+
+# Inside a time step there is no order: rows stand by item, a purchase before its search twin, however they came.
+# Everything later (histories, vectors, metrics) then depends on what happened, not on how a file was written
+ORDER = ["user_id", "time", "item_id", "task", "query_id"]
+FEW = 100  # targets of a task in a split, below which its figures are warned about
+REPEATS = 0.05  # share of recommendations of an item met before, from which on such items stay candidates
 
 
 def build_corpus(tables: Tables, settings: DataConfig) -> tuple[Corpus, dict[str, object]]:
     """Sort, filter, renumber and split a source's tables; also the funnel of what was kept.
 
-    Ties in time keep the source's order. Raises `ArtifactError` with the funnel when no user is left.
+    Raises `ArtifactError` with the funnel when no user is left.
     """
-    events = tables.events.sort_values(["user_id", "time"], kind="stable", ignore_index=True)
-    funnel = {"events_read": len(events), "users_read": int(events["user_id"].nunique())}
+    events = tables.events.sort_values(ORDER, kind="stable", ignore_index=True)
+    funnel: dict[str, object] = {"events_read": len(events), "users_read": int(events["user_id"].nunique())}
     events, funnel["users_dropped"] = drop_short_users(events, settings.min_events)
     if events.empty:
         raise ArtifactError(
             f"data: no user has at least {settings.min_events} time steps ({funnel}). "
             "Lower data.min_events or bring a longer log."
         )
-    events = split_events(events.assign(user_id=pd.factorize(events["user_id"])[0]), settings.split)
+    number, users = pd.factorize(events["user_id"])
+    name = choose_split(events) if settings.split == "auto" else settings.split
+    events = split_events(events.assign(user_id=number), name)
+    left_out = (events["split"] == LEFT_OUT).to_numpy()
+    events = events[~left_out].reset_index(drop=True)
+    funnel |= {"split": name, "events_after_targets": int(left_out.sum())}
     held_out = held_out_queries(tables.queries, settings.unseen_rate, settings.seed)
     events, funnel["search_events_held_out"] = drop_train_searches(events, held_out)
     events.insert(0, "event_id", np.arange(len(events)))
     queries = tables.queries.assign(seen=seen_queries(tables.queries, events))
-    corpus = Corpus(tables.items, queries, events, tables.relevance).check()
+    rate = repeat_rate(events)
+    funnel["repeat_rate"] = round(rate, 4)
+    own = None if tables.users is None else tables.users["source_id"].to_numpy()[users]
+    corpus = Corpus(tables.items, queries, events, tables.relevance, leave_out_seen(settings, rate), own).check()
     return corpus, funnel | statistics(corpus) | {"facts": tables.facts}
 
 
 def split_events(events: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The log with its column ``split``: by one clock (``joint-time``), or as the paper released it (``per-task``).
+    """The log with its column ``split``, by a name of `splitting`, or as the paper released it (``per-task``).
 
     Raises `ConfigError` that lists the names.
     """
     if name == "joint-time":
         return events.assign(split=joint_time_split(events))
+    if name == "each-task":
+        return events.assign(split=each_task_split(events))
     if name == "per-task":
         return release(events)
-    raise ConfigError(f"data.split: there is no {name!r}. Choose one of: joint-time, per-task.")
+    raise ConfigError(f"data.split: there is no {name!r}. Choose one of: auto, joint-time, each-task, per-task.")
+
+
+def repeat_rate(events: pd.DataFrame) -> float:
+    """Share of train and validation recommendations, after a user's first step, whose item stands in their history."""
+    start, end = history_bounds(events)
+    asked = (events["task"] == "recommend") & (events["split"] != "test") & (end > start)
+    again = repeated(events, np.flatnonzero(asked))
+    return float(again.mean()) if len(again) else 0.0
+
+
+def leave_out_seen(settings: DataConfig, rate: float) -> bool:
+    """The log's rule about seen items, `Corpus.exclude_seen`. Raises `ConfigError` that lists the choices."""
+    rules = {"auto": rate < REPEATS, "leave-out": True, "keep": False}
+    if settings.seen_items not in rules:
+        raise ConfigError(f"data.seen_items: there is no {settings.seen_items!r}. Choose one of: {', '.join(rules)}.")
+    return rules[settings.seen_items]
 
 
 def drop_train_searches(events: pd.DataFrame, held_out: np.ndarray) -> tuple[pd.DataFrame, int]:
@@ -81,6 +121,7 @@ def statistics(corpus: Corpus) -> dict[str, object]:
         "by_task": {task: {split: int(counts.get((task, split), 0)) for split in SPLITS} for task in TASKS},
         "search_targets": search_targets(corpus),
         "items_without_train_event": corpus.num_items - len(train_items),
+        "exclude_seen": corpus.exclude_seen,
     }
 
 
@@ -106,10 +147,8 @@ def prepare(ws: Workspace) -> Path:
         corpus.save(folder)
         if tables.truth is not None:
             save_file({k: np.ascontiguousarray(v) for k, v in tables.truth.items()}, folder / "truth.safetensors")
-        if tables.users is not None:
-            tables.users.to_parquet(folder / "users.parquet", index=False)
         if tables.report is not None:
-            told = with_cold_items(tables.report, corpus)
+            told = with_targets(with_cold_items(tables.report, corpus), corpus, report)
             told.save(folder)
             print(told.text())
         return report
@@ -122,15 +161,24 @@ def prepare(ws: Workspace) -> Path:
 
 
 def check_splits(corpus: Corpus) -> None:
-    """Raises `ArtifactError` for a log too small to train and to validate recommendation."""
+    """Raises `ArtifactError` for a log too small to train and to judge a task that it has."""
     count = {split: len(corpus.targets(split, "recommend")) for split in SPLITS}
-    train = corpus.events[corpus.events["split"] == "train"].drop_duplicates(["user_id", "time"])
-    pairs = int((train["task"] == "recommend")[train["user_id"].duplicated()].sum())
+    start, end = history_bounds(corpus.events)
+    train = ((corpus.events["split"] == "train") & (corpus.events["task"] == "recommend")).to_numpy()
+    pairs = int((train & (end > start)).sum())
     if not pairs or not count["validation"]:
-        told = ", ".join(f"{number} {split}" for split, number in count.items())
+        listed = ", ".join(f"{number} {split}" for split, number in count.items())
         raise ArtifactError(
-            f"events: after the split by time there are {told} recommendations, {pairs} of the train ones with an "
+            f"events: after the split by time there are {listed} recommendations, {pairs} of the train ones with an "
             "earlier event of their user. Learning needs some of each: bring more users or longer logs."
+        )
+    count = {split: len(corpus.targets(split, "search")) for split in SPLITS}
+    if any(count.values()) and not all(count.values()):
+        listed = ", ".join(f"{number} {split}" for split, number in count.items())
+        raise ArtifactError(
+            f"events: after the split by time there are {listed} searches, and a split without any says nothing about "
+            "search. Bring more searches (of users with three time steps or more), set data.split=each-task, or leave "
+            "the queries out: then recommendation alone is learned."
         )
 
 
@@ -144,3 +192,29 @@ def with_cold_items(report: Report, corpus: Corpus) -> Report:
     return report._replace(
         findings=[*report.findings, Finding("WARN", "items", what, cold, corpus.num_items, (), "", then)]
     )
+
+
+def with_targets(report: Report, corpus: Corpus, funnel: dict) -> Report:
+    """`report` with the targets of each task and split among what is kept, the rule about seen items, and warnings:
+    events that the split leaves out, and fewer than `FEW` targets of a task."""
+    findings, kept = list(report.findings), dict(report.kept)
+    total = len(corpus.events) + funnel["events_after_targets"]
+    if funnel["events_after_targets"]:
+        then = "No history and no training holds them: they would tell what comes next. See data.split."
+        what = "come after their user's first target (data.split=each-task)"
+        findings.append(Finding("WARN", "events", what, funnel["events_after_targets"], total, (), "", then))
+    for task in TASKS:
+        for split in SPLITS[1:]:
+            count = kept[f"{split} {task} targets"] = len(corpus.targets(split, task))
+            if 0 < count < FEW:
+                then = f"Figures of {task} will be rough: their intervals are wide. Bring more users" + (
+                    "." if funnel["split"] == "each-task" else ", or set data.split=each-task."
+                )
+                found = Finding("WARN", "events", f"are {split} targets of {task}", count, total, (), "", then)
+                findings.append(found)
+    if not corpus.exclude_seen:
+        again = repeated(corpus.events, rows := np.flatnonzero(corpus.events["task"] == "recommend"))
+        then = "So items of the history stay candidates, for every system alike (data.seen_items)."
+        what, count = "take an item that their user has met before", (int(again.sum()), len(rows))
+        findings.append(Finding("FIX", "events", what, *count, (), "", then, "recommendations"))
+    return report._replace(findings=findings, kept=kept)

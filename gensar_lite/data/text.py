@@ -7,9 +7,24 @@ text is for; escaping for a page is the page's business.
 from __future__ import annotations
 
 import html
+import re
 import unicodedata
 
 MAX_CHARACTERS = 512
+# what publishers write where they know no brand; compared in lower case, without signs
+NO_BRAND = {
+    "unknown",
+    "unbranded",
+    "no brand",
+    "generic",
+    "n a",
+    "na",
+    "none",
+    "null",
+    "nan",
+    "not applicable",
+    "other",
+}
 
 
 def clean(text: str) -> str:
@@ -24,3 +39,8 @@ def plain(text: str) -> str:
         kept = (c if c.isprintable() else " " for c in text if unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn"))
         text = "".join(kept)
     return " ".join(text.split())[:MAX_CHARACTERS].rstrip()
+
+
+def is_no_brand(name: str) -> bool:
+    """Whether a brand's name says that there is none ("Unknown", "N/A", "unbranded")."""
+    return " ".join(re.findall(r"[^\W_]+", name[:MAX_CHARACTERS].lower())) in NO_BRAND

@@ -219,7 +219,7 @@ def _repeats(table: pd.DataFrame) -> Checked:
     table = table[~same]
     again = table.duplicated(["user_id", "item_id"]) & ~table.duplicated(["user_id", "item_id", "time"])
     what = "meet an item that their user has met before"
-    then = "Recommendation leaves such items out: set decoding.exclude_seen=false if repeats are to be predicted."
+    then = "Whether such items stay candidates follows from their share in the log: data.seen_items."
     return table, found + find("WARN", "events", table, again.to_numpy(), what, then)
 
 

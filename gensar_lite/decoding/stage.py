@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from gensar_lite.artifacts import TASKS, Workspace
 from gensar_lite.config import Config, DecodingConfig
-from gensar_lite.data import Seen
+from gensar_lite.data import left_out
 from gensar_lite.decoding.beam import Decoder
 from gensar_lite.decoding.exact import search_as_set
 from gensar_lite.training import TASK_OF_EVENTS, Generator, Judge, load_generator
@@ -38,15 +38,16 @@ def rank_events(
 ) -> pd.DataFrame:
     """A run (``event_id, item_id, rank, score``) for target events of any task, `settings.top_k` items each.
 
-    For recommendation, items of the history are left out when `settings.exclude_seen` says so. Where `world` processes
-    decode together, each calls this with its `rank`, and all get the whole run: that of one process, bit by bit.
+    From recommendations items of the history are left out, by the log's rule (`gensar_lite.data.left_out`). Where
+    `world` processes decode together, each calls this with its `rank`, and all get the whole run: that of one
+    process, bit by bit.
     """
     parts, seen = [to_run(np.zeros(0, np.int64), np.zeros((0, 1), np.int64), np.zeros((0, 1), np.float32), 1)], None
     bar = tqdm(total=len(targets), desc="decoding", unit="query", disable=not progress or rank > 0)
     for task in TASKS:
         rows = targets.loc[targets["task"] == task, "event_id"].to_numpy()
-        if task == "recommend" and settings.exclude_seen:
-            seen = Seen.of_log(decoder.generator.corpus.events)
+        if task == "recommend":
+            seen = left_out(decoder.generator.corpus)
         batches = decoder.batches(task, np.arange(len(rows)), rows, settings.batch_size)
         for places in my_share(batches, rank, world):
             exclude = seen.pairs(rows[places]) if task == "recommend" and seen else None
@@ -102,7 +103,6 @@ def ranking_judge(config: Config):
             num_beams=settings.eval_beams,
             top_k=10,
             batch_size=config.decoding.batch_size,
-            exclude_seen=config.decoding.exclude_seen,
         )
 
         def judge(model) -> dict[str, float]:

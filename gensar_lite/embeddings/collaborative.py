@@ -163,13 +163,13 @@ LOSSES = {"ce": full_softmax, "bce": one_negative, "bpr": pairwise}
 
 
 class _Validation:
-    """Full-ranking Recall@10 and NDCG@10 on the validation recommendation targets, seen items left out."""
+    """Full-ranking Recall@10 and NDCG@10 on the validation recommendation targets."""
 
     def __init__(self, corpus: Corpus):
-        self.events, self.targets = corpus.events, corpus.targets("validation", "recommend")
+        self.corpus, self.targets = corpus, corpus.targets("validation", "recommend")
 
     def __call__(self, model: SASRec) -> dict[str, float]:
-        return full_ranking(SASRecRanker(model, self.events), self.events, self.targets)
+        return full_ranking(SASRecRanker(model, self.corpus.events), self.corpus, self.targets)
 
 
 def _right_padded(history: np.ndarray, pad: int) -> tuple[np.ndarray, np.ndarray]:

@@ -179,6 +179,6 @@ def _judge(model: JointModel, corpus: Corpus) -> dict[str, float]:
     for task in TASKS:
         targets = corpus.targets("validation", task).head(MAX_JUDGED)
         if len(targets):
-            figures = full_ranking(ranker, corpus.events, targets)
+            figures = full_ranking(ranker, corpus, targets)
             row |= {f"{task}/{metric}": value for metric, value in figures.items()}
     return row | {"score": float(np.mean([v for k, v in row.items() if k.endswith("ndcg@10")]))}

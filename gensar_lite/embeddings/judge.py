@@ -9,21 +9,23 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from gensar_lite.data import Seen
+from gensar_lite.artifacts import Corpus
+from gensar_lite.data import left_out
 
 
-def full_ranking(ranker, events: pd.DataFrame, targets: pd.DataFrame, batch: int = 1024) -> dict[str, float]:
-    """``recall@10`` and ``ndcg@10`` of target events (rows of `events`), ties counted against the ranker.
+def full_ranking(ranker, corpus: Corpus, targets: pd.DataFrame, batch: int = 1024) -> dict[str, float]:
+    """``recall@10`` and ``ndcg@10`` of target events (rows of the log), ties counted against the ranker.
 
-    For recommendation, items of the history are left out: nobody is recommended what is known already.
+    From recommendations items of the history are left out, by the log's rule (`gensar_lite.data.left_out`).
     """
-    ranks, seen = [], Seen.of_log(events)
+    ranks, seen = [], left_out(corpus)
     for low in range(0, len(targets), batch):
         part = targets.iloc[low : low + batch]
         scores = np.array(ranker.scores(part))  # (B, N)
-        row, item = seen.pairs(part["event_id"].to_numpy())
-        known = (part["task"] == "recommend").to_numpy()[row]
-        scores[row[known], item[known]] = -np.inf
+        if seen is not None:
+            row, item = seen.pairs(part["event_id"].to_numpy())
+            known = (part["task"] == "recommend").to_numpy()[row]
+            scores[row[known], item[known]] = -np.inf
         own = scores[np.arange(len(part)), part["item_id"].to_numpy()]
         ranks.append((scores >= own[:, None]).sum(axis=1))
     rank = np.concatenate(ranks)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from gensar_lite.artifacts import TASKS, Workspace, write_json
-from gensar_lite.data import Seen
+from gensar_lite.data import Seen, left_out
 from gensar_lite.decoding import Decoder, Found, load_decoder, search_exact
 from gensar_lite.evaluation.metrics import ndcg_at, rank_of_target, recall_at
 from gensar_lite.evaluation.protocols import sample_targets
@@ -30,7 +30,6 @@ def beam_misses(
     events: pd.DataFrame,
     beams: Iterable[int] = BEAMS,
     k: int = 10,
-    exclude_seen: bool = True,
     batch_size: int = 64,
 ) -> list[dict[str, object]]:
     """For target `events` of any tasks, each beam beside the exact list: one row a task and width, ``exact`` last.
@@ -47,7 +46,7 @@ def beam_misses(
         part = events[events["task"] == task]
         if part.empty:
             continue
-        seen = Seen.of_log(decoder.generator.corpus.events) if task == "recommend" and exclude_seen else None
+        seen = left_out(decoder.generator.corpus) if task == "recommend" else None
 
         def beam(rows: np.ndarray, exclude: tuple | None, width: int, task: str = task) -> Found:
             return decoder.search(task, rows, width, exclude=exclude)
@@ -112,7 +111,7 @@ def write_exactness(ws: Workspace, sample: int, beams: Iterable[int] = BEAMS, k:
     decoder, settings = load_decoder(ws), ws.config.decoding
     events = decoder.generator.corpus
     parts = [sample_targets(events.targets(settings.split, task), sample, ws.config.evaluation.seed) for task in TASKS]
-    rows = beam_misses(decoder, pd.concat(parts), beams, k, settings.exclude_seen, settings.batch_size)
+    rows = beam_misses(decoder, pd.concat(parts), beams, k, settings.batch_size)
     ws.report.mkdir(parents=True, exist_ok=True)
     path = ws.report / "exactness.json"
     told = {"split": settings.split, "sample": sample, "k": k, "head": ws.config.training.head, "rows": rows}

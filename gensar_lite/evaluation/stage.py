@@ -15,7 +15,7 @@ import pandas as pd
 
 from gensar_lite.artifacts import TASKS, Corpus, Workspace, write_json
 from gensar_lite.config import Config, ConfigError
-from gensar_lite.data import Seen
+from gensar_lite.data import Seen, left_out
 from gensar_lite.data.truth import Truth
 from gensar_lite.decoding import load_decoder
 from gensar_lite.embeddings import load_ranker
@@ -51,7 +51,7 @@ def _evaluate(ws: Workspace, folder: Path) -> dict:
     targets = split_targets(corpus, config)
     seen = Seen.of_log(corpus.events)
     scorers = baseline_scorers(ws, corpus, seen)
-    runs = joint_runs(ws, corpus, targets) | baseline_runs(scorers, targets, seen, config)
+    runs = joint_runs(ws, corpus, targets) | baseline_runs(scorers, targets, left_out(corpus), config)
     for (system, task), run in runs.items():
         run.to_parquet(folder / f"run-{system}-{task}.parquet", index=False)
     sampled, sampled_runs = sampled_candidates(ws, corpus, targets, seen, scorers)
@@ -114,9 +114,10 @@ def joint_runs(ws: Workspace, corpus: Corpus, targets: Targets) -> Runs:
     return {("joint", task): run[run["event_id"].isin(rows["event_id"])] for task, rows in targets.items()}
 
 
-def baseline_runs(scorers: dict[str, dict[str, Scorer]], targets: Targets, seen: Seen, config: Config) -> Runs:
+def baseline_runs(
+    scorers: dict[str, dict[str, Scorer]], targets: Targets, without: Seen | None, config: Config
+) -> Runs:
     """Every baseline over the whole catalogue, as deep and with the same items left out as the joint model."""
-    without = seen if config.decoding.exclude_seen else None
     return {
         (system, task): top_k_run(scorer, rows, config.decoding.top_k, without, name=f"{system} {task}")
         for task, rows in targets.items()

@@ -17,7 +17,7 @@ import pandas as pd
 
 from gensar_lite.artifacts import ArtifactError, Corpus, Workspace, write_json
 from gensar_lite.config import override, section_dict
-from gensar_lite.data import Seen, prepare
+from gensar_lite.data import left_out, prepare
 from gensar_lite.embeddings import embed, load_ranker
 from gensar_lite.evaluation.baselines import Popularity, Scorer, top_k_run
 from gensar_lite.evaluation.metrics import rank_metrics, rank_of_target
@@ -94,10 +94,10 @@ def _learning(ws: Workspace) -> dict[str, object]:
 
 
 def _ranks(scorer: Scorer, corpus: Corpus, depth: int) -> pd.DataFrame:
-    """``rank`` of every test recommendation target among all unseen items, in the order of events; 0 below `depth`."""
+    """``rank`` of every test recommendation target, in the order of events, 0 below `depth`; the log's rule about seen
+    items holds."""
     targets = corpus.targets("test", "recommend")
-    seen = Seen.of_log(corpus.events)
-    run = top_k_run(scorer, targets, depth, seen)
+    run = top_k_run(scorer, targets, depth, left_out(corpus))
     events = targets["event_id"].to_numpy()
     rank = rank_of_target(to_matrix(run, events, depth), targets["item_id"].to_numpy())
     return pd.DataFrame({"rank": rank.astype(np.int16)})
