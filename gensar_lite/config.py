@@ -38,7 +38,7 @@ class DataConfig:
     min_events: int = 3  # users with fewer events are dropped (one each for train, validation, test)
     # joint-time (a user's last time step tests both tasks) | each-task (each task's last step; what follows the first
     # of them is left out) | per-task (the paper's release: it leaks) | auto (joint-time, unless it starves a task)
-    split: str = "auto"  # which events train, validate and test
+    split: str = "joint-time"  # which events train, validate and test (own files: auto)
     seen_items: str = "auto"  # recommendation: leave-out | keep | auto (keep where the log repeats items often)
     unseen_rate: float = 0.0  # share of each kind's query strings that no train event may use (unseen queries)
     items: str = ""  # files only: path of the items (csv, jsonl, parquet; the first two also .gz)

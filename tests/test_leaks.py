@@ -212,7 +212,7 @@ def test_a_whole_run_can_use_the_released_split(tmp_path):
     assert tests.groupby(["user_id", "task"]).size().max() == 1
     both = tests.groupby("user_id")["task"].nunique()
     assert (both == 2).any(), "a user is tested on both tasks, at two times"
-    with pytest.raises(ConfigError, match=r"data\.split: there is no 'random'.*joint-time, per-task"):
+    with pytest.raises(ConfigError, match=r"data\.split: there is no 'random'.*joint-time, each-task, per-task"):
         build_corpus(load_source(ws.config.data), dataclasses.replace(ws.config.data, split="random"))
 
 

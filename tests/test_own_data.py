@@ -729,7 +729,7 @@ def test_an_item_met_again_is_a_warning(desk):
     events.loc[4, "movieId"] = events["movieId"][0]
     message = one(desk.events(events).found("WARN"), "met before")
     assert message.startswith("events: 1 of 200 rows meet an item that their user has met before (row 5; first: {")
-    assert message.endswith("set decoding.exclude_seen=false if repeats are to be predicted.")
+    assert message.endswith("set from their share in the log: data.seen_items.")
 
 
 def test_equal_item_rows_are_fixed_and_different_ones_stop(desk):
@@ -969,8 +969,8 @@ def test_the_command_writes_the_report_and_notices_an_edited_file(desk, capsys):
     said = capsys.readouterr().out
     assert said.splitlines() == [
         "data: reused artifacts/tiny-own/data",
-        "data: 3 findings in artifacts/tiny-own/data/report.json; "
-        "kept: 6 items, 40 users, 200 events, 0 queries, 0 searches",
+        "data: 5 findings in artifacts/tiny-own/data/report.json; kept: 6 items, 40 users, 200 events, 0 queries, "
+        "0 searches, 40 validation recommend targets, 40 test recommend targets",
     ]
     desk.events(ratings(39))
     assert cli.main(["data", *words(desk)]) == 0
