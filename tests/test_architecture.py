@@ -23,7 +23,7 @@ ROWS = (
     ("evaluation",),
     ("explore",),
     ("pipeline",),
-    ("ablations", "studies", "lessons", "bench", "doctor"),
+    ("ablations", "studies", "lessons", "bench", "doctor", "parser"),
     ("__main__",),
 )
 PLACE = {room: place for place, rooms in enumerate(ROWS) for room in rooms}
