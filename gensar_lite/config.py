@@ -71,7 +71,7 @@ class EmbeddingsConfig:
     lr: float = 1e-3  # AdamW learning rate of the first epoch
     lr_end: float = 0.1  # share of it in the last epoch of max_epochs, in a straight line; 1: constant
     weight_decay: float = 0.01  # AdamW weight decay
-    batch_size: int = 64  # users a step
+    batch_size: int = 64  # windows of users' items a step
     max_epochs: int = 16  # upper bound of SASRec's epochs; more where they have fewer than min_steps steps
     min_steps: int = 1000  # floor of SASRec's optimiser steps: a small log is read more often; 0: epochs alone count
     patience: int = 5  # evaluations without a better validation NDCG@10 before stopping

@@ -729,7 +729,7 @@ def test_an_item_met_again_is_a_warning(desk):
     events.loc[4, "movieId"] = events["movieId"][0]
     message = one(desk.events(events).found("WARN"), "met before")
     assert message.startswith("events: 1 of 200 rows meet an item that their user has met before (row 5; first: {")
-    assert message.endswith("set from their share in the log: data.seen_items.")
+    assert message.endswith("follows from their share in the log: data.seen_items.")
 
 
 def test_equal_item_rows_are_fixed_and_different_ones_stop(desk):

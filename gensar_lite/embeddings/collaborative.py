@@ -6,8 +6,10 @@ This file does not read item texts.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,13 +20,13 @@ from tqdm.auto import tqdm
 from gensar_lite.artifacts import ArtifactError, Corpus
 from gensar_lite.config import ConfigError, EmbeddingsConfig
 from gensar_lite.data import history_items
-from gensar_lite.data.ranges import within
 from gensar_lite.embeddings.judge import full_ranking
 from gensar_lite.embeddings.precision import use_bf16
 from gensar_lite.embeddings.sasrec import SASRec
+from gensar_lite.embeddings.sequences import Sequences, train_sequences
 from gensar_lite.embeddings.softmax import chunked_cross_entropy
 
-_LIKE_LENGTH = 64  # users that are padded together
+_LIKE_LENGTH = 64  # windows that are padded together
 
 
 @dataclass(frozen=True)
@@ -51,27 +53,19 @@ def new_model(num_items: int, settings: EmbeddingsConfig) -> SASRec:
     )
 
 
-def train_sequences(corpus: Corpus, max_length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every user's train items as (U, T) inputs and next-item targets, plus a (U, T) mask of targets that count.
+class Schedule(NamedTuple):
+    """How long to train, and after how many epochs to look."""
 
-    Only train events appear. A purchase and its search twin are one item. A target counts when its event is a
-    recommendation: clicks after a query say what was asked for, not what comes next. Padding is -1.
-    """
-    events = corpus.events
-    train = events[(events["split"] == "train").to_numpy()]
-    train = train.drop_duplicates(["user_id", "time", "item_id"])  # keeps the purchase of a purchase + twin
-    user, item = train["user_id"].to_numpy(), train["item_id"].to_numpy()
-    counts = np.bincount(user, minlength=corpus.num_users)
-    place = within(counts)
-    from_end = counts[user] - 1 - place
-    table = np.full((2, corpus.num_users, max_length + 1), -1, dtype=np.int64)
-    keep = from_end <= max_length
-    # left-aligned; of longer logs the last max_length + 1 items
-    column = np.where(counts[user] > max_length + 1, max_length - from_end, place)
-    table[0, user[keep], column[keep]] = item[keep]
-    table[1, user[keep], column[keep]] = (train["task"] == "recommend").to_numpy()[keep]
-    inputs, targets = table[0, :, :-1], table[0, :, 1:]
-    return inputs, targets, (targets >= 0) & (table[1, :, 1:] == 1)
+    epochs: int
+    eval_every: int
+
+
+def schedule(num_windows: int, settings: EmbeddingsConfig) -> Schedule:
+    """``max_epochs``, or as many as make ``min_steps`` optimiser steps: an epoch of a small log is a few steps, and a
+    model that has taken 160 has learned nothing. Validations stand as far apart, in steps, as without the floor."""
+    steps = -(-num_windows // settings.batch_size)
+    times = max(1.0, settings.min_steps / (settings.max_epochs * max(steps, 1)))
+    return Schedule(math.ceil(settings.max_epochs * times), math.ceil(settings.eval_every * times))
 
 
 def train_sasrec(corpus: Corpus, settings: EmbeddingsConfig) -> tuple[SASRec, list[dict]]:
@@ -87,25 +81,24 @@ def train_sasrec(corpus: Corpus, settings: EmbeddingsConfig) -> tuple[SASRec, li
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, betas=(0.9, 0.98), fused=True
     )
-    inputs, targets, counts = train_sequences(corpus, settings.max_length)
-    users = np.flatnonzero(counts.any(axis=1))
+    sequences = train_sequences(corpus, settings.max_length)
+    epochs, eval_every = schedule(len(sequences.inputs), settings)
     judge = _Validation(corpus)
     curve, best, best_state, started = [], -1.0, None, time.perf_counter()
-    bar = tqdm(range(1, settings.max_epochs + 1), desc="SASRec", unit="epoch")
+    bar = tqdm(range(1, epochs + 1), desc="SASRec", unit="epoch")
     for epoch in bar:
-        order = np.random.default_rng([settings.seed, epoch]).permutation(users)
-        losses, done = [], (epoch - 1) / max(settings.max_epochs - 1, 1)
+        order = np.random.default_rng([settings.seed, epoch]).permutation(len(sequences.inputs))
+        losses, done = [], (epoch - 1) / max(epochs - 1, 1)
         for group in optimiser.param_groups:
             group["lr"] = settings.lr * (1 - done * (1 - settings.lr_end))
         model.train()
         for low in range(0, len(order), settings.batch_size):
-            rows = order[low : low + settings.batch_size]
-            losses.append(_step(model, optimiser, inputs[rows], targets[rows], counts[rows], settings))
+            losses.append(_step(model, optimiser, sequences, order[low : low + settings.batch_size], settings))
         if not np.isfinite(losses[-1]):
             raise ArtifactError(f"embeddings: SASRec's loss became {losses[-1]} in epoch {epoch}. Lower embeddings.lr.")
         minutes = (time.perf_counter() - started) / 60
         out_of_time = minutes > settings.max_minutes
-        if epoch % settings.eval_every == 0 or epoch == settings.max_epochs or out_of_time:
+        if epoch % eval_every == 0 or epoch == epochs or out_of_time:
             row = {"epoch": epoch, "seconds": round(60 * minutes, 1), "loss": float(np.mean(losses))} | judge(model)
             curve.append(row)
             bar.set_postfix(loss=f"{row['loss']:.3f}", ndcg=f"{row['ndcg@10']:.4f}")
@@ -119,24 +112,29 @@ def train_sasrec(corpus: Corpus, settings: EmbeddingsConfig) -> tuple[SASRec, li
     return model.eval(), curve
 
 
-def _step(model, optimiser, inputs, targets, counts, settings: EmbeddingsConfig) -> float:
-    order = np.argsort((inputs >= 0).sum(axis=1), kind="stable")  # users of like length run together: little padding
-    parts = [order[low : low + _LIKE_LENGTH] for low in range(0, len(order), _LIKE_LENGTH)]
-    wanted = torch.from_numpy(np.concatenate([targets[rows][counts[rows]] for rows in parts]))  # (P,)
+def _step(model, optimiser, sequences: Sequences, rows: np.ndarray, settings: EmbeddingsConfig) -> float:
+    length = (sequences.inputs[rows] >= 0).sum(axis=1)
+    rows = rows[np.argsort(length, kind="stable")]  # windows of like length run together: little padding
+    parts = [rows[low : low + _LIKE_LENGTH] for low in range(0, len(rows), _LIKE_LENGTH)]
+    questions = [sequences.questions(part) for part in parts]
+    targets = torch.from_numpy(np.concatenate([target for _, _, target in questions]))  # (P,)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=use_bf16(settings.precision)):
-        hidden = torch.cat([_hidden(model, inputs[rows], counts[rows]) for rows in parts])  # (P, d)
-        loss = LOSSES[settings.loss](model, hidden, wanted)
+        hidden = [
+            _hidden(model, sequences.inputs[part], row, place)
+            for part, (row, place, _) in zip(parts, questions, strict=True)
+        ]
+        loss = LOSSES[settings.loss](model, torch.cat(hidden), targets)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
     return float(loss.detach())
 
 
-def _hidden(model: SASRec, inputs: np.ndarray, counts: np.ndarray) -> torch.Tensor:
-    """Hidden states of the positions that count, of rows padded to their longest."""
-    longest = max(int((inputs >= 0).sum(axis=1).max()), 1)
+def _hidden(model: SASRec, inputs: np.ndarray, row: np.ndarray, place: np.ndarray) -> torch.Tensor:
+    """Hidden states (P, d) at places of windows (B, T), which are padded to their longest."""
+    longest = int((inputs >= 0).sum(axis=1).max())
     items = torch.from_numpy(np.where(inputs < 0, model.num_items, inputs)[:, :longest])
-    return model(items)[torch.from_numpy(counts[:, :longest])]
+    return model(items)[torch.from_numpy(row), torch.from_numpy(place)]
 
 
 def full_softmax(model: SASRec, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -20,6 +20,7 @@ from gensar_lite.embeddings.cold import cold_items, fill_cold
 from gensar_lite.embeddings.collaborative import SASRecRanker, new_model, train_sasrec
 from gensar_lite.embeddings.joint import JointModel, JointRanker, train_joint
 from gensar_lite.embeddings.semantic import encode, encode_queries, item_texts
+from gensar_lite.embeddings.sequences import train_sequences, what_is_read
 from gensar_lite.embeddings.svd import TASK as SVD_TASK
 from gensar_lite.embeddings.svd import SVDRanker
 
@@ -68,10 +69,11 @@ def _collaborative(corpus: Corpus, settings: EmbeddingsConfig, folder: Path) -> 
     if settings.collaborative == "svd":
         return SVDRanker.fit(corpus, settings).item_vectors, cold_items(corpus, SVD_TASK), {}
     model, curve = train_sasrec(corpus, settings)
+    read = what_is_read(train_sequences(corpus, settings.max_length))
     save_file(model.state_dict(), folder / "sasrec.safetensors")
     pd.DataFrame(curve).to_parquet(folder / "sasrec_curve.parquet", index=False)
     best = max(curve, key=lambda row: row["ndcg@10"])
-    return model.item_vectors.numpy(), cold_items(corpus), {"sasrec_best": best}
+    return model.item_vectors.numpy(), cold_items(corpus), {"sasrec_best": best, "sasrec_read": read}
 
 
 def _joint(corpus, semantic, queries, settings: EmbeddingsConfig, folder: Path) -> tuple[np.ndarray, dict]:
