@@ -113,7 +113,6 @@ PRESETS: dict[str, dict[str, object]] = {
     "beauty": {
         **_BEAUTY,
         "embeddings.max_minutes": 60.0,
-        "embeddings.max_epochs": 100,
         "training.backbone": "gpt-small",
         "training.stream": True,
         "training.batch_tokens": 8192,
