@@ -9,7 +9,7 @@ from helpers import small_corpus
 from gensar_lite.artifacts import ArtifactError, ItemEmbeddings
 from gensar_lite.config import ConfigError, EmbeddingsConfig
 from gensar_lite.embeddings import SASRecRanker, encode, item_texts, train_sasrec
-from gensar_lite.embeddings.collaborative import full_softmax, new_model, train_sequences
+from gensar_lite.embeddings.collaborative import full_softmax, new_model
 from gensar_lite.embeddings.dropout import ByteDropout
 from gensar_lite.embeddings.precision import use_bf16
 from gensar_lite.embeddings.softmax import chunked_cross_entropy
@@ -33,21 +33,6 @@ def test_full_softmax_by_hand():
     scores = hidden @ model.items.weight[:4].T
     wanted = -(scores[0, 1].exp() / scores[0].exp().sum()).log() - (scores[1, 3].exp() / scores[1].exp().sum()).log()
     assert full_softmax(model, hidden, torch.tensor([1, 3])).item() == pytest.approx(wanted.item() / 2, rel=1e-5)
-
-
-@pytest.mark.parametrize("length", [2, 3, 20])
-def test_train_sequences_hold_train_events_only_and_shift_by_one(length):
-    corpus = small_corpus()
-    inputs, targets, counts = train_sequences(corpus, length)
-    for user, log in corpus.events.groupby("user_id"):
-        train = log[log["split"] == "train"]
-        items = train["item_id"].tolist()[-(length + 1) :]
-        tasks = train["task"].tolist()[-(length + 1) :]
-        assert [i for i in targets[user] if i >= 0] == items[1:]
-        assert inputs[user][: len(items[1:])].tolist() == items[:-1]
-        assert targets[user][counts[user]].tolist() == [
-            i for i, t in zip(items[1:], tasks[1:], strict=True) if t == "recommend"
-        ]
 
 
 def test_a_ranker_scores_from_the_history_alone():
