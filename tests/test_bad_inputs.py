@@ -1,0 +1,58 @@
+"""Every row of the table of bad inputs, through `load_files`: the outcome and the message that it documents."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from bad_inputs import CASES, BadInput, clean_files
+
+from gensar_lite.artifacts import ArtifactError
+from gensar_lite.config import ConfigError, DataConfig
+from gensar_lite.data import Tables
+from gensar_lite.data.files import load_files
+
+
+def load(folder: Path, case: BadInput) -> Tables:
+    """The case's files, beside the clean ones that it does not replace, as a user has them read."""
+    stems = {name.partition(".")[0] for name in case.files}
+    files = {name: text for name, text in clean_files().items() if name.partition(".")[0] not in stems} | case.files
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    paths = {name.partition(".")[0]: str(folder / name.partition("/")[0]) for name in files}
+    return load_files(DataConfig(source="files", **paths | dict(case.settings)))
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory) -> Tables:
+    return load(tmp_path_factory.mktemp("clean"), BadInput("clean", "READ", "", {}))
+
+
+def compare(tables: Tables, clean: Tables) -> None:
+    pd.testing.assert_frame_equal(tables.events, clean.events)
+    pd.testing.assert_frame_equal(tables.items, clean.items)
+    pd.testing.assert_frame_equal(tables.users, clean.users)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_bad_input(case, clean, tmp_path):
+    if case.outcome == "STOP":
+        with pytest.raises((ArtifactError, ConfigError)) as error:
+            load(tmp_path, case)
+        assert re.search(case.message, str(error.value)), error.value
+        return
+    tables = load(tmp_path, case)
+    messages = [f.message for f in tables.report.findings if f.level == case.outcome]
+    if case.outcome == "READ" or case.same:
+        compare(tables, clean)
+    if case.outcome != "READ":
+        assert [m for m in messages if re.search(case.message, m)], messages
+
+
+def test_the_table_is_one():
+    assert len({case.name for case in CASES}) == len(CASES)
+    assert {case.outcome for case in CASES} == {"READ", "FIX", "DROP", "WARN", "STOP"}
+    assert all(bool(case.message) == (case.outcome != "READ") for case in CASES)
