@@ -61,7 +61,8 @@ class EmbeddingsConfig:
     text_batch: int = 64  # texts a batch of the encoder
     text_precision: str = "fp32"  # the encoder's matrix products: fp32 | bf16 | auto (bf16 where the machine has it)
     lsa_dim: int = 256  # lsa only: directions kept, at most
-    collaborative: str = "sasrec"  # sasrec (reads sequences) | svd (counts who met what; no training)
+    # sasrec (reads sequences) | svd (counts who met what; no training) | auto (the better of both on validation)
+    collaborative: str = "sasrec"  # where the collaborative view comes from
     dim: int = 64  # d_col, width of SASRec and of the collaborative view (paper: 64)
     num_layers: int = 2  # SASRec blocks
     num_heads: int = 2  # SASRec attention heads

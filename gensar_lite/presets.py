@@ -57,6 +57,7 @@ _SHOP = {
 # for a log that nobody has seen: sizes that follow from it, whatever the preset says (see config.for_own_files)
 OWN_FILES: dict[str, object] = {
     "data.split": "auto",
+    "embeddings.collaborative": "auto",
     "embeddings.max_length": 50,
     "embeddings.min_steps": 1000,
     "identifiers.codebook_size": 0,

@@ -9,11 +9,13 @@ from helpers import small_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gensar_lite.artifacts import Corpus
-from gensar_lite.config import DataConfig, EmbeddingsConfig
+from gensar_lite.artifacts import Corpus, ItemEmbeddings, Workspace
+from gensar_lite.config import DataConfig, EmbeddingsConfig, override, preset
 from gensar_lite.data import Tables, build_corpus
+from gensar_lite.embeddings import embed
 from gensar_lite.embeddings.collaborative import schedule, train_sasrec
 from gensar_lite.embeddings.sequences import train_sequences, what_is_read
+from gensar_lite.embeddings.stage import load_sasrec
 
 FIELDS = ["user_id", "time", "task", "item_id", "query_id"]
 
@@ -138,3 +140,20 @@ def test_repeats_stay_candidates_for_the_judge_that_stops_training():
     assert curve[-1]["ndcg@10"] > 0.9
     _, curve = train_sasrec(repeating_corpus("leave-out"), config)
     assert curve[-1]["ndcg@10"] == 0
+
+
+@pytest.mark.parametrize(("epochs", "chosen"), [(1, "svd"), (60, "sasrec")])
+def test_the_collaborative_view_is_the_better_one_on_validation(tmp_path, epochs, chosen):
+    """A chain that goes round: who counts alone knows the circle and no direction, who reads long knows the next."""
+    changes = {"collaborative": "auto", "dim": 16, "max_epochs": epochs, "eval_every": epochs, "lr": 1e-2}
+    changes |= {"encoder": "lsa", "min_steps": 0, "joint": "none", "max_length": 8, "dropout": 0.0}
+    ws = Workspace.open(override(preset("tiny"), {f"embeddings.{k}": v for k, v in changes.items()}), tmp_path)
+    rows = [(u, t, "recommend", 6 * (u % 10) + (u + t) % 6, -1) for u in range(60) for t in range(5)]
+    corpus = small_corpus(num_items=60, events=pd.DataFrame(rows, columns=FIELDS))
+    ws.build("data", lambda folder: corpus.save(folder) or {}, say=lambda _: None)
+    views = ItemEmbeddings.load(embed(ws))
+    statistics = ws.meta("embeddings")["statistics"]
+    ndcg = statistics["validation_ndcg@10"]
+    assert statistics["collaborative"] == chosen == max(ndcg, key=ndcg.get)
+    own = load_sasrec(ws, corpus).model.item_vectors.numpy()
+    assert np.array_equal(own, views.collaborative) == (chosen == "sasrec")

@@ -608,7 +608,7 @@ def test_the_stage_gives_its_rankers_back(built):
 
 
 def test_no_joint_view_and_unknown_names_say_what_to_do(tmp_path):
-    for key, valid in (("joint", "none, adapter"), ("collaborative", "sasrec, svd")):
+    for key, valid in (("joint", "none, adapter"), ("collaborative", "sasrec, svd, auto")):
         ws = Workspace.open(override(preset("tiny"), {f"embeddings.{key}": "both"}), tmp_path)
         with pytest.raises(ConfigError, match=f"embeddings.{key}: 'both' is none of {valid}"):
             embed(ws)

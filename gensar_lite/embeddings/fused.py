@@ -18,13 +18,19 @@ def standardise(vectors: np.ndarray, view: str) -> np.ndarray:
     """Zero mean and unit variance per dimension, float64 (N, D). Dimensions that never vary become 0.
 
     Raw unit-norm text vectors make a residual quantizer collapse; standardised ones do not.
-    Raises `ArtifactError` for rows that are not finite, zero or all the same, with their item ids.
+    Raises `ArtifactError` for rows that are not finite or zero, with their item ids.
     """
     check_vectors(vectors, view)
     x = vectors.astype(np.float64)
     x = x - x.mean(axis=0)
     deviation = x.std(axis=0)
     return x / np.where(deviation > 1e-12, deviation, 1.0)
+
+
+def root_mean_norm(vectors: np.ndarray) -> np.ndarray:
+    """Root of the mean squared norm of (N, D) vectors: what scales them to 1. It is 1 where all are zero."""
+    norm = np.sqrt((vectors**2).sum(axis=1).mean())
+    return norm if norm > 0 else np.ones_like(norm)
 
 
 class Components(NamedTuple):
@@ -47,7 +53,7 @@ class Components(NamedTuple):
             axes = axes[:, np.argsort(values)[::-1][:dim]]  # (D, d)
             axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
             latent = x @ axes
-        return Components(centre, axes, np.sqrt((latent**2).sum(axis=1).mean()))
+        return Components(centre, axes, root_mean_norm(latent))
 
     def apply(self, vectors: np.ndarray) -> np.ndarray:
         """(M, D) vectors along the directions, (M, d)."""
@@ -70,7 +76,7 @@ def fused_concat(views: dict[str, np.ndarray]) -> np.ndarray:
     Each is standardised and scaled to a mean squared norm of 1, however many dimensions it has.
     """
     parts = [standardise(vectors, view) for view, vectors in views.items()]
-    return np.concatenate([x / np.sqrt((x**2).sum(axis=1).mean()) for x in parts], axis=1)
+    return np.concatenate([x / root_mean_norm(x) for x in parts], axis=1)
 
 
 def fused_svd(views: dict[str, np.ndarray], dim: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
 from gensar_lite.artifacts import ArtifactError
+from gensar_lite.data.words import WRITTEN, words_of
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class LSA:
 
         Raises `ArtifactError` when the texts hold no word at all.
         """
-        words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\w+")
+        words = TfidfVectorizer(sublinear_tf=True, analyzer=_words)
         try:
             counts = words.fit_transform(texts)  # (N, V)
         except ValueError:
@@ -45,3 +46,7 @@ class LSA:
         if not texts:  # scikit-learn refuses an empty table; a log without searches has no query
             return np.zeros((0, len(self.directions.components_)), dtype=np.float32)
         return normalize(self.directions.transform(self.words.transform(texts))).astype(np.float32)
+
+
+def _words(text: str) -> list[str]:
+    return words_of(text, WRITTEN)

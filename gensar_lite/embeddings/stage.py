@@ -19,12 +19,13 @@ from gensar_lite.config import ConfigError, EmbeddingsConfig
 from gensar_lite.embeddings.cold import cold_items, fill_cold
 from gensar_lite.embeddings.collaborative import SASRecRanker, new_model, train_sasrec
 from gensar_lite.embeddings.joint import JointModel, JointRanker, train_joint
+from gensar_lite.embeddings.judge import full_ranking
 from gensar_lite.embeddings.semantic import encode, encode_queries, item_texts
 from gensar_lite.embeddings.sequences import train_sequences, what_is_read
 from gensar_lite.embeddings.svd import TASK as SVD_TASK
 from gensar_lite.embeddings.svd import SVDRanker
 
-COLLABORATIVE, JOINT = ("sasrec", "svd"), ("none", "adapter")
+COLLABORATIVE, JOINT = ("sasrec", "svd", "auto"), ("none", "adapter")
 
 
 def embed(ws: Workspace) -> Path:
@@ -73,7 +74,14 @@ def _collaborative(corpus: Corpus, settings: EmbeddingsConfig, folder: Path) -> 
     save_file(model.state_dict(), folder / "sasrec.safetensors")
     pd.DataFrame(curve).to_parquet(folder / "sasrec_curve.parquet", index=False)
     best = max(curve, key=lambda row: row["ndcg@10"])
-    return model.item_vectors.numpy(), cold_items(corpus), {"sasrec_best": best, "sasrec_read": read}
+    report = {"sasrec_best": best, "sasrec_read": read}
+    if settings.collaborative == "auto":
+        counts, validation = SVDRanker.fit(corpus, settings), corpus.targets("validation", "recommend")
+        ndcg = {"sasrec": best["ndcg@10"], "svd": full_ranking(counts, corpus, validation)["ndcg@10"]}
+        report |= {"collaborative": max(ndcg, key=ndcg.get), "validation_ndcg@10": ndcg}
+        if report["collaborative"] == "svd":
+            return counts.item_vectors, cold_items(corpus, SVD_TASK), report
+    return model.item_vectors.numpy(), cold_items(corpus), report
 
 
 def _joint(corpus, semantic, queries, settings: EmbeddingsConfig, folder: Path) -> tuple[np.ndarray, dict]:
@@ -92,7 +100,8 @@ def _about_cold(cold: np.ndarray, settings: EmbeddingsConfig) -> dict:
 
 
 def load_ranker(ws: Workspace, corpus: Corpus | None = None) -> tuple[str, SASRecRanker | SVDRanker]:
-    """The recommender behind the collaborative view as a baseline: its name (``sasrec-ce``, ``svd``) and itself."""
+    """The recommender that was trained for the collaborative view, as a baseline: its name (``sasrec-ce``, ``svd``)
+    and itself. With ``auto`` that is SASRec, also where the view is made of counts."""
     settings, corpus = ws.config.embeddings, corpus or Corpus.load(ws.require("data"))
     if settings.collaborative == "svd":
         ws.require("embeddings")
