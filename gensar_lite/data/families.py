@@ -13,7 +13,6 @@ answer. This file does not know how events are split, nor which strings training
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -23,8 +22,9 @@ from scipy.sparse import csr_matrix
 
 from gensar_lite.config import ConfigError, DataConfig
 from gensar_lite.data.queries import STOP_WORDS, path_query, query_table, relevance_table, search_twins, stem
+from gensar_lite.data.words import LETTERS, is_latin, words_of
 
-_TOKEN, _WORD = re.compile(r"[^\W_]+"), re.compile(r"[^\W\d_]{3,}")
+LETTERS_OF_A_WORD = 3  # at least, of a title's word
 SAID = {
     "category": "category-path queries (Ai et al. 2017)",
     "attribute": "brand and bottom category",
@@ -40,6 +40,7 @@ PHRASES = (
     "{0} {1} that works",
     "where do I find {1} {0}",
 )
+PLAIN = 2  # of the phrases hold no word of their own: they stand first
 CHUNK = 1000  # queries whose relevance is counted together: bounds the memory
 
 
@@ -122,7 +123,7 @@ def attribute_family(items: pd.DataFrame, root: str = "") -> Family:
 
     Grade 2: the brand's items in a category of that name; grade 1: other brands' items there. `root` says nothing.
     """
-    brands = [" ".join(_TOKEN.findall(brand.lower())) for brand in items["brand"]]
+    brands = [" ".join(words_of(brand, whole=True)) for brand in items["brand"]]
     leaves = np.array([path_query([path.split(" > ")[-1]]) for path in items["category"]], dtype=object)
     pairs = zip(brands, leaves, strict=True)
     queries, item_query = query_table(f"{brand} {leaf}" if brand and leaf else "" for brand, leaf in pairs)
@@ -150,8 +151,14 @@ def text_family(items: pd.DataFrame, seed: int = 0) -> Family:
     item_query[chosen["item_id"].to_numpy()[::2]] = keys
     phrase = np.random.default_rng((seed, 1)).integers(len(PHRASES), size=len(known))
     said = _usual_forms(words)
-    texts = [PHRASES[p].format(said[a], said[b]) for p, (a, b) in zip(phrase, first, strict=True)]
+    texts = [_phrase(p, said[a], said[b]) for p, (a, b) in zip(phrase, first, strict=True)]
     return Family("text", texts, item_query, _title_relevance(first, words, items["category"].to_numpy()))
+
+
+def _phrase(number: int, first: str, second: str) -> str:
+    """Phrase `number` about two words; English ones go round words in Latin letters alone."""
+    english = is_latin(first) and is_latin(second)
+    return PHRASES[number if english else number % PLAIN].format(first, second)
 
 
 def title_words(items: pd.DataFrame) -> pd.DataFrame:
@@ -183,7 +190,7 @@ def _usual_forms(words: pd.DataFrame) -> pd.Series:
 
 
 def _words(text: str) -> Iterator[str]:
-    return (word for word in _WORD.findall(text.lower()) if word not in STOP_WORDS)
+    return (word for word in words_of(text, LETTERS, LETTERS_OF_A_WORD) if word not in STOP_WORDS)
 
 
 def _title_relevance(pairs: np.ndarray, words: pd.DataFrame, category: np.ndarray) -> pd.DataFrame:

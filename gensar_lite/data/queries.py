@@ -8,13 +8,13 @@ more kinds of queries.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
-_WORD = re.compile(r"[^\W\d_]+")
+from gensar_lite.data.words import LETTERS, words_of
+
 _STOP = """
     a an and are as at be but by for from if in into is it its no not of on or other s such t that the their then
     there these they this to was will with"""
@@ -44,11 +44,6 @@ def stem(word: str) -> str:
     return word[:-1]
 
 
-def stems(words: Iterable[str]) -> list[str]:
-    """`stem` of every word, in order."""
-    return [stem(word) for word in words]
-
-
 def path_query(path: Iterable[str]) -> str:
     """The query of a category path, from the root down.
 
@@ -56,8 +51,9 @@ def path_query(path: Iterable[str]) -> str:
     occurrence stays. ``["Electronics", "Computers & Accessories", "Memory"]`` ->
     ``electronics computer accessory memory``.
     """
-    words = [stem(word) for word in _WORD.findall(" ".join(path).lower()) if word not in STOP_WORDS]
-    return " ".join(reversed(dict.fromkeys(reversed(words))))
+    names = words_of(" ".join(path), LETTERS, whole=True)
+    stemmed = [stem(word) for word in names if word not in STOP_WORDS]
+    return " ".join(reversed(dict.fromkeys(reversed(stemmed))))
 
 
 def query_table(texts: Iterable[str]) -> tuple[pd.DataFrame, np.ndarray]:

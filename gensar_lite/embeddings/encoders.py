@@ -25,7 +25,8 @@ class Encoder(NamedTuple):
     query_prefix: str | None = None
 
 
-# the authors' base checkpoints for English; prefixes as their model cards prescribe them for retrieval
+# the authors' base checkpoints for English, `multilingual` for a hundred languages (0.5 GB); prefixes as their model
+# cards prescribe them for retrieval
 ENCODERS = {
     "minilm": Encoder("sentence-transformers/all-MiniLM-L6-v2", None, "", ""),
     "bge": Encoder(
@@ -35,6 +36,9 @@ ENCODERS = {
         "Represent this sentence for searching relevant passages: ",
     ),
     "e5": Encoder("intfloat/e5-base-v2", "1c644c92ad3ba1efdad3f1451a637716616a20e8", "passage: ", "query: "),
+    "multilingual": Encoder(
+        "intfloat/multilingual-e5-small", "fd1525a9fd15316a2d503bf26ab031a61d056e98", "passage: ", "query: "
+    ),
     "gte": Encoder("thenlper/gte-base", "5e95d41db6721e7cbd5006e99c7508f0083223d6", "", ""),
 }
 

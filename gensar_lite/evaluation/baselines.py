@@ -8,16 +8,19 @@ user had met before the target. This file does not know the joint model.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import bm25s
 import numpy as np
 import pandas as pd
+from bm25s.stopwords import STOPWORDS_EN
 from tqdm.auto import tqdm
 
 from gensar_lite.artifacts import Corpus
 from gensar_lite.data import Seen
-from gensar_lite.data.queries import stems
+from gensar_lite.data.queries import stem
+from gensar_lite.data.words import WRITTEN, words_of
 from gensar_lite.evaluation.runs import run_from_scores
 
 
@@ -81,31 +84,37 @@ class CategoryPopularity:
 class BM25:
     """Search only: BM25 (Robertson & Zaragoza 2009; Lucene's variant by bm25s) of the query over title and text.
 
-    An item that holds no word of the query is no answer (-inf), so a misspelt query may have an empty list.
+    An item that holds no word of the query is no answer (-inf), so a misspelt query may have an empty list, and a
+    catalogue without a word of two letters has no answer to anything.
     """
 
     def __init__(self, corpus: Corpus):
         self.queries, self.num_items = corpus.queries["text"].tolist(), corpus.num_items
         pairs = zip(corpus.items["title"].fillna(""), corpus.items["text"].fillna(""), strict=True)
-        texts = [text if text.startswith(title) else f"{title} {text}" for title, text in pairs]
+        texts = [index_words(text if text.startswith(title) else f"{title} {text}") for title, text in pairs]
         self.index = bm25s.BM25()
-        self.index.index(self._words(texts), show_progress=False)
+        if any(texts):  # bm25s refuses to count nothing
+            self.index.index(texts, show_progress=False)
 
     def scores(self, targets: pd.DataFrame) -> np.ndarray:
         queries, back = np.unique(targets["query_id"].to_numpy(), return_inverse=True)
-        found = np.full((len(queries), self.num_items), -np.inf, dtype=np.float32)
-        for row, words in enumerate(self._words([self.queries[q] for q in queries])):
-            known = [word for word in words if word in self.index.vocab_dict]
+        table = np.full((len(queries), self.num_items), -np.inf, dtype=np.float32)
+        vocabulary = getattr(self.index, "vocab_dict", {})
+        for row, query in enumerate(queries):
+            known = [word for word in index_words(self.queries[query]) if word in vocabulary]
             if known:
                 values = self.index.get_scores(known)
-                found[row] = np.where(values > 0, values, -np.inf)
-        return found[back]
+                table[row] = np.where(values > 0, values, -np.inf)
+        return table[back]
 
-    @staticmethod
-    def _words(texts: list[str]) -> list[list[str]]:
-        """Words without stop words and plural endings: queries made from category paths have none either."""
-        texts = [text[:2000] for text in texts]
-        return bm25s.tokenize(texts, stopwords="en", stemmer=stems, return_ids=False, show_progress=False)
+
+def index_words(text: str) -> list[str]:
+    """Words of two letters or more, without English stop words and plural endings: queries made from category paths
+    have none either. Only the first 2,000 characters of a text are read."""
+    return [_stem(word) for word in words_of(text[:2000], WRITTEN, 2) if word not in _STOP_WORDS]
+
+
+_STOP_WORDS, _stem = frozenset(STOPWORDS_EN), lru_cache(1 << 18)(stem)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
+
+from gensar_lite.data.words import WRITTEN, words_of
 
 MAX_CHARACTERS = 512  # of a text: what is typical stands at its beginning
 
@@ -22,7 +24,7 @@ def typical_words(texts: list[str], groups: np.ndarray, top: int = 5) -> dict[in
     """
     names, group = np.unique(groups, return_inverse=True)
     try:
-        reader = CountVectorizer(stop_words="english", dtype=np.int64)
+        reader = CountVectorizer(analyzer=_words, dtype=np.int64)
         counts = reader.fit_transform([text[:MAX_CHARACTERS] for text in texts])  # (N, V)
     except ValueError:  # not one word in all texts
         return {int(name): [] for name in names}
@@ -35,6 +37,10 @@ def typical_words(texts: list[str], groups: np.ndarray, top: int = 5) -> dict[in
         order = np.lexsort((part.indices, -part.data * weight[part.indices]))[:top]  # the vocabulary is sorted
         found[int(name)] = vocabulary[part.indices[order]].tolist()
     return found
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in words_of(text, WRITTEN, 2) if word not in ENGLISH_STOP_WORDS]
 
 
 def code_words(

@@ -8,7 +8,6 @@ a judgement, of whatever split: what it makes is the same whatever was asked.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,9 +18,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from gensar_lite.config import TrainingConfig
 from gensar_lite.data.queries import STOP_WORDS, stem
+from gensar_lite.data.words import words_of
 from gensar_lite.embeddings.semantic import item_texts
 
-_WORD = re.compile(r"[^\W_]{2,}")
 MOST_WORDS = 4  # drawn for a query of telling words, two at least
 PATTERNS = ("words", "category", "brand", "word and category")  # taken in turn, so that each item has some of all
 
@@ -122,4 +121,4 @@ def _telling_words(items: pd.DataFrame) -> Iterator[dict[str, float]]:
 
 
 def _words(text: str) -> Iterator[str]:
-    return (word for word in _WORD.findall(text.lower()) if word not in STOP_WORDS and not word.isdigit())
+    return (word for word in words_of(text, least=2) if word not in STOP_WORDS and not word.isdigit())
