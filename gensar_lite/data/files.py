@@ -1,7 +1,7 @@
 """Source ``files``: somebody's own tables of items and events (and queries), checked and numbered.
 
 In: the paths in `DataConfig`. Out: `Tables` with the ids people know beside ours, and the report of what was
-fixed, dropped and warned about. This file only puts the steps in order: reading.py, columns.py, validation.py.
+fixed, dropped and warned about. This file only puts the steps in order: reading.py, columns.py, rules.py.
 """
 
 from __future__ import annotations
@@ -15,17 +15,22 @@ import pandas as pd
 from gensar_lite.artifacts import ArtifactError, file_digest
 from gensar_lite.config import ConfigError, DataConfig
 from gensar_lite.data.columns import choose_columns, parse_overrides
+from gensar_lite.data.event_rules import check_events
 from gensar_lite.data.families import semi_synthetic_search
 from gensar_lite.data.filtering import core_mask, largest_core
+from gensar_lite.data.item_rules import check_items, check_queries
 from gensar_lite.data.reading import read_table
 from gensar_lite.data.report import Finding, Report, find, show
+from gensar_lite.data.rules import Rules
 from gensar_lite.data.tables import Tables
-from gensar_lite.data.validation import Rules, check_events, check_items, check_queries
+from gensar_lite.data.words import other_scripts
 
 NO_SEARCH = (
     "Nothing can be learned about search; training and evaluation do recommendation alone. Bring queries (a column "
     "query, or query_id and a queries table), or set data.make_search=true for queries made from categories."
 )
+
+OTHER_SCRIPTS = 0.1  # of the letters of all titles, from which on another encoder is advised
 
 
 def load_files(settings: DataConfig) -> Tables:
@@ -47,7 +52,7 @@ def load_files(settings: DataConfig) -> Tables:
             "events: there are query ids and no texts. Bring a table of queries (data.queries=queries.csv, with "
             "query_id and query), or a column query in the events."
         )
-    events, more = check_events(raw["events"], pd.Index(items["item_id"]), queries, rules)
+    events, more = check_events(raw["events"], pd.Index(items["item_id"]), queries, rules, raw.get("beside"))
     funnel = {"events read": len(raw["events"]), "events usable": len(events), "users": events["user"].nunique()}
     items, events, lost = _core(items, events, settings, funnel)
     found += more + lost
@@ -84,6 +89,8 @@ def _read_all(settings: DataConfig) -> tuple[dict[str, pd.DataFrame], dict, list
         about["columns"][name] = chosen
         about["unused"][name] = [column for column in table.columns if column not in chosen.values()]
         raw[name] = pd.DataFrame({field: table[column] for field, column in chosen.items()})
+        if name == "events" and settings.order == "file":
+            raw["beside"] = table[about["unused"][name]]  # the order may be that of one of them
         found += more + guessed
     return raw, about, found
 
@@ -149,6 +156,7 @@ def _number(items: pd.DataFrame, events: pd.DataFrame, about: dict, settings: Da
         found = [*found, Finding("WARN", "events", "have no query", len(log), len(log), (), "", NO_SEARCH)]
     idle = ~np.isin(np.arange(len(items)), log["item_id"])
     found = [*found, *find("WARN", "items", items, idle, "occur in no event", "They stay candidates of every ranking.")]
+    found = [*found, *_other_scripts(items)]
     kept = {"items": len(items), "users": len(users), "events": len(log), "queries": len(queries)}
     kept["searches"] = int((log["task"] == "search").sum())
     facts = {"source": "own files", "search": search, "files": about["files"]}
@@ -157,6 +165,18 @@ def _number(items: pd.DataFrame, events: pd.DataFrame, about: dict, settings: Da
     people = pd.DataFrame({"user_id": np.arange(len(users)), "source_id": list(users)})
     report = Report(**about | {"findings": found}, kept=kept)
     return Tables(numbered, queries, log, relevance, facts, users=people, report=report)
+
+
+def _other_scripts(items: pd.DataFrame) -> list[Finding]:
+    """A warning where titles are largely in scripts that the default text encoder cannot read."""
+    shares = other_scripts(items["title"])
+    if sum(shares.values()) < OTHER_SCRIPTS:
+        return []
+    listed = ", ".join(f"{share:.0%} {script}" for script, share in shares.items() if share >= 0.01)
+    titles = sum(bool(other_scripts([title])) for title in items["title"])
+    then = "The default encoder reads English: set embeddings.encoder=multilingual (a download of 0.5 GB)."
+    what = f"have a title in another script than the Latin one (of all letters: {listed})"
+    return [Finding("WARN", "items", what, titles, len(items), (), "", then)]
 
 
 def _made_search(items: pd.DataFrame, log: pd.DataFrame, settings: DataConfig) -> tuple:

@@ -1,7 +1,7 @@
 """What was wrong with somebody's tables and what was done about it: findings with counts, rows and an example.
 
 In: a table, a mask of the rows that break a rule, words. Out: a `Finding`, the table without them, or a stop.
-This file does not know the rules (validation.py, times.py, reading.py).
+This file does not know the rules (rules.py, times.py, reading.py).
 """
 
 from __future__ import annotations

@@ -10,26 +10,28 @@ import html
 import re
 import unicodedata
 
+from gensar_lite.data.markup import without_tags
+
 MAX_CHARACTERS = 512
-# what publishers write where they know no brand; compared in lower case, without signs
-NO_BRAND = {
-    "unknown",
-    "unbranded",
-    "no brand",
-    "generic",
-    "n a",
-    "na",
-    "none",
-    "null",
-    "nan",
-    "not applicable",
-    "other",
-}
+# how programs write that there is nothing, and publishers that they know no brand: compared by `plain_words`
+NOTHING = {"n a", "na", "nan", "nil", "none", "null", "undefined", "not set", "not provided"}
+NO_BRAND = NOTHING | {"unknown", "unbranded", "no brand", "generic", "not applicable", "other"}
 
 
 def clean(text: str) -> str:
-    """HTML entities resolved once, control, bidi and zero-width characters gone, one space between words, cut."""
-    return plain(html.unescape(text[: 8 * MAX_CHARACTERS]))
+    """HTML entities resolved once, tags and scripts out, control, bidi and zero-width characters gone, one space
+    between words, cut."""
+    return plain(without_tags(resolved(text)))
+
+
+def resolved(text: str) -> str:
+    """The beginning of a text with its HTML entities resolved, once."""
+    return html.unescape(text[: 8 * MAX_CHARACTERS])
+
+
+def has_tags(text: str) -> bool:
+    """Whether `clean` takes HTML tags, comments or scripts out of a text."""
+    return without_tags(raw := resolved(text)) != raw
 
 
 def plain(text: str) -> str:
@@ -41,6 +43,16 @@ def plain(text: str) -> str:
     return " ".join(text.split())[:MAX_CHARACTERS].rstrip()
 
 
+def plain_words(text: str) -> str:
+    """The words of a short text in lower case, without signs: ``(Not set)`` -> ``not set``."""
+    return " ".join(re.findall(r"[^\W_]+", text[:MAX_CHARACTERS].lower()))
+
+
 def is_no_brand(name: str) -> bool:
     """Whether a brand's name says that there is none ("Unknown", "N/A", "unbranded")."""
-    return " ".join(re.findall(r"[^\W_]+", name[:MAX_CHARACTERS].lower())) in NO_BRAND
+    return plain_words(name) in NO_BRAND
+
+
+def is_nothing(text: str) -> bool:
+    r"""Whether a cell holds a program's word for an empty one ("NULL", "nan", "None", ``\N``)."""
+    return text == r"\N" or plain_words(text) in NOTHING
