@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from gensar_lite.artifacts import TASKS, Corpus, Workspace, write_json
+from gensar_lite.artifacts import TASKS, ArtifactError, Corpus, Workspace, write_json
 from gensar_lite.config import changed_settings, override
 from gensar_lite.evaluation.metrics import ndcg_at, rank_of_target
 from gensar_lite.evaluation.plots import GREY, MARKERS, TASK_TITLE, figure_png
@@ -142,7 +142,8 @@ def _cell(ws: Workspace, strategy: str, quantizer: str, seed: int) -> Workspace:
     config = override(ws.config, changes | {"decoding.split": "validation"})
     own = Workspace(ws.root, config, f"identifiers-{ws.run}-{strategy}-{quantizer}-{seed}")
     for stage in SHARED:
-        own.build(stage, lambda folder, stage=stage: _copy(ws, stage, folder), outside=ws.meta(stage).get("outside"))
+        read = {name: Path(path) for name, path in (ws.meta(stage) or {}).get("read", {}).items()}
+        own.build(stage, lambda folder, stage=stage: _copy(ws, stage, folder), outside=read)
     for stage in ("identifiers", "training", "decoding"):
         run_stage(own, stage)
     return own
@@ -150,8 +151,13 @@ def _cell(ws: Workspace, strategy: str, quantizer: str, seed: int) -> Workspace:
 
 def _copy(ws: Workspace, stage: str, folder: Path) -> dict:
     """The stage's files as they are, so that its digest is the same; its statistics."""
-    shutil.copytree(ws.require(stage), folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("meta.json"))
-    return ws.meta(stage)["statistics"]
+    source = ws.require(stage)
+    meta = ws.meta(stage)
+    shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("meta.json"))
+    ws.require(stage)
+    if ws.meta(stage)["digest"] != meta["digest"]:
+        raise ArtifactError(f"{stage}: artifacts/{ws.run}/{stage} was rebuilt while it was copied. Run this again.")
+    return meta["statistics"]
 
 
 def _row(own: Workspace, strategy: str, quantizer: str, seed: int) -> dict:

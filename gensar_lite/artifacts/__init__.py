@@ -3,7 +3,10 @@
 In: folders under ``artifacts/<run>/<stage>/``. Out: `Corpus`, `ItemEmbeddings`, `Identifiers`, `Workspace`.
 """
 
-from gensar_lite.artifacts.opening import open_run
+from gensar_lite.artifacts.console import say
+from gensar_lite.artifacts.folders import file_digest, path_digest, write_json
+from gensar_lite.artifacts.layout import INPUTS, LESSON
+from gensar_lite.artifacts.opening import finished_runs, open_run
 from gensar_lite.artifacts.records import (
     SPLITS,
     TASKS,
@@ -15,7 +18,7 @@ from gensar_lite.artifacts.records import (
     ItemEmbeddings,
     check_vectors,
 )
-from gensar_lite.artifacts.workspace import INPUTS, LESSON, Workspace, file_digest, write_json
+from gensar_lite.artifacts.workspace import Workspace
 
 __all__ = [
     "INPUTS",
@@ -31,6 +34,9 @@ __all__ = [
     "Workspace",
     "check_vectors",
     "file_digest",
+    "finished_runs",
     "open_run",
+    "path_digest",
+    "say",
     "write_json",
 ]

@@ -6,6 +6,7 @@ This file does not check what the folders hold: `Workspace.require` does, whenev
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from gensar_lite.artifacts.records import ArtifactError
@@ -24,13 +25,29 @@ def open_run(folder: Path | str) -> Workspace:
         raise ArtifactError(f"run: {folder.name} must lie in a folder artifacts/, as in: artifacts/tour.")
     told = {stage: meta["settings"] for stage in STAGES if (meta := bare.meta(stage))}
     if not told:
-        first = f"--preset {folder.name}" if folder.name in PRESETS else f"--preset tour --run {folder.name}"
-        there = sorted(path.name for path in folder.parent.glob("*") if (path / "data" / "meta.json").exists())
-        known = f" There are: {', '.join(there)}." if there else ""
-        raise ArtifactError(
-            f"run: artifacts/{folder.name} holds no finished stage.{known} Build it first: gensar run {first}"
-        )
+        known = ", ".join(finished_runs(bare.root, "data"))
+        known = f" There are: {known}." if known else ""
+        first = f"Build it first: gensar run --preset {folder.name}"
+        if folder.name not in PRESETS:  # whose data it should hold, nobody knows but the user
+            first = (
+                f"Build it first: gensar run --run {shlex.quote(folder.name)} --items ITEMS.csv --events EVENTS.csv "
+                "for data of your own; gensar run --preset tour for the built-in shop"
+            )
+        raise ArtifactError(f"run: artifacts/{folder.name} holds no finished stage.{known} {first}")
     return Workspace(bare.root, recorded_config(told, folder.name), folder.name)
+
+
+def finished_runs(root: Path | str, stage: str = "training") -> list[str]:
+    """Names of the runs below ``root/artifacts`` whose `stage` was finished, sorted; cells of studies are left out."""
+    there = {path.parent.parent.name for path in Path(root).glob(f"artifacts/*/{stage}/meta.json")}
+    cells = {
+        name
+        for name in there
+        for kind in ("identifiers", "baselines")
+        for run in there
+        if name.startswith(f"{kind}-{run}-")
+    }
+    return sorted(there - cells)
 
 
 def recorded_config(told: dict[str, dict], run: str) -> Config:

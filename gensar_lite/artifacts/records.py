@@ -127,7 +127,7 @@ class ItemEmbeddings:
     cold: np.ndarray | None = None
 
     def check(self) -> ItemEmbeddings:
-        """Assert equal rows that are worth quantizing; returns self. Raises `ArtifactError` with the item ids."""
+        """Assert as many sound rows in every view; returns self. Raises `ArtifactError` with the item ids."""
         for name, table in self.tensors().items():
             if len(table) != len(self.semantic):
                 raise ArtifactError(f"embeddings: {len(self.semantic)} semantic rows but {len(table)} {name}.")
@@ -153,7 +153,7 @@ class ItemEmbeddings:
 
 
 def check_vectors(table: np.ndarray, view: str) -> None:
-    """Assert that item vectors (N, d) are finite, not zero, not all alike. Raises `ArtifactError` with item ids."""
+    """Assert that item vectors (N, d) are finite and not zero. Raises `ArtifactError` with item ids."""
     for what, wrong in (("hold NaN or infinity", ~np.isfinite(table).all(axis=1)), ("are zero", ~table.any(axis=1))):
         bad = np.flatnonzero(wrong)
         if len(bad):
@@ -161,10 +161,6 @@ def check_vectors(table: np.ndarray, view: str) -> None:
                 f"embeddings: {len(bad)} of {len(table)} {view} rows {what} "
                 f"(items {', '.join(map(str, bad[:5]))}). Repair these vectors before quantizing."
             )
-    if np.allclose(table, table[:1], rtol=0, atol=1e-12):
-        raise ArtifactError(
-            f"embeddings: all {len(table)} items have the same {view} vector, there is nothing to quantize."
-        )
 
 
 @dataclass(frozen=True)

@@ -6,35 +6,18 @@ This file does not know how any artefact is computed, nor what a model is.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import importlib.metadata
-import json
-import os
 import shlex
-import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from gensar_lite.artifacts.building import build_stage
+from gensar_lite.artifacts.console import say
+from gensar_lite.artifacts.folders import damage, read_meta
+from gensar_lite.artifacts.guards import rebuild_reason, sources_of
+from gensar_lite.artifacts.layout import INPUTS, LESSON, check_run
 from gensar_lite.artifacts.records import ArtifactError
-from gensar_lite.config import STAGES, Config, changed_settings, preset, section_dict
-
-# what each stage reads; a change upstream makes everything below stale
-INPUTS: dict[str, tuple[str, ...]] = {
-    "data": (),
-    "embeddings": ("data",),
-    "identifiers": ("data", "embeddings"),
-    "training": ("data", "identifiers"),
-    "decoding": ("data", "identifiers", "training"),
-    "evaluation": ("data", "embeddings", "identifiers", "training", "decoding"),
-}
-LESSON = {stage: f"notebooks/{i:02d}_{stage}.ipynb" for i, stage in enumerate(STAGES, start=1)}
-_LIBRARIES = ("numpy", "pandas", "torch", "transformers", "tokenizers", "sentence-transformers", "faiss-cpu", "bm25s")
+from gensar_lite.config import Config, changed_settings, preset, section_dict
 
 
 @dataclass(frozen=True)
@@ -47,8 +30,12 @@ class Workspace:
 
     @staticmethod
     def open(config: Config | None = None, root: Path | str = ".", run: str | None = None) -> Workspace:
+        """Raises `ConfigError` for a run's name that is no plain name of a folder."""
         config = config or preset()
-        return Workspace(Path(root).resolve(), config, run or config.name)
+        return Workspace(Path(root).resolve(), config, config.name if run is None else run)
+
+    def __post_init__(self) -> None:
+        check_run(self.run)
 
     def folder(self, stage: str) -> Path:
         return self.root / "artifacts" / self.run / stage
@@ -60,8 +47,7 @@ class Workspace:
 
     def meta(self, stage: str) -> dict | None:
         """The stage's ``meta.json``, or None when the stage was never finished."""
-        path = self.folder(stage) / "meta.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        return read_meta(self.folder(stage))
 
     def why_stale(self, stage: str) -> str | None:
         """None if the stage's folder fits settings and inputs; else the reason in words."""
@@ -86,12 +72,22 @@ class Workspace:
 
         Raises `ArtifactError` naming the notebook and the command to rerun.
         """
-        reason = self.why_stale(stage) or _damage(self.folder(stage), self.meta(stage))
+        reason = self.why_stale(stage) or damage(self.folder(stage), self.meta(stage))
         if reason:
-            raise ArtifactError(
-                f"{stage}: artifacts/{self.run}/{stage} {reason}. Run {LESSON[stage]} again, or: {self.command(stage)}"
-            )
+            place = f"artifacts/{self.run}/{stage}"
+            raise ArtifactError(f"{stage}: {place} {reason}. {self._advice(stage)}")
         return self.folder(stage)
+
+    def _advice(self, stage: str) -> str:
+        """The next step; never a command that would put another source into a run that holds one."""
+        held = (self.meta("data") or {}).get("settings", {}).get("source")
+        wanted = self.config.data.source
+        if held in (None, wanted):
+            return f"Run {LESSON[stage]} again, or: {self.command(stage)}"
+        return (
+            f"The run {self.run} holds the source {held}, these settings name {wanted}. Go on with the run as it is: "
+            f"gensar {stage} --run {shlex.quote(self.run)}; or choose another name for this one (--run NAME)."
+        )
 
     def command(self, verb: str) -> str:
         """The shell line that runs `verb` here: preset, run name and every setting that differs from the preset."""
@@ -101,121 +97,27 @@ class Workspace:
             words += ["--set", f"{key}={value}"]
         return shlex.join(words)
 
+    def why_rebuild(self, stage: str, outside: dict[str, Path] | None = None) -> str | None:
+        """None if `build` would reuse the stage's folder, else the reason in words. `outside`: see `build`."""
+        return rebuild_reason(self, stage, sources_of(self, stage, outside or {}))
+
     def build(
         self,
         stage: str,
         make: Callable[[Path], dict],
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] = say,
         rank: int = 0,
-        outside: dict[str, str] | None = None,
+        outside: dict[str, Path] | None = None,
     ) -> Path:
         """Run `make(folder)` for a stage unless its folder is fresh; publish the result atomically.
 
         `make` fills an empty folder and returns statistics for ``meta.json``, which is written last. A lock
         lets one process build while others wait and then reuse. Where several processes compute one stage
-        together, each passes its `rank`: all of them run `make`, and rank 0 publishes. `outside` holds digests of a
-        user's own files that `make` reads: other ones than those recorded make it build again. Returns the folder.
+        together, each passes its `rank`: all of them run `make`, and rank 0 publishes. `outside` names files and
+        folders of the user's own that `make` reads: when one of them changes, the stage is built again.
+
+        What is read is compared before and after: where it changed meanwhile nothing is published. A folder in the
+        stage's place that is not ours is never replaced. Raises `ArtifactError` for both, for inputs that are missing
+        or stale, and for what the disk refuses. Returns the folder.
         """
-        for name in INPUTS[stage]:
-            self.require(name)
-        target = self.folder(stage)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if rank > 0:
-            if not self._is_fresh(stage):
-                with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-                    make(Path(scratch))
-            return target
-        with _lock(target.parent / f".{stage}.lock", stage):
-            if self._is_fresh(stage) and self.meta(stage).get("outside", {}) == (outside or {}):
-                say(f"{stage}: reused artifacts/{self.run}/{stage}")
-                return target
-            if self.meta(stage):
-                say(f"{stage}: {self.why_stale(stage) or _damage(target, self.meta(stage))}; building it again")
-            started = time.perf_counter()
-            for left in target.parent.glob(f".{stage}-*"):  # of a killed run: only the lock's holder has drafts
-                shutil.rmtree(left, ignore_errors=True)
-            draft = target.with_name(f".{stage}-{os.getpid()}")  # not mkdtemp's, which others could not read
-            draft.mkdir()
-            try:
-                statistics = make(draft)
-                self._finish(stage, draft, statistics, time.perf_counter() - started, outside)
-                _swap(draft, target)
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
-            say(f"{stage}: built artifacts/{self.run}/{stage} in {time.perf_counter() - started:.1f} s")
-        return target
-
-    def _is_fresh(self, stage: str) -> bool:
-        return self.why_stale(stage) is None and _damage(self.folder(stage), self.meta(stage)) is None
-
-    def _finish(self, stage: str, draft: Path, statistics: dict, seconds: float, outside: dict | None) -> None:
-        meta = {
-            "stage": stage,
-            "settings": section_dict(getattr(self.config, stage)),
-            "inputs": {name: self.meta(name)["digest"] for name in INPUTS[stage]},
-            "files": {name: file_digest(draft / name) for name in _files(draft)},
-            **({"outside": outside} if outside else {}),
-        }
-        meta["digest"] = hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
-        meta |= {"statistics": statistics, "seconds": round(seconds, 2), "versions": _versions()}
-        write_json(draft / "meta.json", meta)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half of it."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(draft, "w") as file:
-        json.dump(value, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file's bytes, as hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _files(folder: Path) -> Iterator[str]:
-    return (
-        p.relative_to(folder).as_posix() for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "meta.json"
-    )
-
-
-def _damage(folder: Path, meta: dict) -> str | None:
-    for name, digest in meta["files"].items():
-        if not (folder / name).exists():
-            return f"has lost its file {name}"
-        if file_digest(folder / name) != digest:
-            return f"has a changed file {name} (its sha256 is not the one recorded)"
-    return None
-
-
-def _swap(draft: Path, target: Path) -> None:
-    old = target.with_name(f".{target.name}-old-{os.getpid()}")
-    if target.exists():
-        os.rename(target, old)
-    os.rename(draft, target)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _lock(path: Path, stage: str) -> Iterator[None]:
-    try:
-        with FileLock(path, timeout=6 * 3600):
-            yield
-    except Timeout:
-        raise ArtifactError(
-            f"{stage}: another run has held {path} for six hours. Stop it, or use --run NAME."
-        ) from None
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+        return build_stage(self, stage, make, say, rank, outside or {})

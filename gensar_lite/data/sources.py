@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 from gensar_lite.config import ConfigError, DataConfig
 from gensar_lite.data.tables import Tables
@@ -79,10 +80,9 @@ def load_source(settings: DataConfig) -> Tables:
     return SOURCES[settings.source](settings)
 
 
-def source_state(settings: DataConfig) -> dict[str, str]:
-    """Digests of files outside the project's folders that a source reads: edited ones make the corpus stale."""
+def source_files(settings: DataConfig) -> dict[str, Path]:
+    """Files outside the project's folders that a source reads, by table: edited ones make the corpus stale."""
     if settings.source != "files":
         return {}
-    from gensar_lite.data.files import source_files
-
-    return source_files(settings)
+    named = {name: getattr(settings, name) for name in ("items", "events", "queries")}
+    return {name: Path(path).expanduser() for name, path in named.items() if path}

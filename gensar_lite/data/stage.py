@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
 
-from gensar_lite.artifacts import SPLITS, TASKS, ArtifactError, Corpus, Workspace
+from gensar_lite.artifacts import SPLITS, TASKS, ArtifactError, Corpus, Workspace, say
 from gensar_lite.config import ConfigError, DataConfig
 from gensar_lite.data.histories import history_bounds, repeated
 from gensar_lite.data.leaks import release
 from gensar_lite.data.report import Finding, Report
-from gensar_lite.data.sources import load_source, source_state
+from gensar_lite.data.sources import load_source, source_files
 from gensar_lite.data.splitting import (
     LEFT_OUT,
     choose_split,
@@ -151,13 +151,13 @@ def prepare(ws: Workspace) -> Path:
         if tables.report is not None:
             told = with_targets(with_cold_items(tables.report, corpus), corpus, report)
             told.save(folder)
-            print(told.text())
+            say(told.text())
         return report
 
-    folder = ws.build("data", make, outside=source_state(ws.config.data))
+    folder = ws.build("data", make, outside=source_files(ws.config.data))
     if (folder / "report.json").exists():
         told = Report.load(folder)
-        print(f"data: {len(told.findings)} findings in {folder.relative_to(ws.root)}/report.json; {told.kept_line()}")
+        say(f"data: {len(told.findings)} findings in {folder.relative_to(ws.root)}/report.json; {told.kept_line()}")
     return folder
 
 

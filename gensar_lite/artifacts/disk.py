@@ -1,0 +1,42 @@
+"""What the file system refuses, in one sentence with the next step.
+
+In: an exception. Out: words for those of disks, folders and rights; None for every other one.
+This file does not know which stage was at work.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+
+from safetensors import SafetensorError
+
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_FOLDER = (errno.ENOTDIR, errno.EEXIST)
+_ADVICE = (
+    (_FULL, "Make room, or choose a folder on another disk with --workspace; finished stages are kept."),
+    (_DENIED, "Change its permissions, or choose a folder that you may write with --workspace."),
+    (_NO_FOLDER, "A folder is needed in this place: --workspace must not lead through a file."),
+    ((errno.ENAMETOOLONG,), "Choose a shorter name."),
+    ((errno.ENOENT,), "Check that it is there."),
+)
+
+
+def disk_problem(error: BaseException) -> str | None:
+    """``FILE: reason. Next step.`` for an error of the file system, None for any other error."""
+    if isinstance(error, OSError):
+        number = error.errno
+    elif isinstance(error, SafetensorError):  # it keeps the number in its text alone
+        number = int(match[1]) if (match := re.search(r"os error (\d+)", str(error))) else None
+        if number is None:
+            return None
+    else:
+        return None
+    reason = os.strerror(number) if number else (str(error).splitlines() or [type(error).__name__])[0]
+    place = getattr(error, "filename", None)
+    advice = next((words for numbers, words in _ADVICE if number in numbers), "Try it again.")
+    if number in _DENIED + _NO_FOLDER and place is None:
+        place = "the folder"
+    return f"{f'{os.fsdecode(place)}: ' if isinstance(place, str | bytes) else ''}{reason}. {advice}"
