@@ -334,7 +334,7 @@ def test_a_shop_with_unseen_queries_is_prepared_and_counted(tmp_path):
 def test_families_of_beauty(beauty):
     """The preset's corpus: three families in equal shares, a tenth of the strings unseen in training."""
     counts = beauty.queries["kind"].value_counts().to_dict()
-    assert counts == {"text": 7_722, "attribute": 2_815, "category": 221}
+    assert counts == {"text": 7_722, "attribute": 2_778, "category": 221}
     searches = beauty.events[beauty.events["task"] == "search"]
     kinds = beauty.queries["kind"].to_numpy()[searches["query_id"]]
     kept = pd.Series(kinds[(searches["split"] != "train").to_numpy()]).value_counts(normalize=True)
@@ -356,4 +356,4 @@ def test_shares_of_beauty_are_equal_to_an_event():
     facts = load_source(preset("beauty").data).facts
     assert facts["search events by kind"] == dict.fromkeys(ALL, 50_155)
     assert facts["search events"] == round(0.758 * 198_502)
-    assert facts["items without a query by kind"] == {"category": 0, "attribute": 4_625, "text": 714}
+    assert facts["items without a query by kind"] == {"category": 0, "attribute": 4_671, "text": 714}
