@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gensar_lite.artifacts import ArtifactError, file_digest
+from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError, DataConfig
 from gensar_lite.data.columns import choose_columns, parse_overrides
 from gensar_lite.data.event_rules import check_events
 from gensar_lite.data.families import semi_synthetic_search
 from gensar_lite.data.filtering import core_mask, largest_core
 from gensar_lite.data.item_rules import check_items, check_queries
+from gensar_lite.data.limits import check_limits
 from gensar_lite.data.reading import read_table
 from gensar_lite.data.report import Finding, Report, find, show
 from gensar_lite.data.rules import Rules
@@ -31,6 +32,7 @@ NO_SEARCH = (
 )
 
 OTHER_SCRIPTS = 0.1  # of the letters of all titles, from which on another encoder is advised
+LARGE_LOSS = 0.2  # of the users or items: what is left is another log
 
 
 def load_files(settings: DataConfig) -> Tables:
@@ -59,13 +61,8 @@ def load_files(settings: DataConfig) -> Tables:
     return _number(items, events, about | {"findings": found}, settings)
 
 
-def source_files(settings: DataConfig) -> dict[str, str]:
-    """sha256 of each file that this source reads, so that an edited file is noticed."""
-    paths = {name: Path(getattr(settings, name)).expanduser() for name in ("items", "events", "queries")}
-    return {name: file_digest(path) for name, path in paths.items() if path.is_file()}
-
-
 def _check(settings: DataConfig) -> None:
+    check_limits(settings)
     for name in ("items", "events"):
         if not getattr(settings, name):
             raise ConfigError(f"data.{name}: the source files needs a table of {name}. Say --{name} {name}.csv.")
@@ -106,6 +103,8 @@ def _core(
     found = []
     lost = sorted(set(events["user"]) - set(events["user"][keep]))
     if lost:
+        then = "Lower data.min_item_events, or bring" if settings.min_item_events else "Bring"
+        found += _large_loss("events", "users", len(lost), funnel["users"], f"{then} longer logs.")
         then = "Dropped: one step each is needed to train, validate and test (data.min_events)."
         what = f"have fewer than {settings.min_events} time steps"
         found.append(Finding("DROP", "events", what, len(lost), funnel["users"], (), show(lost[0]), then, "users"))
@@ -113,10 +112,20 @@ def _core(
         stays = np.isin(np.arange(len(items)), events["item_id"][keep])
         what = f"have fewer than {settings.min_item_events} events (k-core)"
         found += find("DROP", "items", items, ~stays, what, "Dropped from the catalogue with their events.")
+        found += _large_loss("items", "rows", int((~stays).sum()), len(items), "Lower data.min_item_events.")
         number = np.cumsum(stays) - 1
         events = events.assign(item_id=number[events["item_id"]])
         items = items[stays]
     return items, events[keep].reset_index(drop=True), found
+
+
+def _large_loss(name: str, unit: str, count: int, total: int, then: str) -> list[Finding]:
+    """A warning where so many are dropped that the figures are about somebody else."""
+    if count < LARGE_LOSS * total:
+        return []
+    what = f"are dropped, {count / total:.0%} of them"
+    then = f"All figures will be about the others. {then}"
+    return [Finding("WARN", name, what, count, total, (), "", then, unit)]
 
 
 def _nobody(log: tuple, settings: DataConfig, funnel: dict) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gensar_lite.config import ConfigError, DataConfig
+from gensar_lite.data.limits import check_limits
 from gensar_lite.data.tables import Tables
 
 
@@ -74,7 +75,8 @@ SOURCES: dict[str, Callable[[DataConfig], Tables]] = {
 
 
 def load_source(settings: DataConfig) -> Tables:
-    """The tables of ``settings.source``. Raises `ConfigError` that lists the sources."""
+    """The tables of ``settings.source``. Raises `ConfigError` that lists the sources, or a setting's range."""
+    check_limits(settings)
     if settings.source not in SOURCES:
         raise ConfigError(f"data.source: there is no {settings.source!r}. Choose one of: {', '.join(SOURCES)}.")
     return SOURCES[settings.source](settings)
