@@ -10,25 +10,29 @@ import importlib.util
 from pathlib import Path
 from typing import NamedTuple
 
-from gensar_lite.artifacts import ArtifactError, file_digest
+from gensar_lite.artifacts import ArtifactError, file_digest, path_digest
 from gensar_lite.config import EmbeddingsConfig
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 class Encoder(NamedTuple):
-    """A checkpoint, a pinned revision, and what stands before items and queries (None: what the checkpoint says)."""
+    """A checkpoint, a pinned revision, and what stands before items and queries (None: what the checkpoint says).
+
+    `digest` is that of its weights, where it is known and checked.
+    """
 
     source: str
     revision: str | None = None
     item_prefix: str | None = None
     query_prefix: str | None = None
+    digest: str | None = None
 
 
 # the authors' base checkpoints for English, `multilingual` for a hundred languages (0.5 GB); prefixes as their model
 # cards prescribe them for retrieval
 ENCODERS = {
-    "minilm": Encoder("sentence-transformers/all-MiniLM-L6-v2", None, "", ""),
+    "minilm": Encoder("sentence-transformers/all-MiniLM-L6-v2", None, "", "", MINILM_SHA256),
     "bge": Encoder(
         "BAAI/bge-base-en-v1.5",
         "a5beb1e3e68b9ab74eb54cfd186867f64f240e1a",
@@ -80,10 +84,20 @@ def minilm_folder() -> Path:
     return folder
 
 
+def encoder_files(settings: EmbeddingsConfig) -> dict[str, Path]:
+    """The folder of an encoder of the user's own, by the setting's name; nothing for one that is known by name."""
+    return {} if settings.encoder in (*ENCODERS, "lsa") else local_folder("encoder", settings.encoder)
+
+
+def local_folder(setting: str, name: str) -> dict[str, Path]:
+    """``{setting: folder}`` where `name`, maybe with ``@revision``, is a folder on this machine; else empty."""
+    folder = Path(at_revision(name)[0])
+    return {setting: folder} if name and folder.is_dir() else {}
+
+
 def fingerprint(encoder: Encoder) -> str:
-    """What tells this encoder's vectors from another's: name and revision, or the weights of a local folder."""
-    weights = sorted(Path(encoder.source).rglob("*.safetensors")) if Path(encoder.source).is_dir() else []
-    source = "+".join(file_digest(path) for path in weights) or f"{encoder.source}@{encoder.revision}"
+    """What tells this encoder's vectors from another's: name and revision, or all files of a local folder."""
+    source = encoder.digest or path_digest(Path(encoder.source)) or f"{encoder.source}@{encoder.revision}"
     return "\0".join([source, repr(encoder.item_prefix), repr(encoder.query_prefix)])
 
 

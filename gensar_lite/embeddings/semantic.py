@@ -66,8 +66,8 @@ def batches_of_rank(num_batches: int, rank: int, world: int) -> range:
 def _encode_once(texts: list[str], settings: EmbeddingsConfig, cache: Path | None, queries: bool) -> np.ndarray:
     encoder, bf16 = find_encoder(settings.encoder), use_bf16(settings.text_precision)
     batches, rows = fixed_batches(texts, settings.text_batch)
-    key = hashlib.sha256()
-    for part in (fingerprint(encoder), settings.max_tokens, settings.text_batch, bf16, queries):
+    key, read = hashlib.sha256(), fingerprint(encoder)
+    for part in (read, settings.max_tokens, settings.text_batch, bf16, queries):
         key.update(str(part).encode() + b"\0")
     for batch in batches:
         key.update("\0".join([*batch, ""]).encode("utf-8", "surrogatepass"))
@@ -75,7 +75,8 @@ def _encode_once(texts: list[str], settings: EmbeddingsConfig, cache: Path | Non
     if stored and stored.exists():
         return load_file(stored)["semantic"][rows]
     vectors = _encode_batches(batches, encoder, settings, bf16, queries)
-    if stored and int(os.environ.get("RANK", "0")) == 0:
+    whole = stored and int(os.environ.get("RANK", "0")) == 0 and fingerprint(encoder) == read
+    if whole:  # a folder that changed meanwhile would leave its vectors under the old one's name
         cache.mkdir(parents=True, exist_ok=True)
         draft = stored.with_suffix(f".draft-{os.getpid()}")
         save_file({"semantic": vectors}, draft)

@@ -18,6 +18,7 @@ from gensar_lite.artifacts import ArtifactError, Corpus, ItemEmbeddings, Workspa
 from gensar_lite.config import ConfigError, EmbeddingsConfig
 from gensar_lite.embeddings.cold import cold_items, fill_cold
 from gensar_lite.embeddings.collaborative import SASRecRanker, new_model, train_sasrec
+from gensar_lite.embeddings.encoders import encoder_files
 from gensar_lite.embeddings.joint import JointModel, JointRanker, train_joint
 from gensar_lite.embeddings.judge import full_ranking
 from gensar_lite.embeddings.semantic import encode, encode_queries, item_texts
@@ -35,7 +36,8 @@ def embed(ws: Workspace) -> Path:
     """
     settings = ws.config.embeddings
     _check(settings)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and ws.why_stale("embeddings"):
+    read = encoder_files(settings)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and ws.why_rebuild("embeddings", read):
         text_vectors(ws, Corpus.load(ws.require("data")))
 
     def make(folder: Path) -> dict:
@@ -52,7 +54,7 @@ def embed(ws: Workspace) -> Path:
         sizes = {"d_sem": semantic.shape[1], "d_col": collaborative.shape[1]}
         return sizes | said | {"cold": _about_cold(cold, settings)}
 
-    return ws.build("embeddings", make)
+    return ws.build("embeddings", make, outside=read)
 
 
 def text_vectors(ws: Workspace, corpus: Corpus) -> tuple[np.ndarray, np.ndarray | None]:

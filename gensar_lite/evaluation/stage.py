@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gensar_lite.artifacts import TASKS, Corpus, Workspace, write_json
+from gensar_lite.artifacts import TASKS, Corpus, Workspace, write_json, say
 from gensar_lite.config import Config, ConfigError
 from gensar_lite.data import Seen, left_out
 from gensar_lite.data.truth import Truth
@@ -41,7 +41,7 @@ Runs = dict[tuple[str, str], pd.DataFrame]  # (system, task) -> run
 def evaluate(ws: Workspace) -> Path:
     """Build ``artifacts/<run>/evaluation`` (or reuse it) and print the table. Returns the folder."""
     folder = ws.build("evaluation", lambda folder: _evaluate(ws, folder))
-    print(console_table(json.loads((folder / "metrics.json").read_text())))
+    say(console_table(json.loads((folder / "metrics.json").read_text())))
     return folder
 
 

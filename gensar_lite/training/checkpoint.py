@@ -7,8 +7,10 @@ This file does not know what is trained.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +19,10 @@ from typing import NamedTuple
 import torch
 from safetensors.torch import load_file, save_file
 
-from gensar_lite.artifacts import ArtifactError, file_digest, write_json
+from gensar_lite.artifacts import ArtifactError, file_digest, say, write_json
 
 Tensors = dict[str, torch.Tensor]
-PATTERN = "step-*-epochs-*"
+_NAME = re.compile(r"step-\d{8,}-epochs-\d{4,}")
 
 
 class Group(NamedTuple):
@@ -38,15 +40,14 @@ class Checkpoints:
     say       where notes go
     """
 
-    def __init__(self, folder: Path, identity: dict[str, object], say: Callable[[str], None] = print):
+    def __init__(self, folder: Path, identity: dict[str, object], say: Callable[[str], None] = say):
         self.folder, self.identity, self.say = folder, json.loads(json.dumps(identity)), say
         self._stored: dict[str, tuple[Path, dict]] = {}  # content -> a file known to be whole, and its entry
 
     def save(self, name: str, groups: dict[str, Group], progress: dict) -> None:
         """Write one checkpoint called `name` (of `checkpoint_name`), then remove what it makes superfluous."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for left in self.folder.glob(".draft-*"):  # of a killed run
-            shutil.rmtree(left, ignore_errors=True)
+        _clear_drafts(self.folder)
         draft, target = self.folder / f".draft-{os.getpid()}", self.folder / name
         draft.mkdir()
         files = {}
@@ -66,7 +67,7 @@ class Checkpoints:
 
         Raises `ArtifactError` when it belongs to a run of another identity.
         """
-        for path in sorted(self.folder.glob(PATTERN), reverse=True):
+        for path in reversed(checkpoints_in(self.folder)):
             reason = damage(path)
             if reason:
                 self.say(f"training: passes over the checkpoint {path.name}, which {reason}")
@@ -106,7 +107,7 @@ class Checkpoints:
         return entry
 
     def _prune(self, target: Path) -> None:
-        older = sorted(p for p in self.folder.glob(PATTERN) if p != target)
+        older = [path for path in checkpoints_in(self.folder) if path != target]
         spare = [p for p in older if place(p)[0] < place(target)[0]][-1:]
         for path in older:
             if path not in spare:
@@ -141,6 +142,29 @@ def damage(path: Path) -> str | None:
         if (path / file).stat().st_size != size or file_digest(path / file) != digest:
             return f"has a changed file {file}"
     return None
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Checkpoints below a folder, the oldest first; what only looks like one is none of ours."""
+    return [path for path in sorted(folder.glob("step-*")) if _NAME.fullmatch(path.name) and path.is_dir()]
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove every checkpoint below a folder, and the folder where nothing else is left in it."""
+    if not folder.is_dir():
+        return
+    _clear_drafts(folder)
+    for path in checkpoints_in(folder):
+        shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):  # somebody keeps something in it
+        folder.rmdir()
+
+
+def _clear_drafts(folder: Path) -> None:
+    """Remove what killed processes left half written."""
+    for path in folder.glob(".draft-*"):
+        if re.fullmatch(r"\.draft-\d+", path.name):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def checkpoint_name(step: int, epochs: int) -> str:

@@ -14,9 +14,9 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from gensar_lite.artifacts import ArtifactError, file_digest, write_json
+from gensar_lite.artifacts import ArtifactError, path_digest, write_json
 from gensar_lite.config import TrainingConfig
-from gensar_lite.embeddings.encoders import at_revision
+from gensar_lite.embeddings.encoders import at_revision, local_folder
 from gensar_lite.embeddings.semantic import fixed_batches, item_texts
 
 TOP_K = 10  # the authors draw each token from the ten likeliest
@@ -30,7 +30,8 @@ def model_queries(items: pd.DataFrame, settings: TrainingConfig, cache: Path | N
     `ArtifactError` with the next step when the model cannot be loaded: safetensors only, no code of strangers.
     """
     texts = item_texts(items["title"].tolist(), items["text"].tolist())
-    stored = cache / f"doc2query-{_key(texts, settings)}.json" if cache else None
+    key = _key(texts, settings)
+    stored = cache / f"doc2query-{key}.json" if cache else None
     if stored and stored.exists():
         return json.loads(stored.read_text())["queries"]
     batches, rows = fixed_batches(texts, BATCH)
@@ -39,7 +40,7 @@ def model_queries(items: pd.DataFrame, settings: TrainingConfig, cache: Path | N
     for number, batch in enumerate(tqdm(batches, desc="pseudo-queries", unit="batch", disable=len(batches) < 8)):
         written += _write(tokenizer, model, batch, settings.num_pseudo_queries, (settings.seed << 20) + number)
     queries = [written[row] for row in rows]
-    if stored:
+    if stored and _key(texts, settings) == key:  # not where the model's folder changed meanwhile
         cache.mkdir(parents=True, exist_ok=True)
         write_json(stored, {"queries": queries})
     return queries
@@ -78,8 +79,7 @@ def _write(tokenizer, model, texts: list[str], count: int, seed: int) -> list[li
 
 
 def _key(texts: list[str], settings: TrainingConfig) -> str:
-    folder = Path(settings.pseudo_queries)
-    weights = [file_digest(path) for path in sorted(folder.glob("*.safetensors"))] if folder.is_dir() else []
-    source = [*weights] or [settings.pseudo_queries]
+    folders = local_folder("model", settings.pseudo_queries).values()
+    source = [path_digest(folder) for folder in folders] or [settings.pseudo_queries]
     told = json.dumps([source, settings.num_pseudo_queries, settings.seed, TOP_K, TEXT_TOKENS, texts])
     return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:24]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +17,12 @@ from typing import NamedTuple
 import pandas as pd
 from transformers import PreTrainedModel
 
-from gensar_lite.artifacts import ArtifactError, Corpus, Identifiers, Workspace
+from gensar_lite.artifacts import ArtifactError, Corpus, Identifiers, Workspace, path_digest, say
 from gensar_lite.config import ConfigError, TrainingConfig
+from gensar_lite.embeddings.encoders import local_folder
 from gensar_lite.identifiers import TokenLayout, layout_for
 from gensar_lite.training.backbones import from_scratch, load_model, loading, merge_lora, new_model, num_text_tokens
+from gensar_lite.training.checkpoint import remove_checkpoints
 from gensar_lite.training.held_out import evaluate_loss, held_out, task_rows
 from gensar_lite.training.loop import Judge, Trainer
 from gensar_lite.training.mixture import TaskMixture
@@ -137,13 +138,15 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None,
     from its last checkpoint; when the model stands, checkpoints are removed.
     """
     run, rank = ws.folder("training").parent, int(os.environ.get("RANK", "0"))
-    checkpoints = run / "training-checkpoints"  # not ".training-...": those are drafts, which a build clears away
+    checkpoints, read = run / "training-checkpoints", model_files(ws.config.training)
 
     def make(folder: Path) -> dict:
+        inputs = {name: ws.meta(name)["digest"] for name in ("data", "identifiers")}  # as they are before they are read
+        inputs |= {name: path_digest(path) for name, path in read.items()}
         corpus = Corpus.load(ws.require("data"))
         settings = present_tasks(corpus, ws.config.training)
         if settings.tasks != ws.config.training.tasks:
-            print(f"training: {', '.join(settings.tasks)} only, the corpus has nothing to learn other tasks from")
+            say(f"training: {', '.join(settings.tasks)} only, the corpus has nothing to learn other tasks from")
         identifiers, cache = Identifiers.load(ws.require("identifiers")), ws.root / "artifacts" / "cache"
         generator = new_generator(corpus, identifiers, settings, cache)
         rows = held_out(generator, settings)
@@ -155,7 +158,7 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None,
             settings,
             make_judge(generator) if make_judge else None,
             checkpoints=checkpoints,
-            inputs={name: ws.meta(name)["digest"] for name in ("data", "identifiers")},
+            inputs=inputs,
             watch=watch,
             logs=run / "training-logs",
         )
@@ -175,10 +178,18 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None,
             },
         }
 
-    folder = ws.build("training", make, rank=rank)
+    folder = ws.build("training", make, rank=rank, outside=read)
     if rank == 0:
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        remove_checkpoints(checkpoints)
     return folder
+
+
+def model_files(settings: TrainingConfig) -> dict[str, Path]:
+    """Folders of models of the user's own that training begins with or asks, by the setting's name."""
+    read = {} if from_scratch(settings.backbone) else local_folder("backbone", settings.backbone)
+    if "adhoc" in settings.tasks and settings.pseudo_queries != "statistics":
+        read |= local_folder("pseudo_queries", settings.pseudo_queries)
+    return read
 
 
 def save_generator(generator: Generator, folder: Path) -> None:
