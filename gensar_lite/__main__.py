@@ -9,43 +9,78 @@ import argparse
 import json
 import sys
 
-from gensar_lite.artifacts import ArtifactError, Workspace
-from gensar_lite.config import Config, ConfigError, for_own_files, override, preset
+from gensar_lite.artifacts import ArtifactError, Workspace, file_digest, finished_runs, recorded_run, say
+from gensar_lite.artifacts.console import forgiving_output
+from gensar_lite.artifacts.disk import disk_problem
+from gensar_lite.config import PRESETS, Config, ConfigError, for_own_files, override, preset
 from gensar_lite.parser import DEFAULT_PRESET, parser
 
 
-def read_settings(words: argparse.Namespace) -> Config:
-    """The preset with own files and every ``--set`` applied. Raises `ConfigError`."""
-    told = {name: getattr(words, name, None) for name in ("items", "events", "queries", "columns")}
-    changes = {f"data.{name}": value for name, value in told.items() if value is not None}
+def read_settings(words: argparse.Namespace, base: Config | None = None) -> Config:
+    """The preset with own files and every ``--set`` applied, or `base` with them. Raises `ConfigError`."""
+    changes = _changes(words)
+    if base is not None:
+        return override(base, changes)
+    return override(preset(words.preset or DEFAULT_PRESET), for_own_files(changes))
+
+
+def _changes(words: argparse.Namespace) -> dict[str, object]:
+    named = {name: getattr(words, name, None) for name in ("items", "events", "queries", "columns")}
+    changes: dict[str, object] = {f"data.{name}": value for name, value in named.items() if value is not None}
     if changes:
         changes = {"data.source": "files"} | changes
     for text in words.set:
-        key, found, value = text.partition("=")
-        if not found:
+        key, equals, value = text.partition("=")
+        if not equals:
             raise ConfigError(f"--set {text}: write it as --set stage.name=value, e.g. --set training.epochs=3.")
         changes[key.strip()] = value.strip()
-    return override(preset(words.preset or DEFAULT_PRESET), for_own_files(changes))
+    return changes
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command. Errors that we foresee become one line; others keep their traceback."""
+    try:
+        with forgiving_output():
+            return _answer(arguments)
+    except OSError as error:  # of the output itself, when all is done
+        print(f"gensar: the output could not be written: {disk_problem(error)}", file=sys.stderr)
+        return 1
+
+
+def _answer(arguments: list[str] | None) -> int:
     try:
         words = parser().parse_args(arguments)
         return _COMMANDS.get(words.command, _stage)(words)
     except (ConfigError, ArtifactError) as error:
         print(f"gensar: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"gensar: {disk_problem(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as stop:
-        said = str(stop) or "stopped. Run the same command again: finished stages are reused."
-        print(f"gensar: {said}", file=sys.stderr)
+        reason = str(stop) or "stopped. Run the same command again: finished stages are reused."
+        print(f"gensar: {reason}", file=sys.stderr)
         return 130
 
 
 def _open(words: argparse.Namespace) -> Workspace:
+    """The workspace that the words mean.
+
+    A run that exists goes on with the settings it was built with, unless another start is named: a preset, a source.
+    """
+    if words.run_name is not None and words.preset is None and "data.source" not in _changes(words):
+        built = recorded_run(words.workspace, words.run_name)
+        if built is not None:
+            say(f"run {built.run}: with the settings it was built with (--preset NAME starts from others)")
+            return Workspace(built.root, read_settings(words, built.config), built.run)
     config = read_settings(words)
+    if config.data.source == "files" and words.run_name in PRESETS:
+        raise ConfigError(
+            f"--run {words.run_name}: a preset's run has this name, and would take the place of yours one day. Choose "
+            f"another one for your own data, e.g. --run {words.run_name}-own."
+        )
     own = f"{config.name}-own" if config.data.source == "files" else None  # never over the preset's own run
-    return Workspace.open(config, words.workspace, words.run_name or own)
+    return Workspace.open(config, words.workspace, own if words.run_name is None else words.run_name)
 
 
 def _stage(words: argparse.Namespace) -> int:
@@ -123,9 +158,13 @@ def _notebooks(words: argparse.Namespace) -> int:
     verdicts = []
     for number, path in enumerate(lessons, start=1):
         print(f"[{number}/{len(lessons)}] {path.stem} ...", flush=True)
+        digest = file_digest(path)
         verdicts.append(run_lesson(path, ws))
         if words.save and verdicts[-1].ok:
-            save_back(executed_copy(path, ws), path)
+            try:
+                save_back(executed_copy(path, ws), path, digest)
+            except ArtifactError as problem:
+                verdicts[-1] = verdicts[-1]._replace(ok=False, message=str(problem))
         print(f"        {'ok' if verdicts[-1].ok else 'FAILED: ' + verdicts[-1].message} {verdicts[-1].seconds:.1f} s")
     print(table(verdicts))
     return 0 if all(v.ok for v in verdicts) else 1
@@ -149,10 +188,21 @@ def _download(words: argparse.Namespace) -> int:
 def _request(words: argparse.Namespace) -> int:
     from gensar_lite.decoding.console import answer_request
 
-    print(
-        answer_request(Workspace.open(preset(words.preset or DEFAULT_PRESET), words.workspace, words.run_name), words)
-    )
+    run = _asked_run(words)
+    print(answer_request(Workspace.open(preset(words.preset or DEFAULT_PRESET), words.workspace, run), words))
     return 0
+
+
+def _asked_run(words: argparse.Namespace) -> str:
+    """The run that is to answer; one that nobody named must be the only one. Raises `ConfigError` that lists them."""
+    if words.run_name is not None or words.preset is not None:
+        return preset(words.preset).name if words.run_name is None else words.run_name
+    runs = finished_runs(words.workspace)
+    if len(runs) > 1:
+        raise ConfigError(f"{words.command}: several runs are trained here: {', '.join(runs)}. Say which: --run NAME.")
+    if runs:
+        print(f"gensar: the run {runs[0]} answers, the only one that is trained here", file=sys.stderr)
+    return runs[0] if runs else DEFAULT_PRESET
 
 
 def _bench(words: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from gensar_lite.artifacts import Workspace
+from gensar_lite.artifacts import ArtifactError, Workspace, file_digest
 from gensar_lite.config import ConfigError
 
 
@@ -29,14 +29,21 @@ def find_lessons(folder: Path, only: list[str] | None = None) -> list[Path]:
 
     Raises `ConfigError` when nothing is left.
     """
-    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
-    kept = [p for p in found if not only or any(p.stem.startswith(o) for o in only)]
+    lessons = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    kept = [p for p in lessons if not only or any(p.stem.startswith(o) for o in only)]
     if not kept:
-        names = ", ".join(p.stem for p in found) or "none"
-        raise ConfigError(
-            f"notebooks: nothing matches {', '.join(only or ['*'])} in {folder.name}/. There are: {names}."
-        )
+        raise ConfigError(_nothing_kept(folder.resolve(), [path.stem for path in lessons], only))
     return kept
+
+
+def _nothing_kept(folder: Path, names: list[str], only: list[str] | None) -> str:
+    if names:
+        return f"notebooks: nothing in {folder} matches {', '.join(only or [])}. There are: {', '.join(names)}."
+    there = "holds no notebook NN_name.ipynb" if folder.is_dir() else "does not exist"
+    return (
+        f"notebooks: looked in {folder}, which {there}. The lessons come with a checkout of the project, not with the "
+        "installed package: change to the checkout's folder, or say where they are with --folder."
+    )
 
 
 def lesson_name(path: Path) -> str:
@@ -57,9 +64,12 @@ def run_lesson(path: Path, ws: Workspace, parameters: dict | None = None) -> Ver
     import papermill
 
     parameters = {"PRESET": ws.config.name} | (parameters or {})
-    known = papermill.inspect_notebook(str(path))
-    unknown = [p for p in parameters if p not in known]
     name = lesson_name(path)
+    try:
+        known = papermill.inspect_notebook(str(path))
+    except Exception as error:  # no notebook at all, whatever papermill calls that
+        return Verdict(name, False, 0.0, f"cannot be read ({_last_line(error)})")
+    unknown = [p for p in parameters if p not in known]
     if unknown:
         return Verdict(name, False, 0.0, f"has no parameter {', '.join(unknown)} (it has {', '.join(known)})")
     target = executed_copy(path, ws)
@@ -74,7 +84,7 @@ def run_lesson(path: Path, ws: Workspace, parameters: dict | None = None) -> Ver
             str(path), str(target), parameters=parameters, cwd=str(path.parent), progress_bar=False, log_output=False
         )
     except Exception as error:  # a lesson may fail in any way; the others still run
-        message = f"{type(error).__name__}: {str(error).strip().splitlines()[-1][:200]}"
+        message = _last_line(error)
     finally:
         if previous is None:
             del os.environ["GENSAR_WORKSPACE"]
@@ -85,13 +95,24 @@ def run_lesson(path: Path, ws: Workspace, parameters: dict | None = None) -> Ver
     return Verdict(name, not message, time.perf_counter() - started, message or "ok")
 
 
-def save_back(executed: Path, original: Path) -> None:
+def _last_line(error: Exception) -> str:
+    """The kind of an error and what it says in the end, an empty text included."""
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1][:200]}"
+
+
+def save_back(executed: Path, original: Path, digest: str | None = None) -> None:
     """Put an executed lesson's outputs into the committed notebook, without what only a kernel needs.
 
-    Injected parameters, widget state and papermill's traces go; outputs, counts and cell ids stay.
+    Injected parameters, widget state and papermill's traces go; outputs, counts and cell ids stay. With `digest`, that
+    of the notebook when it was started, one that was edited meanwhile stays as it is: raises `ArtifactError`.
     """
     import nbformat
 
+    if digest is not None and file_digest(original) != digest:
+        raise ArtifactError(
+            f"notebooks: {original} was edited while it ran, so its outputs were not saved into it. They are in "
+            f"{executed}; run it again to have them in both."
+        )
     notebook = nbformat.read(executed, as_version=4)
     notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
     for name in ("widgets", "papermill"):
@@ -101,7 +122,9 @@ def save_back(executed: Path, original: Path) -> None:
         cell.id = f"{original.stem[:2]}-{number:03d}"  # stable from one refresh to the next
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if not _is_noise(o)]
-    nbformat.write(notebook, original)
+    draft = original.with_name(f".{original.name}.{os.getpid()}")
+    nbformat.write(notebook, draft)
+    os.replace(draft, original)  # a kill leaves the old notebook or the new one
 
 
 def _is_noise(output: dict) -> bool:

@@ -12,7 +12,7 @@ import textwrap
 import warnings
 from pathlib import Path
 
-from gensar_lite.artifacts import Workspace
+from gensar_lite.artifacts import Workspace, say
 from gensar_lite.config import ConfigError, for_own_files, override, preset
 
 RECORD_MIME = "application/vnd.gensar.record+json"
@@ -33,7 +33,7 @@ def start(preset_name: str = "tour", overrides: dict | None = None, run: str | N
     config = override(preset(os.environ.get(PRESET_VARIABLE) or preset_name), for_own_files(overrides or {}))
     root = Path(os.environ.get(ROOT_VARIABLE) or project_root())
     ws = Workspace.open(config, root=root, run=run)
-    print(f"preset {config.name}, source {config.data.source}, artefacts in artifacts/{ws.run}/")
+    say(f"preset {config.name}, source {config.data.source}, artefacts in artifacts/{ws.run}/")
     return ws
 
 
@@ -67,7 +67,7 @@ def record(name: str, value: float) -> None:
 def records(notebook: Path) -> dict[str, float]:
     """Every recorded number of an executed notebook, by name."""
     found = {}
-    for cell in json.loads(notebook.read_text())["cells"]:
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         for output in cell.get("outputs", []):
             data = output.get("data", {}).get(RECORD_MIME)
             if data:
@@ -86,7 +86,7 @@ def finish(ws: Workspace, lesson: str, **facts) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{lesson}.json"
     write_json(path, {"lesson": lesson, "preset": ws.config.name, "run": ws.run, "facts": facts})
-    print(f"lesson {lesson} finished")
+    say(f"lesson {lesson} finished")
     return path
 
 

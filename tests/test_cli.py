@@ -111,7 +111,7 @@ def test_set_without_an_equals_sign_shows_how_to_write_it(word):
         (["training", "--preset", "tiny"], "notebooks/01_data.ipynb again, or: gensar data --preset tiny"),
         (["report", "--preset", "tiny"], "gensar evaluation --preset tiny"),
         (["evaluation", "--preset", "tiny", "--run", "mine"], "gensar data --preset tiny --run mine"),
-        (["notebooks", "--preset", "tiny"], "nothing matches * in notebooks/"),
+        (["notebooks", "--preset", "tiny"], "/notebooks, which does not exist. The lessons come with a checkout"),
         (["notebooks", "--set", "training.epochs=1"], "are not passed to notebooks"),
         (["download", "beautiful"], "beautiful"),
     ],

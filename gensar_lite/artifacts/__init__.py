@@ -6,7 +6,7 @@ In: folders under ``artifacts/<run>/<stage>/``. Out: `Corpus`, `ItemEmbeddings`,
 from gensar_lite.artifacts.console import say
 from gensar_lite.artifacts.folders import file_digest, path_digest, write_json
 from gensar_lite.artifacts.layout import INPUTS, LESSON
-from gensar_lite.artifacts.opening import finished_runs, open_run
+from gensar_lite.artifacts.opening import finished_runs, open_run, recorded_run
 from gensar_lite.artifacts.records import (
     SPLITS,
     TASKS,
@@ -37,6 +37,7 @@ __all__ = [
     "finished_runs",
     "open_run",
     "path_digest",
+    "recorded_run",
     "say",
     "write_json",
 ]

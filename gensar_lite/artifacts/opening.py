@@ -6,6 +6,7 @@ This file does not check what the folders hold: `Workspace.require` does, whenev
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def open_run(folder: Path | str) -> Workspace:
 
     Raises `ArtifactError` when there is no such folder, it lies elsewhere, or none of its stages was finished.
     """
-    folder = Path(folder).resolve()
+    folder = Path(os.path.abspath(folder))  # a link stays a link: the folder behind it may lie on another disk
     bare = Workspace.open(root=folder.parent.parent, run=folder.name)
     if folder.parent.name != "artifacts":
         raise ArtifactError(f"run: {folder.name} must lie in a folder artifacts/, as in: artifacts/tour.")
@@ -37,16 +38,18 @@ def open_run(folder: Path | str) -> Workspace:
     return Workspace(bare.root, recorded_config(told, folder.name), folder.name)
 
 
+def recorded_run(root: Path | str, run: str) -> Workspace | None:
+    """The workspace of a run with the settings it was built with, None where none of its stages is finished."""
+    bare = Workspace.open(root=root, run=run)
+    folder = bare.folder(STAGES[0]).parent
+    return open_run(folder) if any((folder / stage / "meta.json").exists() for stage in STAGES) else None
+
+
 def finished_runs(root: Path | str, stage: str = "training") -> list[str]:
     """Names of the runs below ``root/artifacts`` whose `stage` was finished, sorted; cells of studies are left out."""
     there = {path.parent.parent.name for path in Path(root).glob(f"artifacts/*/{stage}/meta.json")}
-    cells = {
-        name
-        for name in there
-        for kind in ("identifiers", "baselines")
-        for run in there
-        if name.startswith(f"{kind}-{run}-")
-    }
+    studies = tuple(f"{kind}-{run}-" for kind in ("identifiers", "baselines") for run in there)
+    cells = {name for name in there if name.startswith(studies)} if there else set()
     return sorted(there - cells)
 
 
