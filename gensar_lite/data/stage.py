@@ -144,7 +144,7 @@ def prepare(ws: Workspace) -> Path:
         tables = load_source(ws.config.data)
         corpus, report = build_corpus(tables, ws.config.data)
         if tables.report is not None:
-            check_splits(corpus)
+            check_splits(corpus, str(report["split"]))
         corpus.save(folder)
         if tables.truth is not None:
             save_file({k: np.ascontiguousarray(v) for k, v in tables.truth.items()}, folder / "truth.safetensors")
@@ -161,25 +161,26 @@ def prepare(ws: Workspace) -> Path:
     return folder
 
 
-def check_splits(corpus: Corpus) -> None:
-    """Raises `ArtifactError` for a log too small to train and to judge a task that it has."""
-    count = {split: len(corpus.targets(split, "recommend")) for split in SPLITS}
+def check_splits(corpus: Corpus, split: str) -> None:
+    """Raises `ArtifactError` for a log too small to train and to judge a task that it has; `split` names its rule."""
+    other = "" if split == "each-task" else ", or set data.split=each-task"
+    count = {part: len(corpus.targets(part, "recommend")) for part in SPLITS}
     start, end = history_bounds(corpus.events)
     train = ((corpus.events["split"] == "train") & (corpus.events["task"] == "recommend")).to_numpy()
     pairs = int((train & (end > start)).sum())
-    if not pairs or not count["validation"]:
-        listed = ", ".join(f"{number} {split}" for split, number in count.items())
+    if not pairs or not count["validation"] or not count["test"]:
+        listed = ", ".join(f"{number} {part}" for part, number in count.items())
         raise ArtifactError(
             f"events: after the split by time there are {listed} recommendations, {pairs} of the train ones with an "
-            "earlier event of their user. Learning needs some of each: bring more users or longer logs."
+            f"earlier event of their user. Learning needs some of each: bring more users or longer logs{other}."
         )
-    count = {split: len(corpus.targets(split, "search")) for split in SPLITS}
+    count = {part: len(corpus.targets(part, "search")) for part in SPLITS}
     if any(count.values()) and not all(count.values()):
-        listed = ", ".join(f"{number} {split}" for split, number in count.items())
+        listed = ", ".join(f"{number} {part}" for part, number in count.items())
         raise ArtifactError(
             f"events: after the split by time there are {listed} searches, and a split without any says nothing about "
-            "search. Bring more searches (of users with three time steps or more), set data.split=each-task, or leave "
-            "the queries out: then recommendation alone is learned."
+            f"search. Bring more searches (of users with three time steps or more){other}, or leave the queries out: "
+            "then recommendation alone is learned."
         )
 
 
