@@ -27,7 +27,7 @@ from gensar_lite.data import Tables, prepare
 from gensar_lite.data.columns import choose_columns, parse_overrides
 from gensar_lite.data.files import load_files
 from gensar_lite.data.filtering import core_mask, largest_core
-from gensar_lite.data.reading import as_text
+from gensar_lite.data.jsontables import as_text
 from gensar_lite.data.report import Report, find
 from gensar_lite.data.times import read_times
 from gensar_lite.decoding import ranking_judge
@@ -243,7 +243,7 @@ def test_a_column_can_be_named(desk):
         ({"userId": "usr"}, "events: no column for user_id (nearest: 'usr'; columns: 'usr', 'movieId', 'timestamp'). "
          "Call it one of user_id, user, uid, reviewer_id, customer_id, customer, visitor_id, or say which it is: "
          "data.columns=events.user_id=usr."),
-        ({"timestamp": "when"}, "data.columns=events.time=userId, or set data.order=file."),
+        ({"timestamp": "when"}, "data.columns=events.time=when, or set data.order=file."),
     ],
     ids=["user", "time"],
 )  # fmt: skip
@@ -281,8 +281,8 @@ def test_both_tables_are_needed(desk, name):
 
 def test_another_kind_of_file_stops(desk):
     assert desk.raw("events", b"PK", ".xlsx").stops() == (
-        "events: 'events.xlsx' is none of .csv, .tsv, .jsonl, .ndjson, .json, .parquet (or .gz of one). "
-        "Rename or convert it."
+        "events: 'events.xlsx' is none of .csv, .tsv, .tab, .txt, .dat, .data, .inter, .item, .jsonl, .ndjson, .json, "
+        ".parquet (or .gz of one). Rename or convert it."
     )
 
 
@@ -324,13 +324,15 @@ def test_text_that_is_not_utf8_stops_with_the_offset(desk):
     text = "movieId,title\n1,Tea\n2,Café\n".encode("latin-1")
     assert desk.raw("items", text).stops() == (
         f"items: 'items.csv' is not UTF-8 at byte {text.index(0xE9)} (line 3: {text[text.index(0xE9) - 8 :]!r}). "
-        "Save it as UTF-8."
+        "Save it as UTF-8, or name its encoding: --set data.encoding=... (e.g. cp1252, latin-1, shift_jis, gb18030)."
     )
 
 
 def test_utf16_stops(desk):
     message = desk.raw("items", "movieId,title\n".encode("utf-16")).stops()
-    assert message == "items: 'items.csv' is UTF-16, not UTF-8 (byte 0). Save it as UTF-8."
+    assert message == (
+        "items: 'items.csv' is UTF-16, not UTF-8 (byte 0). Save it as UTF-8, or say so: --set data.encoding=utf-16."
+    )
 
 
 def test_a_byte_order_mark_and_crlf_are_fixed(desk):
@@ -458,11 +460,10 @@ def test_python_dict_lines_are_fixed(desk):
     )
 
 
-def test_a_json_array_stops(desk):
-    message = desk.raw("events", ratings().to_json(orient="records").encode(), ".json").stops()
-    assert message == (
-        "events: the file is one JSON array. Write one object a line (pandas: orient='records', lines=True)."
-    )
+def test_a_json_array_is_read(desk):
+    wanted = desk.load().events
+    desk.raw("events", ratings().to_json(orient="records", indent=1).encode(), ".json")
+    pd.testing.assert_frame_equal(desk.load().events, wanted)
 
 
 def test_json_values_become_cells():

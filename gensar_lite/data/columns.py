@@ -8,34 +8,61 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable, Collection, Iterable
 
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError
 from gensar_lite.data.report import Finding, show
 
-_ITEM = ("item_id", "item", "parent_asin", "asin", "movie_id", "product_id", "book_id", "track_id", "sku")
-_QUERY = ("query", "query_text", "search_term", "search_query", "keyword", "keywords")
+_ITEM = (
+    "item_id", "item", "parent_asin", "asin", "movie_id", "product_id", "book_id", "track_id", "sku",
+    "article_id", "video_id", "business_id", "song_id", "artist_id", "album_id", "recipe_id", "news_id", "game_id",
+    "app_id", "anime_id", "show_id", "podcast_id", "course_id", "job_id", "hotel_id", "restaurant_id", "venue_id",
+    "place_id", "poi_id", "beer_id", "document_id", "doc_id", "content_id", "goods_id", "offer_id", "listing_id",
+    "stock_code", "isbn", "iid",
+)  # fmt: skip
+_QUERY = (
+    "query", "query_text", "search_term", "search_query", "keyword", "keywords", "q", "search_text", "search_phrase",
+    "search_keyword", "query_string", "search_string",
+)  # fmt: skip
 
-# usual names of each field, the likelier first; spelling as in user_id, userId, UserID, "user id"
+# usual names of each field, the likelier first; spelling as in user_id, userId, UserID, "user id", user_id:token
 FIELDS: dict[str, dict[str, tuple[str, ...]]] = {
     "items": {
         "item_id": (*_ITEM, "id"),
-        "title": ("title", "name", "item_name", "product_title", "product_name"),
-        "text": ("text", "description", "overview", "summary"),
-        "brand": ("brand", "manufacturer", "maker", "store"),
-        "category": ("category", "categories", "category_path", "genres", "genre"),
+        "title": (
+            "title", "name", "item_name", "product_title", "product_name", "item_title", "movie_title", "book_title",
+            "track_name", "song_name", "artist_name", "video_title", "recipe_name", "news_title", "game_title",
+            "app_name", "prod_name", "headline",
+        ),
+        "text": ("text", "description", "overview", "summary", "abstract", "detail_desc", "synopsis", "plot"),
+        "brand": ("brand", "manufacturer", "maker", "store", "brand_name"),
+        "category": (
+            "category", "categories", "category_path", "genres", "genre", "category_name", "product_category",
+            "main_category", "product_type_name",
+        ),
     },
     "events": {
-        "user_id": ("user_id", "user", "uid", "reviewer_id", "customer_id", "customer", "visitor_id"),
+        "user_id": (
+            "user_id", "user", "uid", "reviewer_id", "customer_id", "customer", "visitor_id", "session_id", "member_id",
+            "client_id", "household_key", "profile_id", "author_id",
+        ),
         "item_id": _ITEM,
-        "time": ("timestamp", "time", "ts", "unix_review_time", "datetime", "date", "created_at"),
+        "time": (
+            "timestamp", "time", "ts", "unix_review_time", "datetime", "date", "created_at", "t_dat", "event_time",
+            "event_date", "event_timestamp", "visit_time", "purchase_date", "order_date", "date_time",
+            "rating_timestamp", "review_date", "review_time", "utc_time", "utc_timestamp", "unix_time", "played_at",
+            "listened_at", "click_time", "transaction_date", "invoice_date", "date_added",
+        ),
         "query": _QUERY,
         "query_id": ("query_id", "qid"),
         "task": ("task", "event_type", "type"),
     },
     "queries": {"query_id": ("query_id", "qid", "id"), "query": (*_QUERY, "text")},
-}
+}  # fmt: skip
 REQUIRED = {"items": ("item_id",), "events": ("user_id", "item_id"), "queries": ("query_id", "query")}
+_SHOWN_NAMES, _SHOWN_COLUMNS = 7, 20  # in a message
+_RECBOLE = re.compile(r":(token|float)(_seq)?$")  # a column's kind, after its name
 
 
 def parse_overrides(texts: tuple[str, ...]) -> dict[str, dict[str, str]]:
@@ -51,48 +78,101 @@ def parse_overrides(texts: tuple[str, ...]) -> dict[str, dict[str, str]]:
     return found
 
 
+def usual(table: str, overrides: dict[str, str]) -> Callable[[str], bool]:
+    """Whether a column's name may be one of the table's fields: only such columns need to be read."""
+    names = {_plain(name) for field in FIELDS[table].values() for name in field}
+    named = {_bare(column) for column in overrides.values()}
+    return lambda column: _plain(column) in names or _bare(column) in named or column in overrides.values()
+
+
+def fits(table: str, field: str, column: str) -> bool:
+    """Whether the column's name is a usual one of the field."""
+    return _plain(column) in map(_plain, FIELDS[table][field])
+
+
+def and_some(wanted: Callable[[str], bool], most: int = 20) -> Callable[[str], bool]:
+    """The wanted columns and the first few others: a file may be sorted by one of them."""
+    others: set[str] = set()
+
+    def wanted_or_early(column: str) -> bool:
+        if not wanted(column) and len(others) < most:
+            others.add(column)
+        return wanted(column) or column in others
+
+    return wanted_or_early
+
+
+def is_header(table: str, cells: list[str]) -> bool:
+    """Whether a first row is made of usual names: two of them, or the only one."""
+    return sum(map(usual(table, {}), cells)) >= min(2, len(cells))
+
+
 def choose_columns(
-    table: str, columns: list[str], overrides: dict[str, str], needed: tuple[str, ...] = ()
+    table: str,
+    columns: list[str],
+    overrides: dict[str, str],
+    needed: tuple[str, ...] = (),
+    unfit: Collection[str] = (),
 ) -> tuple[dict[str, str], list[Finding]]:
     """Field -> column for every field that has one; a finding for each second candidate.
 
-    Raises `ArtifactError` naming the nearest column when an override or a field that is `needed` has none.
+    Columns that are `unfit` are taken only when an override names them. Raises `ArtifactError` naming the nearest
+    column when an override or a field that is `needed` has none.
     """
     chosen, found = {}, []
     for field, names in FIELDS[table].items():
         if field in overrides:
             chosen[field] = _named(table, field, overrides[field], columns)
             continue
-        fits = sorted((c for c in columns if _plain(c) in _plains(names)), key=lambda c: _rank(c, names))
+        places = {_plain(name): place for place, name in reversed(list(enumerate(names)))}
+        fits = [c for c in columns if _plain(c) in places and c not in unfit]
+        fits.sort(key=lambda c: (places[_plain(c)], c not in names))
         if fits:
             chosen[field] = fits[0]
         if len(fits) > 1:
             found.append(_ambiguous(table, field, fits))
     for field in (*REQUIRED[table], *needed):
         if field not in chosen:
-            raise ArtifactError(_missing(table, field, columns))
+            raise ArtifactError(_missing(table, field, columns, needed))
     return chosen, found
 
 
+def refuse_doubled(columns: list[str], table: str) -> None:
+    """Raises `ArtifactError` when two columns have one name (columns without a name are not taken anyway)."""
+    first: dict[str, int] = {}
+    for place, column in enumerate(columns, start=1):
+        if column and first.setdefault(column, place) < place:
+            then = _no_header(table, columns, ()) or "Rename one."
+            raise ArtifactError(
+                f"{table}: two columns are called {show(column)} (columns {first[column]} and {place}). {then}"
+            )
+
+
+def some(columns: Iterable[str]) -> str:
+    """Names for a message: the first few of many."""
+    columns = list(columns)
+    rest = len(columns) - _SHOWN_COLUMNS
+    return ", ".join(map(show, columns[:_SHOWN_COLUMNS])) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def _bare(name: str) -> str:
+    """The name without RecBole's kind of its column."""
+    return _RECBOLE.sub("", name)
+
+
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name[:64].lower())
-
-
-def _plains(names: tuple[str, ...]) -> list[str]:
-    return [_plain(name) for name in names]
-
-
-def _rank(column: str, names: tuple[str, ...]) -> tuple[int, bool]:
-    return _plains(names).index(_plain(column)), column not in names
+    return re.sub(r"[^a-z0-9]", "", _bare(name[:64]).lower())
 
 
 def _named(table: str, field: str, column: str, columns: list[str]) -> str:
     if column in columns:
         return column
+    for other in columns:
+        if _bare(other) == column:
+            return other
     near = difflib.get_close_matches(column, columns, n=1, cutoff=0.4)
     hint = f" Did you mean {show(near[0])}?" if near else ""
-    listed = ", ".join(map(show, columns))
-    raise ArtifactError(f"{table}: there is no column {show(column)} for {field}.{hint} Columns: {listed}.")
+    raise ArtifactError(f"{table}: there is no column {show(column)} for {field}.{hint} Columns: {some(columns)}.")
 
 
 def _ambiguous(table: str, field: str, fits: list[str]) -> Finding:
@@ -101,14 +181,40 @@ def _ambiguous(table: str, field: str, fits: list[str]) -> Finding:
     return Finding("WARN", table, what, len(fits), len(fits), (), "", then, "columns")
 
 
-def _missing(table: str, field: str, columns: list[str]) -> str:
+def _missing(table: str, field: str, columns: list[str], needed: tuple[str, ...]) -> str:
     names = FIELDS[table][field]
-    by_plain = {_plain(column): column for column in columns}
+    by_plain = {_plain(c): c for c in columns if not _is_another(c, names)}
     near = [by_plain[match] for name in names for match in difflib.get_close_matches(_plain(name), by_plain, n=1)]
-    example = near[0] if near else columns[0]
-    said = f"nearest: {show(near[0])}; " if near else ""
+    example = (near or [*by_plain.values(), "COLUMN"])[0]
+    nearest = f"nearest: {show(near[0])}; " if near else ""
     order = ", or set data.order=file" if field == "time" else ""
-    return (
-        f"{table}: no column for {field} ({said}columns: {', '.join(map(show, columns))}). "
-        f"Call it one of {', '.join(names)}, or say which it is: data.columns={table}.{field}={example[:40]}{order}."
+    then = _no_header(table, columns, needed) or (
+        f"Call it one of {', '.join(names[:_SHOWN_NAMES])}, or say which it is: "
+        f"data.columns={table}.{field}={example[:40]}{order}."
     )
+    return f"{table}: no column for {field} ({nearest}columns: {some(columns)}). {then}"
+
+
+def _is_another(column: str, names: tuple[str, ...]) -> bool:
+    """Whether a column's name is a good one for another field than that of `names`, in whatever table."""
+    plain = _plain(column)
+    known = {_plain(name) for fields in FIELDS.values() for group in fields.values() for name in group}
+    return plain in known and plain not in {_plain(name) for name in names}
+
+
+def _no_header(table: str, columns: list[str], needed: tuple[str, ...]) -> str:
+    """What to do when the columns have no names: a first row of data was taken for them, or none was."""
+    numbered = columns[0] == "column_1"
+    counted = columns == [str(place) for place in range(len(columns))]  # an index that was written as names
+    if not numbered and (counted or not any(map(_is_value, columns))):
+        return ""
+    fields = zip((*REQUIRED[table], *needed), range(1, len(columns) + 1), strict=False)
+    pairs = ",".join(f"{table}.{field}=column_{place}" for field, place in fields)
+    if numbered:
+        return f"Say what they are: --columns {pairs}."
+    return f"The first row looks like data, not like names: --set data.header=false --columns {pairs}."
+
+
+def _is_value(name: str) -> bool:
+    """A number, or a date: no column is called so."""
+    return bool(re.fullmatch(r"\s*(-?\d+(\.\d+)?|\d{4}-\d\d-\d\d.{0,30})\s*", name[:64]))

@@ -14,13 +14,13 @@ import pandas as pd
 
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError, DataConfig
-from gensar_lite.data.columns import choose_columns, parse_overrides
-from gensar_lite.data.event_rules import check_events
+from gensar_lite.data.columns import and_some, choose_columns, fits, parse_overrides, usual
+from gensar_lite.data.event_rules import RECOMMEND_WORDS, SEARCH_WORDS, check_events
 from gensar_lite.data.families import semi_synthetic_search
 from gensar_lite.data.filtering import core_mask, largest_core
 from gensar_lite.data.item_rules import check_items, check_queries
 from gensar_lite.data.limits import check_limits
-from gensar_lite.data.reading import read_table
+from gensar_lite.data.reading import options_of, read_table
 from gensar_lite.data.report import Finding, Report, find, show
 from gensar_lite.data.rules import Rules
 from gensar_lite.data.tables import Tables
@@ -72,24 +72,34 @@ def _check(settings: DataConfig) -> None:
 
 def _read_all(settings: DataConfig) -> tuple[dict[str, pd.DataFrame], dict, list[Finding]]:
     """Each table under its fields' names, what is told about the files, and findings."""
-    overrides = parse_overrides(settings.columns)
+    overrides, options = parse_overrides(settings.columns), options_of(settings)
     raw, found = {}, []
     about: dict[str, dict] = {"files": {}, "columns": {}, "unused": {}}
     for name in ("items", "events", "queries"):
         if not getattr(settings, name):
             continue
         path = Path(getattr(settings, name)).expanduser()
-        table, more = read_table(path, name, settings.max_drop_rate)
-        needed = ("time",) if name == "events" and settings.order == "time" else ()
-        chosen, guessed = choose_columns(name, list(table.columns), overrides[name], needed)
+        by_file = name == "events" and settings.order == "file"
+        wanted = usual(name, overrides[name])
+        table, columns, more = read_table(path, name, options, and_some(wanted) if by_file else wanted)
+        needed = ("time",) if name == "events" and not by_file else ()
+        unfit = _no_tasks(table) if name == "events" else ()
+        chosen, guessed = choose_columns(name, columns, overrides[name], needed, unfit)
         about["files"][name] = {"file": path.name, "rows": len(table)}
         about["columns"][name] = chosen
-        about["unused"][name] = [column for column in table.columns if column not in chosen.values()]
+        about["unused"][name] = [column for column in columns if column not in chosen.values()]
         raw[name] = pd.DataFrame({field: table[column] for field, column in chosen.items()})
-        if name == "events" and settings.order == "file":
-            raw["beside"] = table[about["unused"][name]]  # the order may be that of one of them
+        if by_file:
+            raw["beside"] = table.drop(columns=list(chosen.values()))  # the order may be that of one of them
         found += more + guessed
     return raw, about, found
+
+
+def _no_tasks(table: pd.DataFrame) -> list[str]:
+    """Columns called ``type`` and the like that hold no word for a task (ORD, CLICK): they are about something else."""
+    named = [column for column in table.columns if fits("events", "task", column)]
+    words = SEARCH_WORDS | RECOMMEND_WORDS
+    return [column for column in named if not table[column].str.strip().str.lower().isin(words).any()]
 
 
 def _core(
