@@ -567,8 +567,8 @@ def test_a_finished_cell_is_reused_until_what_it_was_made_from_changes(workspace
 def test_wrong_pairs_and_seeds_are_told(workspace, capsys):
     with pytest.raises(ArtifactError, match=r"dual\+none is no valid pair.*dual\+rq-kmeans"):
         compare_identifiers(workspace, (0,), [("dual", "none")])
-    tight = Workspace(workspace.root, override(workspace.config, {"identifiers.codebook_size": 2}), workspace.run)
-    with pytest.raises(ArtifactError, match=r"no pair could be built.*60 items do not fit"):
-        compare_identifiers(tight, (0,), [("random", "none")])
+    many = Workspace(workspace.root, override(workspace.config, {"identifiers.num_levels": 20}), workspace.run)
+    with pytest.raises(ArtifactError, match=r"no pair could be built.*pq cuts vectors into 20 parts"):
+        compare_identifiers(many, (0,), [("semantic", "pq")])
     assert main(["grid", "--preset", "tiny", "--workspace", str(workspace.root), "--seeds", "a"]) == 1
     assert "--seeds 0,1,2" in capsys.readouterr().err

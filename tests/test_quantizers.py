@@ -27,7 +27,7 @@ from gensar_lite.identifiers import (
     make_unique,
     residual_quantize,
 )
-from gensar_lite.identifiers.assignment import UNIQUENESS, row_numbers, spread, with_extra_level
+from gensar_lite.identifiers.assignment import UNIQUENESS, spread, with_extra_level
 from gensar_lite.identifiers.balanced import balance, balanced_codes
 from gensar_lite.identifiers.fitted import SPACES, FittedQuantizer, unique_codes
 from gensar_lite.identifiers.kmeans import fit_product
@@ -36,6 +36,7 @@ from gensar_lite.identifiers.rqvae import DualRQVAE, initialise
 from gensar_lite.identifiers.sinkhorn import column_scaling, sinkhorn_codes
 from gensar_lite.identifiers.space import Space
 from gensar_lite.identifiers.strategies import VALID_PAIRS
+from gensar_lite.identifiers.usage import row_numbers
 
 BASE = IdentifiersConfig(num_levels=3, num_shared=1, codebook_size=16, latent_dim=6, hidden=(16,), epochs=3)
 PAIRS = sorted(VALID_PAIRS - {("random", "none")})

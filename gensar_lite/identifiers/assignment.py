@@ -1,8 +1,8 @@
 """Uniqueness: no two items of one view may end with the same code sequence.
 
 In: codes (N, L), the residual before the last level (N, d) and the last codebook (K, d). Out: unique codes.
-Only the last code ever changes, or one is added, so prefixes, and with them the shared trunk, stay as they were
-quantized. Items that already have identifiers (`taken`) keep them.
+Only the last code ever changes, or some are added, so prefixes, and with them the shared trunk, stay as they were
+quantized. Items that already have identifiers (`taken`) keep them. How much room there is was decided before (room.py).
 """
 
 from __future__ import annotations
@@ -12,22 +12,15 @@ from scipy.optimize import linear_sum_assignment
 
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.data.ranges import within
+from gensar_lite.identifiers.balanced import within_capacity
 from gensar_lite.identifiers.quantizer import squared_distances
+from gensar_lite.identifiers.room import Room
 from gensar_lite.identifiers.sinkhorn import sinkhorn_codes
+from gensar_lite.identifiers.usage import row_numbers
 
 UNIQUENESS = ("nearest", "sinkhorn", "extra-level")
 _ROUNDS = 20  # of the paper's repair
 _TOGETHER = 4096  # items whose distances are computed at once
-
-
-def row_numbers(codes: np.ndarray) -> np.ndarray:
-    """(N,) the number of each row among the distinct rows of (N, L) codes, in lexicographic order."""
-    if not codes.size:
-        return np.zeros(len(codes), dtype=np.int64)
-    sizes = [int(top) + 1 for top in codes.max(axis=0)]
-    if np.prod(sizes, dtype=float) < 2**62:  # one integer a row sorts much faster than rows do
-        return np.unique(np.ravel_multi_index(tuple(codes.T), sizes), return_inverse=True)[1].ravel()
-    return np.unique(codes, axis=0, return_inverse=True)[1].ravel()
 
 
 def collision_rate(codes: np.ndarray) -> float:
@@ -37,23 +30,28 @@ def collision_rate(codes: np.ndarray) -> float:
 
 
 def make_unique(
-    codes: np.ndarray, residual: np.ndarray, codebook: np.ndarray, view: str, taken: np.ndarray | None = None
+    codes: np.ndarray,
+    residual: np.ndarray,
+    codebook: np.ndarray,
+    view: str,
+    taken: np.ndarray | None = None,
+    room: Room | None = None,
 ) -> np.ndarray:
     """Give the items of every prefix bucket that has a collision distinct last codes, at least total distance.
 
-    Inside such a bucket the assignment is optimal (Hungarian algorithm on squared distances) among the codes that
-    no item of `taken` (M, L) has. Raises `ArtifactError` with the numbers when a bucket holds more items than the
-    last level has codes.
+    Inside such a bucket the assignment is optimal (Hungarian algorithm on squared distances) among the
+    codes that no item of `taken` (M, L) has; codes of `room` (default: the codebook's) without a
+    codeword come last. With counting levels the result, like `taken`, is (N, L + E): in a bucket of
+    more items than codes each code may repeat as often as the counter can count, which tells its items
+    apart. Raises `ArtifactError` with the numbers when a bucket holds more items than `room`.
     """
-    codes, fixed = codes.copy(), 0 if taken is None else len(taken)
-    everyone = codes if taken is None else np.concatenate([taken, codes])
+    room = room or Room(len(codebook))
+    codes, fixed, levels = codes.copy(), 0 if taken is None else len(taken), codes.shape[1]
+    everyone = codes if taken is None else np.concatenate([taken[:, :levels], codes])
     bucket, whole = row_numbers(everyone[:, :-1]), row_numbers(everyone)
     sizes = np.bincount(bucket)
-    if sizes.max(initial=0) > len(codebook):
-        raise ArtifactError(
-            f"identifiers: {sizes.max()} items share one {view} prefix, but the last level has only {len(codebook)} "
-            "codes. Raise identifiers.codebook_size or identifiers.num_levels."
-        )
+    if sizes.max(initial=0) > room.items:
+        raise ArtifactError(_full(f"{sizes.max()} items share one {view} prefix, but the last level", room.items))
     order = np.argsort(bucket, kind="stable")
     ends = np.cumsum(sizes)
     wanted = np.unique(bucket[np.bincount(whole)[whole] > 1])
@@ -61,16 +59,36 @@ def make_unique(
     for part in np.split(wanted, cuts) if len(wanted) else []:
         inside = [order[end - size : end] for end, size in zip(ends[part], sizes[part], strict=True)]
         new = [rows[rows >= fixed] - fixed for rows in inside]  # earlier items, which come first, are not asked
-        far = squared_distances(residual[np.concatenate(new)], codebook)
+        far = _distances(residual[np.concatenate(new)], codebook, room.num_codes)
         stop = np.cumsum([len(rows) for rows in new])
         for rows, mine, end in zip(inside, new, stop, strict=True):
-            cost = far[end - len(mine) : end]
-            if len(mine) == len(rows):
-                codes[mine, -1] = linear_sum_assignment(cost)[1]
-                continue
-            free = np.setdiff1d(np.arange(len(codebook)), everyone[rows[: len(rows) - len(mine)], -1])
-            codes[mine, -1] = free[linear_sum_assignment(cost[:, free])[1]]
-    return codes
+            earlier = everyone[rows[: len(rows) - len(mine)], -1]
+            codes[mine, -1] = _cheapest(far[end - len(mine) : end], earlier, room)
+    return with_extra_level(codes, room.num_codes, view, taken, room.num_counters) if room.num_counters else codes
+
+
+def _distances(residual: np.ndarray, codebook: np.ndarray, num_codes: int) -> np.ndarray:
+    """(n, K) squared distances; codes beyond the codebook are farther than any codeword, and equally so."""
+    far, more = squared_distances(residual, codebook), num_codes - len(codebook)
+    if more <= 0:
+        return far
+    far = far + (residual**2).sum(axis=1, keepdims=True)  # who gets a codeword and who does not depends on it
+    return np.pad(far, ((0, 0), (0, more)), constant_values=far.max(initial=0) + 1)
+
+
+def _cheapest(cost: np.ndarray, earlier: np.ndarray, room: Room) -> np.ndarray:
+    """Last codes (n,) for the items of one bucket, by their `cost` (n, K), beside those that `earlier` items have."""
+    if len(cost) + len(earlier) > room.num_codes:  # a counter follows: a code may repeat as often as that can count
+        return within_capacity(cost, room.repeats - np.bincount(earlier, minlength=room.num_codes))
+    free = np.setdiff1d(np.arange(room.num_codes), earlier)
+    return free[linear_sum_assignment(cost[:, free])[1]]
+
+
+def _full(what: str, room: int) -> str:
+    return (
+        f"identifiers: {what} has only {room} codes. Build the identifiers again with all items; "
+        "identifiers.codebook_size=0 and identifiers.num_levels=0 let the catalogue choose."
+    )
 
 
 def spread(codes: np.ndarray, residual: np.ndarray, codebook: np.ndarray) -> np.ndarray:
@@ -95,26 +113,27 @@ def spread(codes: np.ndarray, residual: np.ndarray, codebook: np.ndarray) -> np.
     return codes
 
 
-def with_extra_level(codes: np.ndarray, size: int, view: str, taken: np.ndarray | None = None) -> np.ndarray:
-    """Codes (N, L + 1): a counter from 0 among the items of one code sequence (TIGER, section 3.1).
+def with_extra_level(
+    codes: np.ndarray, size: int, view: str, taken: np.ndarray | None = None, num_digits: int = 1
+) -> np.ndarray:
+    """Codes (N, L + E): a counter from 0 among the items of one code sequence (TIGER, section 3.1).
 
-    `taken` (M, L + 1) are items that have been counted before. Raises `ArtifactError` where a counter would leave
-    [0, size).
+    It has `num_digits` (E) digits of base `size`, one a level. `taken` (M, L + E) are items that have been counted
+    before. Raises `ArtifactError` where a counter would leave its digits.
     """
-    fixed = 0 if taken is None else len(taken)
-    everyone = codes if taken is None else np.concatenate([taken[:, :-1], codes])
+    fixed, levels = 0 if taken is None else len(taken), codes.shape[1]
+    weights = size ** np.arange(num_digits - 1, -1, -1)  # of the digits, the first counts most
+    everyone = codes if taken is None else np.concatenate([taken[:, :levels], codes])
     number = row_numbers(everyone)
     next_free = np.zeros(int(number.max(initial=-1)) + 1, dtype=np.int64)
     if taken is not None:
-        np.maximum.at(next_free, number[:fixed], taken[:, -1] + 1)
+        np.maximum.at(next_free, number[:fixed], taken[:, levels:] @ weights + 1)
     number = number[fixed:]
     order, counts = np.argsort(number, kind="stable"), np.bincount(number, minlength=len(next_free))
     extra = np.empty(len(codes), dtype=np.int64)
     extra[order] = within(counts)
     extra += next_free[number]
-    if extra.max(initial=0) >= size:
-        raise ArtifactError(
-            f"identifiers: {extra.max() + 1} items share one whole {view} code sequence, but the extra level has only "
-            f"{size} codes. Raise identifiers.codebook_size or identifiers.num_levels."
-        )
-    return np.concatenate([codes, extra[:, None]], axis=1)
+    if extra.max(initial=0) >= size**num_digits:
+        items = f"{extra.max() + 1} items share one whole {view} code sequence, but the extra level"
+        raise ArtifactError(_full(items, size**num_digits))
+    return np.concatenate([codes, extra[:, None] // weights % size], axis=1)

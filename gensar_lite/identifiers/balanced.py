@@ -40,13 +40,14 @@ def balanced_codes(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
     return within_capacity(cost + price, -(-len(vectors) // len(codebook)))
 
 
-def within_capacity(cost: np.ndarray, capacity: int) -> np.ndarray:
+def within_capacity(cost: np.ndarray, capacity: int | np.ndarray) -> np.ndarray:
     """Every item asks its cheapest code of (N, K); a full code keeps those with most to lose, the others ask on.
 
-    Ends because nobody asks twice, and everybody finds room because capacity times K is at least N (deferred
-    acceptance, Gale and Shapley 1962).
+    `capacity` is of each code, or (K,). Ends because nobody asks twice, and everybody finds room because all
+    capacities together are at least N (deferred acceptance, Gale and Shapley 1962).
     """
     cost, codes = cost.copy(), np.full(len(cost), -1)
+    capacity = np.broadcast_to(capacity, cost.shape[1])
     best = np.partition(cost, min(1, cost.shape[1] - 1), axis=1)
     regret = best[:, min(1, cost.shape[1] - 1)] - best[:, 0]
     while (codes < 0).any():
@@ -54,7 +55,7 @@ def within_capacity(cost: np.ndarray, capacity: int) -> np.ndarray:
         codes[asking] = cost[asking].argmin(axis=1)
         order = np.lexsort((-regret, codes))
         counts = np.bincount(codes, minlength=cost.shape[1])
-        sent_on = order[within(counts) >= capacity]
+        sent_on = order[within(counts) >= np.repeat(capacity, counts)]
         cost[sent_on, codes[sent_on]] = np.inf
         codes[sent_on] = -1
     return codes

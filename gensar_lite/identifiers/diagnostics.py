@@ -37,10 +37,12 @@ def diagnose(
     before: dict[str, np.ndarray] | None = None,
     sample: int = 500,
     seed: int = 0,
+    num_codes: int | None = None,
 ) -> pd.DataFrame:
     """A long table ``view, level, measure, value``: each measure of each view at each level or depth (from 1).
 
-    Codes alone: ``usage, perplexity, largest, imbalance`` of a level (before repair, where `before` is given);
+    Codes alone: ``usage, perplexity, largest, imbalance`` of a level (before repair, where `before` is given) of
+    `num_codes` codewords, the identifiers' own number where nothing else is said;
     ``prefixes, collision_rate, collision_rate_before`` of a depth. By category, its top or its whole path (leaf):
     ``purity/.., purity_shuffled/..`` of a depth and ``nmi/..`` of a level. By behaviour: ``co_purchase_lift`` of a
     depth. By each view X of the item vectors: ``neighbour_recall/X`` (of `sample` items) beside ``neighbour_chance``
@@ -56,7 +58,9 @@ def diagnose(
     tables = []
     for view in VIEWS:
         codes, first = identifiers.view(view), (before or {}).get(view, identifiers.view(view))
-        found = _alone(codes, first, identifiers.codebook_size) | _by_category(codes, corpus.items, shuffled)
+        found = _alone(codes, first, num_codes or identifiers.codebook_size) | _by_category(
+            codes, corpus.items, shuffled
+        )
         found |= {
             "co_purchase_lift": co_purchase_lift(codes, corpus.events),
             "neighbour_chance": same_prefix_rate(codes),
@@ -103,7 +107,9 @@ def _by_category(codes: np.ndarray, items: pd.DataFrame, shuffled: np.ndarray) -
     return found
 
 
-def describe(identifiers: Identifiers, before: dict[str, np.ndarray], table: pd.DataFrame) -> dict[str, object]:
+def describe(
+    identifiers: Identifiers, before: dict[str, np.ndarray], table: pd.DataFrame, num_codes: int | None = None
+) -> dict[str, object]:
     """The stage's statistics for each view: collisions before and after repair, usage per level, and the headline.
 
     `table` is `diagnose`'s; of it the `HEADLINE` measures are kept, each a list over depths.
@@ -114,7 +120,7 @@ def describe(identifiers: Identifiers, before: dict[str, np.ndarray], table: pd.
         found[view] = {
             "collision_rate_before": collision_rate(before[view]),
             "collision_rate_after": collision_rate(identifiers.view(view)),
-            "levels": codebook_usage(before[view], identifiers.codebook_size).round(4).to_dict("records"),
+            "levels": codebook_usage(before[view], num_codes or identifiers.codebook_size).round(4).to_dict("records"),
             **{name: mine.loc[mine["measure"] == name, "value"].round(4).tolist() for name in HEADLINE},
         }
     return found

@@ -20,9 +20,12 @@ from gensar_lite.identifiers.assignment import make_unique, spread, with_extra_l
 from gensar_lite.identifiers.balanced import balanced_codes
 from gensar_lite.identifiers.kmeans import fit_dual_kmeans, fit_product
 from gensar_lite.identifiers.quantizer import DualCodebooks, DualCodes, Latents, dual_quantize
+from gensar_lite.identifiers.room import Room, digits, room_for
 from gensar_lite.identifiers.rqvae import DualRQVAE, fit_rq_vae, latents_of
+from gensar_lite.identifiers.sizes import sized
 from gensar_lite.identifiers.space import Space
 from gensar_lite.identifiers.threads import one_thread
+from gensar_lite.identifiers.usage import row_numbers
 
 _TOGETHER = 8192  # items quantized at once: memory stays flat however large the catalogue is
 
@@ -40,7 +43,7 @@ SPACES: dict[str, tuple[tuple[str, ...], ...]] = {
 
 @dataclass(frozen=True)
 class FittedQuantizer:
-    """Spaces, codebooks and, for rq-vae, encoders. `settings` are those it was fitted with."""
+    """Spaces, codebooks and, for rq-vae, encoders. `settings` are those it was fitted with, with their sizes."""
 
     settings: IdentifiersConfig
     spaces: tuple[Space, ...]
@@ -79,7 +82,10 @@ class FittedQuantizer:
 
     @staticmethod
     def of(tensors: dict[str, np.ndarray], settings: IdentifiersConfig) -> FittedQuantizer:
-        """The quantizer whose `tensors()` these are. Raises `ConfigError` for `random`, which fits nothing."""
+        """The quantizer whose `tensors()` these are; its sizes are theirs, whatever `settings` leave to the catalogue.
+
+        Raises `ConfigError` for `random`, which fits nothing.
+        """
         if settings.strategy not in SPACES:
             raise ConfigError(
                 f"identifiers: strategy {settings.strategy} fits no quantizer, so new items cannot be assigned. "
@@ -88,11 +94,13 @@ class FittedQuantizer:
         part = lambda prefix: {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}  # noqa: E731
         names = SPACES[settings.strategy]
         spaces = tuple(Space.of(views, part(f"space{i}.")) for i, views in enumerate(names))
+        books = DualCodebooks(*(tensors[k] for k in ("trunk", *VIEWS)))
+        settings = dataclasses.replace(settings, codebook_size=books.num_codes, num_levels=books.num_levels)
         model, state = None, part("rqvae.")
         if state:
             model = DualRQVAE(tuple(space.width for space in spaces), layout(settings)).eval()
             model.load_state_dict({k: torch.tensor(v) for k, v in state.items()})
-        return FittedQuantizer(settings, spaces, DualCodebooks(*(tensors[k] for k in ("trunk", *VIEWS))), model)
+        return FittedQuantizer(settings, spaces, books, model)
 
 
 def load_quantizer(folder: Path, settings: IdentifiersConfig) -> FittedQuantizer:
@@ -109,7 +117,11 @@ def layout(settings: IdentifiersConfig) -> IdentifiersConfig:
 
 
 def fit_quantizer(embeddings: ItemEmbeddings, settings: IdentifiersConfig) -> tuple[FittedQuantizer, list[dict]]:
-    """Fit on a whole catalogue. Returns the quantizer and the learning curve (rq-vae, else empty)."""
+    """Fit on a whole catalogue. Returns the quantizer and the learning curve (rq-vae, else empty).
+
+    Sizes that `settings` leave to the catalogue (0) are chosen here, see `sized`.
+    """
+    settings = sized(settings, len(embeddings.semantic))
     inner, names = layout(settings), SPACES[settings.strategy]
     # rq-vae's encoders find their own directions; the fused strategies are named after theirs
     named = {"fused-svd": True, "fused-concat": False}
@@ -128,24 +140,44 @@ def fit_quantizer(embeddings: ItemEmbeddings, settings: IdentifiersConfig) -> tu
 def unique_codes(codes: DualCodes, fitted: FittedQuantizer, taken: Identifiers | None = None) -> Identifiers:
     """Identifiers from codes by `settings.uniqueness`, beside those that are `taken`.
 
-    Where both views have the same codes they have the same array. New items beside taken ones take the nearest free
-    code also under `sinkhorn`, which would move the others. Raises `ArtifactError` with the numbers on overflow.
+    Where both views have the same codes they have the same array. There is room for every item of a catalogue, in a
+    larger last level or more levels if it takes them (`room_for`). New items beside taken ones take the nearest free
+    code also under `sinkhorn`, which would move the others. Raises `ArtifactError` with the numbers when they do not
+    fit into what there is.
     """
-    how, size, shared = fitted.settings.uniqueness, fitted.settings.codebook_size, fitted.books.num_shared
-    one = shared == codes.semantic.shape[1]
-    found = {}
-    for view in VIEWS[:1] if one else VIEWS:
+    how, shared, levels = fitted.settings.uniqueness, fitted.books.num_shared, codes.semantic.shape[1]
+    one = shared == levels
+    views = VIEWS[:1] if one else VIEWS
+    room = (
+        _room_needed([getattr(codes, view) for view in views], fitted.books.num_codes, how)
+        if taken is None
+        else Room(taken.codebook_size, taken.num_levels - levels)
+    )
+    unique = {}
+    for view in views:
         mine, before = getattr(codes, view), None if taken is None else taken.view(view)
         if how == "extra-level":
-            found[view] = with_extra_level(mine, size, view, before)
+            unique[view] = with_extra_level(mine, room.num_codes, view, before, room.num_counters)
             continue
         residual, book = codes.last_residual[view], fitted.books.last(view)
         if how == "sinkhorn" and taken is None:
             mine = spread(mine, residual, book)
-        found[view] = make_unique(mine, residual, book, view, before)
-    semantic = found["semantic"]
+        unique[view] = make_unique(mine, residual, book, view, before, room)
+    semantic = unique["semantic"]
     shared = semantic.shape[1] if one else shared
-    return Identifiers(semantic, found.get("collaborative", semantic), shared, size).check()
+    return Identifiers(semantic, unique.get("collaborative", semantic), shared, room.num_codes).check()
+
+
+def _room_needed(views: list[np.ndarray], num_codes: int, how: str) -> Room:
+    """The room in which every view's codes (N, L) become unique: both have the same number of levels."""
+    if how == "extra-level":
+        most, base = max(_most_alike(codes) for codes in views), max(num_codes, 2)
+        return Room(base, digits(most, base))
+    return room_for(max(_most_alike(codes[:, :-1]) for codes in views), num_codes)
+
+
+def _most_alike(codes: np.ndarray) -> int:
+    return int(np.bincount(row_numbers(codes)).max(initial=0))
 
 
 def assign(new: ItemEmbeddings, fitted: FittedQuantizer, taken: Identifiers) -> Identifiers:

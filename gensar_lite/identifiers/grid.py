@@ -17,10 +17,11 @@ import numpy as np
 import pandas as pd
 
 from gensar_lite.artifacts import ArtifactError, Corpus, ItemEmbeddings, Workspace
-from gensar_lite.config import IdentifiersConfig, section_dict
+from gensar_lite.config import ConfigError, IdentifiersConfig, section_dict
 from gensar_lite.identifiers.diagnostics import diagnose
 from gensar_lite.identifiers.grid_page import grid_page, grid_picture
 from gensar_lite.identifiers.growth import growth_cost
+from gensar_lite.identifiers.sizes import sized
 from gensar_lite.identifiers.strategies import VALID_PAIRS, build_identifiers, check_pairs
 
 Pair = tuple[str, str]  # strategy, quantizer
@@ -50,13 +51,14 @@ def compare_identifiers(ws: Workspace, seeds: tuple[int, ...] = (0,), pairs: lis
             if pair[0] == "dual":
                 grow = lambda told: growth_cost(embeddings, categories, told)  # noqa: E731
                 growth.append(_rows(ws, pair, seeds, f"growth-{'-'.join(pair)}", grow))
-        except ArtifactError as problem:
+        except (ArtifactError, ConfigError) as problem:
             refused[" + ".join(pair)] = str(problem)
     if not cells:
         raise ArtifactError(f"grid: no pair could be built. {' '.join(refused.values())}")
     table = _summary(cells, ["strategy", "quantizer", "view", "level", "measure"])
     grown = _summary(growth, ["strategy", "quantizer", "way", "view", "level", "measure"]) if growth else None
-    _write(ws, table, grown, seeds, refused)
+    settings = sized(ws.config.identifiers, corpus.num_items)
+    _write(ws, settings, table, grown, seeds, refused)
     return table
 
 
@@ -64,7 +66,8 @@ def _diagnosed(settings: IdentifiersConfig, embeddings: ItemEmbeddings, corpus: 
     started = time.perf_counter()
     built = build_identifiers(embeddings, settings)
     seconds = time.perf_counter() - started
-    table = diagnose(built.identifiers, embeddings, corpus, built.before)
+    num_codes = built.settings.codebook_size
+    table = diagnose(built.identifiers, embeddings, corpus, built.before, num_codes=num_codes)
     table.loc[len(table)] = ["both", 0, "seconds", round(seconds, 3)]
     return table
 
@@ -106,7 +109,12 @@ def _summary(parts: list[pd.DataFrame], keys: list[str]) -> pd.DataFrame:
 
 
 def _write(
-    ws: Workspace, table: pd.DataFrame, grown: pd.DataFrame | None, seeds: tuple[int, ...], refused: dict[str, str]
+    ws: Workspace,
+    settings: IdentifiersConfig,
+    table: pd.DataFrame,
+    grown: pd.DataFrame | None,
+    seeds: tuple[int, ...],
+    refused: dict[str, str],
 ) -> None:
     folder = report_folder(ws)
     table.round(5).to_csv(folder / "table.csv", index=False)
@@ -114,5 +122,5 @@ def _write(
         grown.round(5).to_csv(folder / "growth.csv", index=False)
     png, alt = grid_picture(table)
     (folder / "grid.png").write_bytes(png)
-    page = grid_page(ws.run, ws.config.identifiers, table, grown, seeds, refused, alt)
+    page = grid_page(ws.run, settings, table, grown, seeds, refused, alt)
     (folder / "index.md").write_text(page, encoding="utf-8")

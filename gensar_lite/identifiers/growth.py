@@ -18,6 +18,7 @@ from gensar_lite.embeddings.agreement import neighbours
 from gensar_lite.embeddings.fused import standardise
 from gensar_lite.identifiers.fitted import FittedQuantizer, assign
 from gensar_lite.identifiers.meaning import level_residuals, neighbour_recall
+from gensar_lite.identifiers.sizes import sized
 from gensar_lite.identifiers.strategies import build_identifiers
 from gensar_lite.identifiers.usage import prefix_numbers
 
@@ -34,6 +35,7 @@ def growth_cost(embeddings: ItemEmbeddings, categories: np.ndarray, settings: Id
     ``neighbour_recall`` (of ten neighbours by the view's own vectors) and ``unexplained`` (squared norm of the view's
     vectors that the codes up to a level leave over). Raises `ArtifactError` where a prefix has no room for a new item.
     """
+    settings = sized(settings, len(embeddings.semantic))  # both ways the sizes of the whole catalogue
     held = held_out(len(embeddings.semantic), settings.seed)
     vectors = {view: standardise(getattr(embeddings, view), view) for view in VIEWS}
     near = {view: neighbours(table, NEIGHBOURS, held) for view, table in vectors.items()}
@@ -83,6 +85,6 @@ def _purity(codes: np.ndarray, categories: np.ndarray, held: np.ndarray) -> Iter
 
 
 def _left_over(codes: np.ndarray, vectors: np.ndarray, held: np.ndarray) -> Iterator[tuple[int, float]]:
-    total = ((vectors - vectors.mean(axis=0))[held] ** 2).sum()
+    total = ((vectors - vectors.mean(axis=0))[held] ** 2).sum() or np.nan
     for level, residual in enumerate(level_residuals(codes, vectors), start=1):
         yield level, float((residual[held] ** 2).sum() / total)

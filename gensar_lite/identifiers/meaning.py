@@ -109,9 +109,10 @@ def level_residuals(codes: np.ndarray, vectors: np.ndarray) -> Iterator[np.ndarr
 def unexplained(codes: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """Share of the squared norm of centred `vectors` (N, d) that is left after each level, (L,), falling from 1 to 0.
 
-    Random codes leave about ``(1 - (K - 1) / (N - 1))`` a level: K free means always fit something.
+    Random codes leave about ``(1 - (K - 1) / (N - 1))`` a level: K free means always fit something. NaN where all
+    vectors are the same.
     """
-    total = ((vectors - vectors.mean(axis=0)) ** 2).sum()
+    total = ((vectors - vectors.mean(axis=0)) ** 2).sum() or np.nan
     return np.array([(residual**2).sum() / total for residual in level_residuals(codes, vectors)])
 
 

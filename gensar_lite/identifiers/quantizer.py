@@ -39,6 +39,14 @@ class DualCodebooks(NamedTuple):
     def num_shared(self) -> int:
         return self.trunk.shape[0]
 
+    @property
+    def num_codes(self) -> int:
+        return self.trunk.shape[1]
+
+    @property
+    def num_levels(self) -> int:
+        return self.trunk.shape[0] + self.semantic.shape[0]
+
     def last(self, view: str) -> np.ndarray:
         """The codebook (K, d) of a view's last level: its branch's, or the trunk's where there are no branches."""
         own = getattr(self, view)

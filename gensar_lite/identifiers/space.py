@@ -12,7 +12,7 @@ import numpy as np
 
 from gensar_lite.artifacts import ItemEmbeddings
 from gensar_lite.config import ConfigError
-from gensar_lite.embeddings.fused import Components, standardise
+from gensar_lite.embeddings.fused import Components, root_mean_norm, standardise
 
 
 class Space(NamedTuple):
@@ -32,7 +32,7 @@ class Space(NamedTuple):
         deviation = (side - mean).std(axis=0)
         deviation = np.where(deviation > 1e-12, deviation, 1.0)
         even = {view: standardise(_view(embeddings, view), view) for view in views}
-        norms = [np.sqrt((x**2).sum(axis=1).mean()) if len(views) > 1 else 1.0 for x in even.values()]
+        norms = [root_mean_norm(x) if len(views) > 1 else 1.0 for x in even.values()]
         weight = np.repeat(norms, [x.shape[1] for x in even.values()])
         space = Space(views, mean, deviation, weight, None)
         return space if dim is None else space._replace(components=Components.fit(space.apply(embeddings), dim))

@@ -14,8 +14,9 @@ import pandas as pd
 from safetensors.numpy import save_file
 
 from gensar_lite.artifacts import Corpus, ItemEmbeddings, Workspace
+from gensar_lite.config import IdentifiersConfig
 from gensar_lite.identifiers.diagnostics import describe, diagnose
-from gensar_lite.identifiers.strategies import build_identifiers
+from gensar_lite.identifiers.strategies import Built, build_identifiers
 
 
 def identify(ws: Workspace) -> Path:
@@ -24,14 +25,33 @@ def identify(ws: Workspace) -> Path:
     def make(folder: Path) -> dict:
         embeddings = ItemEmbeddings.load(ws.require("embeddings"))
         built = build_identifiers(embeddings, ws.config.identifiers)
+        sizes = _told(built, ws.config.identifiers)
         built.identifiers.save(folder)
         tensors = {k: np.ascontiguousarray(v) for k, v in built.tensors.items()}
         before = {f"before.{k}": np.ascontiguousarray(v) for k, v in built.before.items()}
         save_file(tensors | before, folder / "quantizer.safetensors")
         if built.curve:
             pd.DataFrame(built.curve).to_parquet(folder / "curve.parquet", index=False)
-        table = diagnose(built.identifiers, embeddings, Corpus.load(ws.require("data")), built.before)
+        codes, num_codes = (built.identifiers, built.before), built.settings.codebook_size
+        table = diagnose(codes[0], embeddings, Corpus.load(ws.require("data")), codes[1], num_codes=num_codes)
         table.to_parquet(folder / "diagnostics.parquet", index=False)
-        return describe(built.identifiers, built.before, table)
+        return describe(*codes, table, num_codes) | {"sizes": sizes}
 
     return ws.build("identifiers", make)
+
+
+def _told(built: Built, asked: IdentifiersConfig) -> dict[str, object]:
+    """Print which sizes were chosen and what had to grow; the same for ``meta.json``.
+
+    ``num_levels``, ``num_shared`` and ``codebook_size`` are of the identifiers, ``codewords`` is of the quantizer.
+    """
+    ids, used = built.identifiers, built.settings
+    if not asked.codebook_size or not asked.num_levels:
+        print(
+            f"identifiers: {len(ids.semantic):,} items -> {used.num_levels} levels of {used.codebook_size} codes "
+            "(identifiers.num_levels and identifiers.codebook_size set other numbers)"
+        )
+    for warning in built.warnings:
+        print(f"WARN {warning}")
+    layout = {"num_levels": ids.num_levels, "num_shared": ids.num_shared, "codebook_size": ids.codebook_size}
+    return layout | {"codewords": used.codebook_size, "warnings": list(built.warnings)}

@@ -10,6 +10,16 @@ import numpy as np
 import pandas as pd
 
 
+def row_numbers(codes: np.ndarray) -> np.ndarray:
+    """(N,) the number of each row among the distinct rows of (N, L) codes, in lexicographic order."""
+    if not codes.size:
+        return np.zeros(len(codes), dtype=np.int64)
+    sizes = [int(top) + 1 for top in codes.max(axis=0)]
+    if np.prod(sizes, dtype=float) < 2**62:  # one integer a row sorts much faster than rows do
+        return np.unique(np.ravel_multi_index(tuple(codes.T), sizes), return_inverse=True)[1].ravel()
+    return np.unique(codes, axis=0, return_inverse=True)[1].ravel()
+
+
 def prefix_numbers(codes: np.ndarray) -> np.ndarray:
     """(N, L) integers: column d - 1 numbers the distinct prefixes of depth d from 0, in lexicographic order.
 
