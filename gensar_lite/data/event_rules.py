@@ -91,7 +91,7 @@ def check_times(table: pd.DataFrame, rules: Rules) -> Checked:
     findings += more
     if unit in {name for _, name in COMPACT.values()}:
         then = "Read as dates, not as seconds."
-        findings += find("FIX", "events", table, np.isfinite(seconds), f"have a time like {unit[6:]}", then)
+        findings += find("FIX", "events", table, np.isfinite(seconds), f"have a time like {unit.split()[-1]}", then)
     elif unit not in ("seconds", "dates"):
         then = f"Read as {unit} and divided; times are seconds from here on."
         findings += find("WARN", "events", table, np.isfinite(seconds), f"have a time in {unit}", then)
