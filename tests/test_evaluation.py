@@ -9,15 +9,22 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import EvaluationConfig
 from gensar_lite.evaluation.metrics import make_qrels, rank_of_target, relevance_metrics, target_metrics
 from gensar_lite.evaluation.protocols import Seen, bm25_candidates, protocol_name, random_candidates, sample_targets
+from gensar_lite.evaluation.report import console_table
 from gensar_lite.evaluation.runs import check_run, run_from_scores, to_matrix, write_trec
 from gensar_lite.evaluation.scores import by_group, join_scores, score_run, summary, values_of
 from gensar_lite.evaluation.tradeoff import hypervolume, pareto_front, tradeoff_points
-from gensar_lite.evaluation.uncertainty import bootstrap_interval, bootstrap_means, paired_difference
+from gensar_lite.evaluation.uncertainty import (
+    bootstrap_interval,
+    bootstrap_intervals,
+    bootstrap_means,
+    paired_difference,
+)
 
 KS = (1, 5, 10)
 
@@ -168,6 +175,41 @@ def test_bootstrap_of_equal_values_and_bad_values():
         bootstrap_interval(np.array([0.1, np.nan]))
     with pytest.raises(ValueError, match="query"):
         bootstrap_interval(np.array([]))
+
+
+@pytest.mark.parametrize("n", [1, 8, 250])
+@pytest.mark.parametrize("confidence", [0.5, 0.95])
+def test_no_hit_and_only_hits_have_clopper_and_pearsons_open_end(n, confidence):
+    columns = np.stack([np.zeros(n), np.ones(n), np.full(n, 0.5)], axis=1)
+    none, all_, half = bootstrap_intervals(columns, num_bootstrap=50, confidence=confidence)
+    for interval, hits in ((none, 0), (all_, n)):
+        exact = binomtest(hits, n).proportion_ci(confidence, method="exact")
+        assert interval == pytest.approx((hits / n, exact.low, exact.high))
+        assert interval.low < interval.high
+    assert half == (0.5, 0.5, 0.5)  # every query the same, and neither end of the scale
+
+
+def test_systems_that_agree_everywhere_differ_by_a_rare_share_at_most():
+    value, low, high = paired_difference(np.ones(40), np.ones(40))
+    assert (value, low) == (0, -high)
+    assert high == pytest.approx(binomtest(0, 40).proportion_ci(0.95).high)
+
+
+def test_tables_never_say_that_nothing_is_certain():
+    targets = pd.DataFrame({"event_id": range(9), "item_id": range(9), "task": "search", "query_id": 0})
+    run = pd.DataFrame({"event_id": range(9), "item_id": range(9), "rank": 1, "score": 1.0})
+    scores = join_scores(
+        [
+            score_run(run, targets, "oracle", "full", (10,), 5),
+            score_run(run.iloc[:0], targets, "joint", "full", (10,), 5),
+        ]
+    )
+    settings = EvaluationConfig(num_bootstrap=20)
+    rows = summary(scores, settings) + by_group(scores, pd.Series(["a"] * 5 + ["b"] * 4), settings)
+    assert {row["value"] for row in rows} == {0, 1}
+    assert all(row["low"] < row["high"] for row in rows)
+    text = console_table([{**rows[0], "task": "search", "metric": "ndcg@10", "value": 0.0, "low": 0.0, "high": 1e-6}])
+    assert ".0000 [.0000, .0001]" in text
 
 
 def test_paired_difference_is_sharper_than_two_intervals():

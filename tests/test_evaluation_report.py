@@ -342,7 +342,7 @@ def test_evaluate_writes_scores_and_metrics(tmp_path, monkeypatch, capsys):
     }
     systems = {task: {r["system"] for r in metrics if r["task"] == task} for task in ("search", "recommend")}
     assert systems["search"] == {"joint", "popularity", "category-popularity", "bm25"}
-    assert systems["recommend"] == {"joint", "popularity", "sasrec-ce"}
+    assert systems["recommend"] == {"joint", "popularity", "transitions", "item-knn", "sasrec-ce"}
     assert all(0 <= r["low"] <= r["value"] <= r["high"] <= 1 and r["num_queries"] == 3 for r in metrics)
     scores = pd.read_parquet(folder / "scores.parquet")
     assert list(scores.columns) == ["system", "protocol", "task", "metric", "event_id", "value"]

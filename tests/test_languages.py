@@ -106,9 +106,9 @@ TITLES = [
 
 @pytest.mark.parametrize(
     ("query", "item"),
-    [("ヘッドホン", 0), ("wh 1000xm4", 0), ("革靴", 1), ("耳机", 2), ("皮鞋", 3), ("กาแฟ", 4), ("รองเท้า", 5)]
-    + [("किताब", 6), ("चाय", 7), ("신발", 8), ("ОБУВЬ", 9)],
-)
+    [("ヘッドホン", 0), ("wh 1000xm4", 0), ("革靴", 1), ("耳机", 2), ("皮鞋", 3), ("กาแฟ", 4), ("รองเท้า", 5), ("किताब", 6),
+     ("चाय", 7), ("신발", 8), ("ОБУВЬ", 9)],
+)  # fmt: skip
 def test_bm25_answers_in_every_script(query, item):
     corpus = corpus_of(TITLES, [query])
     scores = BM25(corpus).scores(corpus.targets("test"))[0]
@@ -139,7 +139,11 @@ def test_queries_of_paths_and_brands_are_whole_words():
 
 @pytest.mark.parametrize(
     ("first", "second", "rest"),
-    [("皮鞋", "男士", ("红", "蓝", "绿", "黄")), ("กา", "หมู", "ขคงจ"), ("신발", "가죽", ("하나", "두울", "셋셋", "네엣"))],
+    [
+        ("皮鞋", "男士", ("红", "蓝", "绿", "黄")),
+        ("กา", "หมู", "ขคงจ"),
+        ("신발", "가죽", ("하나", "두울", "셋셋", "네엣")),
+    ],
 )
 def test_two_telling_words_of_titles_in_other_scripts(first, second, rest):
     """Four of forty titles share two words; only they get the query, without English round it."""

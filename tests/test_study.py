@@ -45,8 +45,9 @@ def test_a_finished_cell_is_not_trained_again_and_others_join_it(study):
     assert row(again, "sasrec-ce", "mrr") == row(metrics, "sasrec-ce", "mrr")
     assert json.loads((folder / "sasrec-bce-0.json").read_text())["settings"]["loss"] == "bce"
     assert {r["system"] for r in json.loads((folder / "metrics.json").read_text())} == {
-        "popularity", "svd", "sasrec-ce", "sasrec-bce",
+        "popularity", "transitions", "item-knn", "svd", "sasrec-ce", "sasrec-bce",
     }  # fmt: skip
+    assert set(json.loads((folder / "tuned.json").read_text())) == {"transitions", "item-knn"}
 
 
 def test_names_and_seeds_are_checked(study, capsys):

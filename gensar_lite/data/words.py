@@ -13,7 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
-from itertools import groupby
+from itertools import groupby, pairwise
 
 # What belongs to a word beside its marks, as regular expressions know it
 WRITTEN = r"\w"  # letters, digits, the underscore
@@ -119,7 +119,7 @@ def _run(written: str, least: int) -> str:
 def _pairs(run: str) -> list[str]:
     """Every two neighbouring characters of a run, each with its marks."""
     parts = _character().findall(run)
-    return [first + second for first, second in zip(parts, parts[1:], strict=False)] or parts
+    return [first + second for first, second in pairwise(parts)] or parts
 
 
 @cache

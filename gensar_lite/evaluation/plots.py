@@ -22,7 +22,11 @@ from gensar_lite.notebook import OKABE_ITO
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#B8B8B8"
-_PLACES = ("joint", "popularity", "category-popularity", "bm25", "recommender", "oracle")  # colour and marker
+COLOURS = (*OKABE_ITO, "#8C8C8C")
+_PLACES = (  # colour and marker
+    *("joint", "popularity", "category-popularity", "bm25", "recommender", "oracle"),
+    *("transitions", "item-knn", "query-clicks"),
+)
 TASK_TITLE = {"search": "Search", "recommend": "Recommendation"}
 
 
@@ -185,7 +189,7 @@ def _canvas(width: float, height: float, columns: int = 1):
 def _style(system: str) -> tuple[str, str]:
     alike = "recommender" if system == "svd" or system.startswith("sasrec-") else system  # a run has one of them
     place = _PLACES.index(alike) if alike in _PLACES else len(_PLACES) + sum(map(ord, system)) % 2
-    return OKABE_ITO[place % len(OKABE_ITO)], MARKERS[place % len(MARKERS)]
+    return COLOURS[place % len(COLOURS)], MARKERS[(place + place // len(MARKERS)) % len(MARKERS)]
 
 
 def _error(interval: Interval) -> np.ndarray:

@@ -49,7 +49,11 @@ def console_table(metrics: list[dict], columns: tuple[str, ...] = ("recall@10", 
 
 
 def _cell(row: dict | None) -> dict | None:
-    return row and {"value": short(row["value"]), "interval": f"{short(row['low'])}, {short(row['high'])}"}
+    """Value and interval as texts; an end that is not 0 or 1 is never rounded to it."""
+    if row is None:
+        return None
+    low, high = min(row["low"], 0.9999 if row["low"] < 1 else 1), max(row["high"], 0.0001 if row["high"] > 0 else 0)
+    return {"value": short(row["value"]), "interval": f"{short(low)}, {short(high)}"}
 
 
 def metric_tables(metrics: list[dict], columns: tuple[str, ...] = COLUMNS) -> list[dict]:

@@ -22,7 +22,10 @@ SYSTEMS = (  # the order of tables
     "joint",
     "popularity",
     "category-popularity",
+    "query-clicks",
     "bm25",
+    "transitions",
+    "item-knn",
     "svd",
     "sasrec-bpr",
     "sasrec-bce",
@@ -65,7 +68,8 @@ def join_scores(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
 def summary(scores: pd.DataFrame, settings: EvaluationConfig, seeds: Sequence[int] = (0,)) -> list[dict]:
     """Mean and bootstrap interval of every system, task, protocol and metric; `seeds` are the training seeds used.
 
-    All systems and metrics of one task and protocol share the same draws of queries.
+    All systems and metrics of one task and protocol share the same draws of queries. No interval is [0, 0] or [1, 1]
+    (see uncertainty.py).
     """
     rows = []
     for (task, protocol), part in scores.groupby(["task", "protocol"], observed=True, sort=True):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gensar_lite.artifacts import TASKS, Corpus, Workspace, write_json, say
+from gensar_lite.artifacts import TASKS, Corpus, Workspace, say, write_json
 from gensar_lite.config import Config, ConfigError
 from gensar_lite.data import Seen, left_out
 from gensar_lite.data.truth import Truth
@@ -33,6 +33,7 @@ from gensar_lite.evaluation.protocols import bm25_candidates, protocol_name, ran
 from gensar_lite.evaluation.report import console_table
 from gensar_lite.evaluation.runs import check_run, run_from_scores
 from gensar_lite.evaluation.scores import by_group, join_scores, score_run, summary
+from gensar_lite.evaluation.tuning import counting_systems
 
 Targets = dict[str, pd.DataFrame]  # task -> rows of the event table
 Runs = dict[tuple[str, str], pd.DataFrame]  # (system, task) -> run
@@ -51,10 +52,17 @@ def _evaluate(ws: Workspace, folder: Path) -> dict:
     targets = split_targets(corpus, config)
     seen = Seen.of_log(corpus.events)
     scorers = baseline_scorers(ws, corpus, seen)
-    runs = joint_runs(ws, corpus, targets) | baseline_runs(scorers, targets, left_out(corpus), config)
+    counting = counting_systems(corpus, targets, config.evaluation.seed)
+    scorers = {
+        task: own | {name: t.scorer for name, t in counting.get(task, {}).items()} for task, own in scorers.items()
+    }
+    baselines = baseline_runs(scorers, targets, left_out(corpus), config)
+    silent = sorted(key for key, run in baselines.items() if run.empty)  # nothing to answer with: 0 by construction
+    runs = joint_runs(ws, corpus, targets) | {key: run for key, run in baselines.items() if key not in silent}
     for (system, task), run in runs.items():
         run.to_parquet(folder / f"run-{system}-{task}.parquet", index=False)
     sampled, sampled_runs = sampled_candidates(ws, corpus, targets, seen, scorers)
+    sampled_runs = {key: run for key, run in sampled_runs.items() if key in runs}
     scores = join_scores(
         [*_full_scores(runs, corpus, targets, config), *_sampled_scores(sampled_runs, sampled, config)]
     )
@@ -66,6 +74,8 @@ def _evaluate(ws: Workspace, folder: Path) -> dict:
         "num_queries": {task: len(rows) for task, rows in targets.items()},
         "num_sampled": {task: len(rows) for task, rows in sampled.items()},
         "systems": sorted({system for system, _ in runs}),
+        "without_an_answer": [f"{system}/{task}" for system, task in silent],
+        "tuned": {name: tuned.record for own in counting.values() for name, tuned in own.items()},
         "joint": {f"{r['task']}/{r['metric']}": r["value"] for r in metrics if _is_headline(r)},
     }
 

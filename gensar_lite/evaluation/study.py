@@ -23,6 +23,7 @@ from gensar_lite.evaluation.baselines import Popularity, Scorer, top_k_run
 from gensar_lite.evaluation.metrics import rank_metrics, rank_of_target
 from gensar_lite.evaluation.runs import to_matrix
 from gensar_lite.evaluation.scores import SCORE_COLUMNS, join_scores, summary
+from gensar_lite.evaluation.tuning import counting_systems
 
 MODELS: dict[str, dict[str, object]] = {
     "sasrec-ce": {"embeddings.loss": "ce"},
@@ -35,7 +36,8 @@ MODELS: dict[str, dict[str, object]] = {
 def compare_baselines(ws: Workspace, model: str, seeds: tuple[int, ...]) -> list[dict]:
     """Train `model` on each seed, rank the test targets over the whole catalogue, add it to ``reports/baselines/``.
 
-    Returns the rows of ``metrics.json`` (every model so far, popularity beside them), as in the reports of a run.
+    Returns the rows of ``metrics.json`` (every model so far; popularity and what only counts beside them), as in the
+    reports of a run; what was chosen for the latter stands in ``tuned.json``.
     Raises `ArtifactError` that lists the models for an unknown name.
     """
     if model not in MODELS:
@@ -104,7 +106,10 @@ def _ranks(scorer: Scorer, corpus: Corpus, depth: int) -> pd.DataFrame:
 
 
 def _summary(corpus: Corpus, folder: Path, ws: Workspace) -> list[dict]:
-    cells = {"popularity": {0: _ranks(Popularity.fit(corpus), corpus, ws.config.decoding.top_k)}}
+    counted = counting_systems(corpus, {"recommend": corpus.targets("test", "recommend")}, ws.config.evaluation.seed)
+    scorers = {"popularity": Popularity.fit(corpus)} | {name: t.scorer for name, t in counted["recommend"].items()}
+    write_json(folder / "tuned.json", {name: tuned.record for name, tuned in counted["recommend"].items()})
+    cells = {name: {0: _ranks(scorer, corpus, ws.config.decoding.top_k)} for name, scorer in scorers.items()}
     for path in sorted(folder.glob("*-*.json")):  # written last: a cell without one was killed
         model, _, seed = path.stem.rpartition("-")
         cells.setdefault(model, {})[int(seed)] = pd.read_parquet(path.with_suffix(".parquet"))
