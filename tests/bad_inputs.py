@@ -48,6 +48,17 @@ def ratings() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["userId", "movieId", "timestamp"])
 
 
+def merged(users: int, name: str) -> pd.DataFrame:
+    """The clean events with the last `users` users under one name."""
+    user = ratings()["userId"]
+    return ratings().assign(userId=user.where(user < f"u{NUM_USERS - users:03d}", name))
+
+
+def dated(form: str) -> pd.Series:
+    """The clean events' times as dates of a form of `strftime`."""
+    return pd.Series(pd.to_datetime(ratings()["timestamp"].astype(int), unit="s").dt.strftime(form))
+
+
 def films() -> pd.DataFrame:
     """The clean items as text: ``movieId, title, genres``."""
     return pd.DataFrame({"movieId": ITEMS, "title": [f"film {i}" for i in range(len(ITEMS))], "genres": "Drama"})
@@ -149,6 +160,33 @@ IDS = [
              {"events.csv": as_csv(with_cells(3, userId=" u000 "))}, same=True),
     BadInput("ids as decimal numbers", "STOP", r"decimal number for user_id .* write the user_id as the text",
              {"events.parquet": parquet(ratings().assign(userId=lambda t: t["userId"].str[1:].astype(float)))}),
+    BadInput("ids of a spreadsheet", "STOP", r"rounded number for user_id \(row 4; .*export the user_id again, as text",
+             {"events.csv": as_csv(with_cells(4, userId="1.001E+12"))}),
+    BadInput("item ids of a spreadsheet", "STOP", r"items: 1 of 6 rows have a rounded number for item_id",
+             {"items.csv": as_csv(with_item_cells(3, movieId="1e+05"))}),
+    BadInput("ids of a spreadsheet with decimal commas", "STOP", r"rounded number for user_id",
+             {"events.csv": as_csv(with_cells(4, userId="1,001E+12"))}),
+    BadInput("lost leading zeros", "STOP", r"Items has '00123' where events has '123': some tool took ids for numbers",
+             {"events.csv": as_csv(ratings().replace({"movieId": {"00123": "123"}}))}),
+    BadInput("item ids in another case", "STOP", r"Items has '1e5' where events has '1E5': write ids alike",
+             {"events.csv": as_csv(ratings().replace({"movieId": {"1e5": "1E5"}}))}),
+    BadInput("user NULL", "WARN", r"5 of 200 rows belong to one user, 'NULL' \(2\.5% of the log",
+             {"events.csv": as_csv(ratings().replace({"userId": {"u003": "NULL"}}))}),
+    BadInput("strangers merged into NA", "WARN", r"100 of 200 rows belong to one user, 'NA' \(50\.0%.* the median user",
+             {"events.csv": as_csv(merged(20, "NA"))}),
+    BadInput("user 0 leads the log", "WARN", r"belong to one user, '0' .*where there is no user",
+             {"events.csv": as_csv(merged(10, "0"))}),
+    BadInput("one account for half the shop", "WARN", r"belong to one user, 'till' \(50\.0% of the log",
+             {"events.csv": as_csv(merged(20, "till"))}),
+    BadInput("users in two spellings", "WARN", r"2 of 40 ids are a user_id that differs .* \(first: 'U000', 'u000'\)",
+             {"events.csv": as_csv(ratings().replace({"userId": {"u001": "U000"}}))}),
+    BadInput("query ids as decimal numbers", "STOP", r"decimal number for query_id",
+             {"events.csv": as_csv(with_cells(3, query_id="1.0")), "queries.csv": "query_id,text\n1,red tent\n"}),
+    BadInput("query id -1 where there is none", "FIX", r"199 of 200 rows have a query_id that says there is none",
+             {"events.csv": as_csv(with_cells(3, query_id="1").replace({"query_id": {"": "-1"}})),
+              "queries.csv": "query_id,text\n1,red tent\n"}),
+    BadInput("query id without a text", "DROP", r"1 of 200 rows have a query_id without a text \(row 3; ",
+             {"events.csv": as_csv(with_cells(3, query_id="9")), "queries.csv": "query_id,text\n1,red tent\n"}),
 ]  # fmt: skip
 
 TIMES = [
@@ -160,6 +198,26 @@ TIMES = [
              {"events.csv": as_csv(with_cells(9, timestamp="-5"))}),
     BadInput("in the future", "DROP", r"have a time in the future \(row 9; ",
              {"events.csv": as_csv(with_cells(9, timestamp="99999999999"))}),
+    BadInput("dates without signs", "FIX", r"200 of 200 rows have a time like YYYYMMDD .*Read as dates, not as seconds",
+             {"events.csv": as_csv(ratings().assign(timestamp=dated("%Y%m%d")))}),
+    BadInput("dates and times without signs", "FIX", r"200 of 200 rows have a time like YYYYMMDDHHMMSS",
+             {"events.csv": as_csv(ratings().assign(timestamp=dated("%Y%m%d%H%M%S")))}, same=True),
+    BadInput("ISO dates", "READ", "", {"events.csv": as_csv(ratings().assign(timestamp=dated("%Y-%m-%dT%H:%M:%S")))}),
+    BadInput("days first", "STOP", r"neither a number nor an ISO date .*2014-07-23T00:00:00",
+             {"events.csv": as_csv(ratings().assign(timestamp=dated("%d/%m/%Y")))}),
+    BadInput("months first", "STOP", r"neither a number nor an ISO date .*2014-07-23T00:00:00",
+             {"events.csv": as_csv(ratings().assign(timestamp=dated("%m/%d/%Y")))}),
+    BadInput("a 31st of February", "DROP", r"neither a number nor an ISO date \(row 9; ",
+             {"events.csv": as_csv(with_cells(9, timestamp="20140231").assign(
+                 timestamp=lambda t: t["timestamp"].where(t.index == 8, dated("%Y%m%d"))))}),
+    BadInput("rows sorted by item id", "WARN", r"200 of 200 rows follow the item id inside their .* 1\.00",
+             {"events.csv": as_csv(ratings().sort_values(["userId", "movieId"]).drop(columns="timestamp"))},
+             {"order": "file"}),
+    BadInput("rows sorted by a count", "WARN", r"follow the column 'plays' .* data\.columns=events\.time=plays",
+             {"events.csv": as_csv(ratings().drop(columns="timestamp").assign(plays=lambda t: 900 - t.index))},
+             {"order": "file"}),
+    BadInput("rows against their time", "WARN", r"stand in another order than their time says .* Set data\.order=time",
+             {"events.csv": as_csv(ratings().sample(frac=1, random_state=0))}, {"order": "file"}),
 ]  # fmt: skip
 
 TEXT = [
@@ -167,6 +225,34 @@ TEXT = [
              {"items.csv": as_csv(with_item_cells(1, title="rain " * 200_000))}),
     BadInput("item without a title", "FIX", r"have no title \(row 2; ",
              {"items.csv": as_csv(with_item_cells(2, title=""))}),
+    BadInput("HTML in a title", "FIX", r"1 of 6 rows have a title with HTML tags or scripts \(row 1; .*Taken out",
+             {"items.csv": as_csv(with_item_cells(1, title="<b>film</b> 0<script>alert(1)</script>"))}, same=True),
+    BadInput("entities in a title", "FIX", r"1 of 6 rows have a title with control .* HTML entities",
+             {"items.csv": as_csv(with_item_cells(1, title="film&nbsp;0"))}, same=True),
+    BadInput("HTML in a query", "FIX", r"1 of 200 rows have a query with HTML tags",
+             {"events.csv": as_csv(with_cells(3, query="<i>red</i> tent"))}),
+    BadInput("brand Unknown", "FIX", r"1 of 6 rows have a brand that says there is none \(row 2; .*Made empty",
+             {"items.csv": as_csv(with_item_cells(2, brand="Unknown"))}, same=True),
+    BadInput("no genres listed", "FIX", r"1 of 6 rows have a category that says there is none",
+             {"items.csv": as_csv(with_item_cells(2, genres="(no genres listed)"))}),
+    BadInput("query NULL", "FIX", r"200 of 200 rows have a query that says there is none",
+             {"events.csv": as_csv(ratings().assign(query="NULL"))}, same=True),
+    BadInput("tasks of another kind", "WARN", r"2 of 200 rows have a task that is no search and .* \('cart', 'click'\)",
+             {"events.csv": as_csv(with_cells(1, event_type="CLICK").assign(
+                 event_type=lambda t: t["event_type"].where(t.index != 1, "CART").where(t.index != 2, "recommend")))},
+             same=True),
 ]  # fmt: skip
 
-CASES = [*FILES, *LINES_OF_JSON, *IDS, *TIMES, *TEXT]
+LOSSES = [
+    BadInput("a third of the users too short", "WARN", r"20 of 60 users are dropped, 33% of them.*about the others",
+             {"events.csv": as_csv(ratings()) + "".join(f"x{n // 2},7,{START + n}\n" for n in range(40))}),
+    BadInput("search_rate 7", "STOP", r"data\.search_rate: 7\.0 is no share .* from 0 to 1", {}, {"search_rate": 7.0}),
+    BadInput("max_drop_rate 5", "STOP", r"data\.max_drop_rate: 5\.0 is no share .* from 0 to 1", {},
+             {"max_drop_rate": 5.0}),
+    BadInput("min_events 2", "STOP", r"data\.min_events: 2 is no number .* of 3 or more", {}, {"min_events": 2}),
+    BadInput("no user long enough", "STOP", r"no user has at least 9 time steps \(200 events", {}, {"min_events": 9}),
+    BadInput("a core that empties", "STOP", r"the 99-core is empty .* set data\.min_item_events=", {},
+             {"min_item_events": 99}),
+]  # fmt: skip
+
+CASES = [*FILES, *LINES_OF_JSON, *IDS, *TIMES, *TEXT, *LOSSES]
