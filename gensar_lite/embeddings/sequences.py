@@ -21,6 +21,7 @@ class Sequences(NamedTuple):
     """W windows of at most T items, and P questions about them: after ``inputs[row, :place + 1]``, which item?"""
 
     inputs: np.ndarray  # (W, T) item ids, oldest first, -1 after the last one
+    user: np.ndarray  # (W,) whose items they are
     row: np.ndarray  # (P,) the window, rising
     place: np.ndarray  # (P,) the last item of the time step before the target's
     target: np.ndarray  # (P,) item id
@@ -40,7 +41,8 @@ def train_sequences(corpus: Corpus, max_length: int) -> Sequences:
     """
     steps = _train_steps(corpus.events)
     user, item = steps["user_id"].to_numpy(), steps["item_id"].to_numpy()
-    start = np.searchsorted(user, np.unique(user))  # (U,) row of each user's first item
+    people = np.unique(user)
+    start = np.searchsorted(user, people)  # (U,) row of each user's first item
     number = np.repeat(np.arange(len(start)), np.diff(np.r_[start, len(user)]))  # (E,) which user, from 0
     # (E,) the row before each time step's first row: where its items are asked for
     new = np.r_[True, (user[1:] != user[:-1]) | np.diff(steps["time"].to_numpy()).astype(bool)]
@@ -55,7 +57,7 @@ def train_sequences(corpus: Corpus, max_length: int) -> Sequences:
     inputs[np.repeat(np.arange(len(first)), length), within(length)] = item[ranges(start[home] + first, length)]
     row = _window_of(owner, place, home, first + length)
     order = np.argsort(row, kind="stable")
-    return Sequences(inputs, row[order], (place - first[row])[order], target[order])
+    return Sequences(inputs, people[home], row[order], (place - first[row])[order], target[order])
 
 
 def what_is_read(sequences: Sequences) -> dict[str, int]:
