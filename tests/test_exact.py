@@ -127,15 +127,32 @@ def test_the_exact_setting_gives_the_run_of_a_full_beam(real):
     pd.testing.assert_frame_equal(got, wanted, atol=1e-4, rtol=0)
 
 
+def met_before(log: pd.DataFrame, targets: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Places of `targets` and the items that their users met before, row by row."""
+    both = (
+        targets.reset_index(drop=True)
+        .rename_axis("place")
+        .reset_index()
+        .merge(log, on="user_id", suffixes=("", "_met"))
+    )
+    both = both[both["time_met"] < both["time"]]
+    return both["place"].to_numpy(), both["item_id_met"].to_numpy()
+
+
 def test_the_study_counts_misses_as_brute_force_does(real):
     events, k = real.generator.corpus.targets("test"), 5
     rows = pd.DataFrame(beam_misses(real, events, (2, 5, 40), k))
     for task, part in events.groupby("task"):
         ids = part["event_id"].to_numpy()
-        truth = np.argsort(-real.score_rows(task, ids, np.tile(np.arange(40), (len(ids), 1))), axis=1)[:, :k]
+        scores = real.score_rows(task, ids, np.tile(np.arange(40), (len(ids), 1)))
+        pairs = met_before(real.generator.corpus.events, part) if task == "recommend" else None
+        if pairs is not None:
+            assert len(pairs[0]), "a recommendation leaves out what its user met"
+            scores[pairs] = -np.inf
+        truth = np.argsort(-scores, axis=1)[:, :k]
         mine = rows[rows["task"] == task].set_index("num_beams")
         for width in (2, 5, 40):
-            beam = real.search(task, ids, width).items[:, :k]
+            beam = real.search(task, ids, width, exclude=pairs).items[:, :k]
             shared = np.array([np.isin(b, t).sum() / k for b, t in zip(beam, truth, strict=True)])
             assert mine.loc[width, "found_rate"] == pytest.approx(shared.mean())
             assert mine.loc[width, "missed_rate"] == pytest.approx((shared < 1).mean())

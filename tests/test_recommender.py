@@ -216,6 +216,19 @@ def test_as_many_answers_as_asked_for_however_many_are_seen(shop):
     assert len(narrow.search("thing", k=500)) == N
 
 
+def test_the_logs_rule_decides_about_seen_items(shop):
+    """A log that repeats itself keeps them as candidates, unless a request says otherwise."""
+    corpus = dataclasses.replace(shop.decoder.generator.corpus, exclude_seen=False)
+    songs = Recommender.of(generator_of(corpus), DecodingConfig(num_beams=N))
+    history = list(range(30))
+    assert {a.item_id for a in songs.recommend(history, N)} == set(range(N))
+    assert [a.item_id for a in songs.recommend_many([history], N)[0]] == [
+        a.item_id for a in songs.recommend(history, N)
+    ]
+    assert {a.item_id for a in songs.recommend(history, N, exclude_seen=True)} == set(range(30, N))
+    assert {a.item_id for a in songs.search("thing", history, N)} == set(range(N))
+
+
 def test_only_allowed_items_are_answered(shop):
     for name, wanted in (
         ("Garden", {i for i in range(N) if i % 3 < 2}),
@@ -321,7 +334,7 @@ def test_history_of_a_user_is_everything_it_did(shop):
     [
         (lambda r: r.recommend([1, N]), r"no item 40. Items of this run are 0 to 39"),
         (lambda r: r.recommend([-1]), "no item -1"),
-        (lambda r: r.recommend(["3"]), "no item '3'"),
+        (lambda r: r.recommend(["03"]), "no item '03'"),
         (lambda r: r.recommend([True]), "no item True"),
         (lambda r: r.recommend([2.0]), "no item 2.0"),
         (lambda r: r.search("thing", [Event(99, "thing")]), "no item 99"),
@@ -336,11 +349,12 @@ def test_history_of_a_user_is_everything_it_did(shop):
         (lambda r: r.recommend(k=2.5), "k is 2.5"),
         (lambda r: r.recommend(k=True), "k is True"),
         (lambda r: r.recommend(allowed=np.ones(3, dtype=bool)), "allowed must be 40 booleans"),
-        (lambda r: r.recommend(allowed=np.arange(N)), "allowed must be 40 booleans"),
+        (lambda r: r.recommend(allowed=[3, N]), "no item 40"),
+        (lambda r: r.recommend(allowed=np.arange(N) / 2), "no item 0.0"),
         (lambda r: r.items_in("Gardn"), "no item is in 'Gardn'. Some categories are: Garden"),
         (lambda r: r.items_in("zzz"), "Some categories are: Balls, Garden"),
-        (lambda r: r.history_of(12), "no 12. Users of this run are 0 to 11"),
-        (lambda r: r.history_of(-1), "no -1"),
+        (lambda r: r.history_of(12), "no user 12. Users of this run are 0 to 11"),
+        (lambda r: r.history_of(-1), "no user -1"),
     ],
 )  # fmt: skip
 def test_a_wrong_request_is_one_clear_error(shop, ask, said):
@@ -362,10 +376,10 @@ def test_a_run_of_one_task_refuses_the_other():
     alone = dataclasses.replace(corpus, events=keep.assign(event_id=range(len(keep))))
     only = Recommender.of(generator_of(alone))
     assert only.recommend([3])
-    with pytest.raises(ConfigError, match="never learned it"):
+    with pytest.raises(ConfigError, match=r"its log has no search event. Bring some, then run the stages again\.$"):
         only.search("thing")
     other = Recommender.of(generator_of(corpus, tasks=("nsip",), task_weights=(1.0,)))
-    with pytest.raises(ConfigError, match="recommend: this run never learned it"):
+    with pytest.raises(ConfigError, match=r"recommend: this run never learned it, training.tasks has no nrip"):
         other.recommend()
 
 
@@ -426,7 +440,7 @@ def test_every_preset_is_recognised(name, changed):
 def test_what_is_missing_names_the_command_that_makes_it(tmp_path):
     for folder, said in (
         (tmp_path / "artifacts" / "tour", "holds no finished stage. Build it first: gensar run --preset tour$"),
-        (tmp_path / "artifacts" / "own", "gensar run --preset tour --run own$"),
+        (tmp_path / "artifacts" / "own", "gensar run --run own --items ITEMS.csv"),
         (tmp_path / "elsewhere" / "tour", "must lie in a folder artifacts/"),
     ):
         with pytest.raises(ArtifactError, match=said):
@@ -490,11 +504,11 @@ def test_a_recommendation_as_json(on_disk, capsys):
         (["search", " "], "has no words"),
         (["search", "red", "-k", "0"], "k is 0"),
         (["recommend", "--user", "99"], "Users of this run are 0 to 11"),
-        (["recommend", "--items", "1,x"], "write item ids with commas"),
-        (["recommend", "--items", "1,400"], "no item 400"),
+        (["recommend", "--items", "1,x"], "no item 'x'. Items of this run are 0 to 39"),
+        (["recommend", "--items", "1,400"], "no item '400'"),
         (["recommend", "--items", "1", "--user", "2"], "not allowed with"),
         (["search", "red", "--category", "Shoes"], "no item is in 'Shoes'"),
-        (["search", "red", "--run", "other"], "gensar run --preset tour --run other"),
+        (["search", "red", "--run", "other"], "gensar run --run other --items ITEMS.csv"),
         (["search", "red", "--preset", "toor"], "Choose one of: tiny"),
     ],
 )

@@ -17,15 +17,15 @@ import numpy as np
 import torch
 
 from gensar_lite.config import TrainingConfig
+from gensar_lite.decoding.exclusion import Pairs, Spent, forbid, spent_levels
 from gensar_lite.decoding.layers import linear
-from gensar_lite.decoding.paths import Found, Paths, forbid, keep_best
+from gensar_lite.decoding.paths import Found, Paths, keep_best
 from gensar_lite.decoding.read import Stacks, advance, encode, prepare
 from gensar_lite.decoding.trie import Trie
 from gensar_lite.embeddings.precision import use_bf16
 from gensar_lite.training import TASK_OF_EVENTS, Generator
 from gensar_lite.training.backbones import output_rows
 
-Pairs = tuple[np.ndarray, np.ndarray]  # query numbers and item ids, flat
 Watch = Callable[[Paths, torch.Tensor, torch.Tensor], None]  # paths, continuations (B, n, K), the numbers kept (B, m)
 
 
@@ -73,7 +73,8 @@ class Decoder:
     ) -> Found:
         """The best items for sources (B, S) with `mask` (B, S) of real tokens; n is at most `num_beams`.
 
-        No item is invalid and none stands twice; where fewer than `num_beams` items exist, n is their number.
+        No item is invalid and none stands twice. A query gets `num_beams` items, or all that may be found where there
+        are fewer; n is the longest list's length.
         `allowed` narrows the catalogue: a mask (N,) over items, or item ids (B, C), each query's own candidates (-1:
         none). `exclude` are pairs of query number and item id that must not be found. `floor` (B,) drops what scores
         lower: a k-th best score that is known already. `watch` is shown every level before it is cut.
@@ -84,11 +85,11 @@ class Decoder:
         with self.autocast():
             paths = self.begin(task, source, mask, allowed)
             low = torch.from_numpy(np.full(len(source), -np.inf) if floor is None else floor).to(paths.scores)
-            bound = low
+            bound, spent = low, self.spent(paths, exclude)
             while not paths.finished:
                 total = self.continuations(paths)
-                if exclude is not None and paths.level == paths.trie.num_levels - 1:
-                    total = forbid(total, paths, exclude, self.generator.identifiers.view(paths.view))
+                if spent is not None:
+                    total = forbid(total, paths.nodes, spent[paths.level])
                 if floor is not None:
                     total = total.masked_fill_(total < low[:, None, None], -torch.inf)
                 scores, best, bound = keep_best(total, num_beams, bound)
@@ -106,6 +107,12 @@ class Decoder:
             advance(self.generator.model, cache, torch.full((batch, 1), token, device=self.device))
         tokens = torch.full((batch, 1), given[-1], device=self.device)
         return Paths(view, trie, cache, 0, tokens, trie.roots(batch), torch.zeros(batch, 1, device=self.device))
+
+    def spent(self, paths: Paths, exclude: Pairs | None) -> list[Spent] | None:
+        """A level, the continuations of a search at its start that lead to excluded items alone."""
+        if exclude is None:
+            return None
+        return spent_levels(paths.trie, self.generator.identifiers.view(paths.view), len(paths.nodes), exclude)
 
     def continuations(self, paths: Paths) -> torch.Tensor:
         """Scores (B, n, K) of every path with one more code, -inf where the trie has no such child. Moves the cache."""

@@ -6,23 +6,27 @@ In: parsed words of the command line. Out: text. This file does not know how an 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 
 from transformers.utils.logging import disable_progress_bar
 
 from gensar_lite.artifacts import Workspace
-from gensar_lite.config import ConfigError
 from gensar_lite.decoding.recommender import Answer, Recommender
 
 COLUMNS = ("rank", "item", "title", "category", "score", "identifier")
 
 
 def answer_request(ws: Workspace, words: argparse.Namespace) -> str:
-    """The text to print for ``search`` or ``recommend``. Raises what `Recommender` does."""
-    items = _item_ids(words.items)
+    """The text to print for ``search`` or ``recommend``. Ids that are typed and printed are those of the user's own
+    files where the run stands on such, row numbers where it does not or ``--rows`` asks for them. Raises what
+    `Recommender` does."""
     disable_progress_bar()  # a bar of loaded weights is no answer
-    recommender = Recommender.load(ws.folder("data").parent)
-    history = items if words.user is None else recommender.history_of(words.user)
+    recommender = Recommender.load(ws.folder("data").parent, words.rows)
+    if words.user is None:
+        history = [recommender.items.name(recommender.items.row(word)) for word in _item_ids(words.items)]
+    else:
+        history = recommender.history_of(words.user)
     allowed = recommender.items_in(words.category) if words.category else None
     if words.command == "search":
         answers = recommender.search(words.query, history, words.k, allowed=allowed)
@@ -48,8 +52,7 @@ def answer_table(answers: list[Answer]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _item_ids(words: str | None) -> list[int]:
-    try:
-        return [int(word) for word in (words or "").split(",") if word.strip()]
-    except ValueError:
-        raise ConfigError(f"--items {words}: write item ids with commas, e.g. --items 3,5,9.") from None
+def _item_ids(words: str | None) -> list[str]:
+    """Ids between commas, as a line of a csv file: one that holds a comma stands in quotes."""
+    cells = next(csv.reader([words or ""], skipinitialspace=True), [])
+    return [cell.strip() for cell in cells if cell.strip()]

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 
 from gensar_lite.config import DecodingConfig
-from gensar_lite.decoding.beam import Decoder, Pairs
-from gensar_lite.decoding.paths import Found, forbid
+from gensar_lite.decoding.batches import MAX_PATHS
+from gensar_lite.decoding.beam import Decoder
+from gensar_lite.decoding.exclusion import Pairs, forbid
+from gensar_lite.decoding.paths import Found
 
 WIDER = 4  # how many times wider each further beam is
 WIDEST = 1024  # beams a query, beyond which branch and bound takes over
-MAX_PATHS = 16_384  # paths that one batch follows at a time
 MARGIN = 0.1  # how far below the k-th score a floor lies: more than rounding can make up
 CHUNK = 256  # prefixes that branch and bound reads at a time
 
@@ -97,7 +98,7 @@ def branch_and_bound(
     """
     with decoder.autocast():
         start = decoder.begin(task, source, mask, allowed)
-        size, codes = start.trie.codebook_size, decoder.generator.identifiers.view(start.view)
+        size, spent = start.trie.codebook_size, decoder.spent(start, exclude)
         best = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))  # items and scores, falling
         heap = [(-0.0, 0, np.zeros((1, 0), dtype=np.int64))]  # minus the best score, number, codes (m, l)
         number = 0
@@ -106,9 +107,9 @@ def branch_and_bound(
             paths = decoder.begin(task, source, mask, allowed) if prefixes.shape[1] else start
             paths = decoder.walk(paths, prefixes[None])
             total = decoder.continuations(paths)  # (1, m, K)
+            if spent is not None:
+                total = forbid(total, paths.nodes, spent[paths.level])
             last = paths.level == paths.trie.num_levels - 1
-            if last and exclude is not None:
-                total = forbid(total, paths, exclude, codes)
             flat = total.flatten()
             kept = torch.nonzero(torch.isfinite(flat) & (flat >= floor)).squeeze(1)
             kept = kept[flat[kept].argsort(descending=True, stable=True)]

@@ -1,4 +1,4 @@
-"""Where a search stands, what it found, and the small steps between: which continuations stay, which are forbidden.
+"""Where a search stands, what it found, and the small step between: which continuations stay.
 
 In: scores of continuations. Out: the best of them, and the best that was cut, which is what an answer's certificate
 rests on. This file does not know models.
@@ -73,18 +73,3 @@ def keep_best(
     if count > keep:
         bound = torch.maximum(bound, scores[:, keep])
     return scores[:, :keep], best[:, :keep], bound
-
-
-def forbid(total: torch.Tensor, paths: Paths, pairs: tuple[np.ndarray, np.ndarray], codes: np.ndarray) -> torch.Tensor:
-    """Continuations of the last level (B, n, K) without those that complete an excluded item.
-
-    `pairs` are query numbers and item ids, flat; `codes` (N, L) are the catalogue's.
-    """
-    query, item = pairs
-    parent = paths.trie.roots(len(total))[query, 0]
-    for level in range(paths.level):
-        parent = paths.trie.step(parent, codes[item, level], level)
-    pair, path = np.nonzero((paths.nodes[query] == parent[:, None]) & (parent >= 0)[:, None])
-    where = (query[pair], path, codes[item[pair], paths.level])
-    total[tuple(torch.from_numpy(np.asarray(i)).to(total.device) for i in where)] = -torch.inf
-    return total

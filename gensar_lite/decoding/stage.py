@@ -14,9 +14,11 @@ from tqdm.auto import tqdm
 
 from gensar_lite.artifacts import TASKS, Workspace
 from gensar_lite.config import Config, DecodingConfig
-from gensar_lite.data import left_out
+from gensar_lite.data import Seen, left_out
+from gensar_lite.decoding.batches import Batch, batches_of_like_width
 from gensar_lite.decoding.beam import Decoder
 from gensar_lite.decoding.exact import search_as_set
+from gensar_lite.decoding.exclusion import distinct
 from gensar_lite.training import TASK_OF_EVENTS, Generator, Judge, load_generator
 from gensar_lite.training.processes import gather_frame, my_share, rank_and_world
 
@@ -38,21 +40,20 @@ def rank_events(
 ) -> pd.DataFrame:
     """A run (``event_id, item_id, rank, score``) for target events of any task, `settings.top_k` items each.
 
-    From recommendations items of the history are left out, by the log's rule (`gensar_lite.data.left_out`). Where
+    From recommendations items of the history are left out, by the log's rule (`gensar_lite.data.left_out`); every list
+    is full all the same: it is shorter than `settings.top_k` only where no more items are left to rank. Where
     `world` processes decode together, each calls this with its `rank`, and all get the whole run: that of one
     process, bit by bit.
     """
-    parts, seen = [to_run(np.zeros(0, np.int64), np.zeros((0, 1), np.int64), np.zeros((0, 1), np.float32), 1)], None
+    parts = [to_run(np.zeros(0, np.int64), np.zeros((0, 1), np.int64), np.zeros((0, 1), np.float32), 1)]
     bar = tqdm(total=len(targets), desc="decoding", unit="query", disable=not progress or rank > 0)
     for task in TASKS:
         rows = targets.loc[targets["task"] == task, "event_id"].to_numpy()
-        if task == "recommend":
-            seen = left_out(decoder.generator.corpus)
-        batches = decoder.batches(task, np.arange(len(rows)), rows, settings.batch_size)
-        for places in my_share(batches, rank, world):
-            exclude = seen.pairs(rows[places]) if task == "recommend" and seen else None
+        seen = left_out(decoder.generator.corpus) if task == "recommend" and len(rows) else None
+        for places, num_beams in my_share(_batches(decoder, task, rows, seen, settings), rank, world):
+            exclude = seen.pairs(rows[places]) if seen else None
             sources = decoder.sources(task, rows[places])
-            asked = (settings.num_beams, settings.top_k)
+            asked = (num_beams, settings.top_k)
             items, scores, _ = search_as_set(decoder, settings, task, *sources, *asked, exclude=exclude)
             parts.append(to_run(rows[places], items, scores, settings.top_k))
             bar.update(len(places))
@@ -60,6 +61,14 @@ def rank_events(
     run = pd.concat(parts, ignore_index=True)
     run = gather_frame(run) if world > 1 else run
     return run.sort_values(["event_id", "rank"], ignore_index=True)
+
+
+def _batches(decoder: Decoder, task: str, rows: np.ndarray, seen: Seen | None, settings: DecodingConfig) -> list[Batch]:
+    """Events `rows` of one task in batches, whoever decodes them."""
+    lengths = decoder.generator.builder.lengths(TASK_OF_EVENTS[task], rows)
+    met = distinct(seen.pairs(rows), decoder.generator.corpus.num_items)[0] if seen else rows[:0]
+    counts = np.bincount(met, minlength=len(rows))
+    return batches_of_like_width(lengths, counts, settings.top_k, settings)
 
 
 def to_run(event_ids: np.ndarray, items: np.ndarray, scores: np.ndarray, top_k: int) -> pd.DataFrame:

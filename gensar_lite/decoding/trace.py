@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gensar_lite.decoding.beam import Decoder, Pairs
+from gensar_lite.decoding.beam import Decoder
+from gensar_lite.decoding.exclusion import Pairs
 from gensar_lite.decoding.paths import Found, Paths
 
 

@@ -105,11 +105,11 @@ class Trie:
         place = np.where(there, place, 0)
         return np.where(there & (keys[place] == key), place, -1) if len(keys) else np.full(key.shape, -1)
 
-    def span(self, node: int, depth: int) -> tuple[int, int]:
-        """The leaves below a node: those from the first number to before the second."""
-        low, high = node, node + 1
+    def span(self, nodes: np.ndarray | int, depth: int) -> tuple[np.ndarray, np.ndarray]:
+        """The leaves below nodes (...,): those from the first number to before the second, each (...,)."""
+        low, high = nodes, nodes + 1
         for keys in self.keys[depth:]:
-            low, high = np.searchsorted(keys, (low * self.codebook_size, high * self.codebook_size)).tolist()
+            low, high = np.searchsorted(keys, (low * self.codebook_size, high * self.codebook_size))
         return low, high
 
     def items(self, leaves: np.ndarray) -> np.ndarray:

@@ -1,0 +1,64 @@
+"""Items that a query must not be answered with, as continuations that a search must not follow.
+
+In: a trie, the codes of its items, pairs of query and excluded item. Out: a level, the continuations below which
+nothing else is left. Forbidden at every level, not at the last one alone, no beam is spent on a prefix that leads to no
+answer: m beams then return m items, or all that are left. This file does not know models or why an item is excluded.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from gensar_lite.decoding.trie import Trie
+
+Pairs = tuple[np.ndarray, np.ndarray]  # query numbers and item ids, flat
+
+
+class Spent(NamedTuple):
+    """Continuations of one level all of whose items are excluded, flat: ``code`` after node ``parent`` of ``query``."""
+
+    query: np.ndarray
+    parent: np.ndarray
+    code: np.ndarray
+
+
+def spent_levels(trie: Trie, codes: np.ndarray, num_queries: int, pairs: Pairs) -> list[Spent]:
+    """What is spent at each level of a trie, for `pairs` of excluded items with `codes` (N, L)."""
+    query, item = distinct(pairs, len(codes))
+    nodes = [trie.roots(num_queries)[query, 0]]
+    for level in range(trie.num_levels):
+        nodes.append(trie.step(nodes[-1], codes[item, level], level))
+    inside = nodes[-1] >= 0  # an item that this trie lacks takes nothing from it
+    query, item, nodes = query[inside], item[inside], [node[inside] for node in nodes]
+    levels = []
+    for level in range(trie.num_levels):
+        parent, child = nodes[level], nodes[level + 1]
+        # each query's excluded items a child, beside all items that hang below it
+        key = query * (len(trie.keys[level]) + 1) + child
+        _, first, excluded = np.unique(key, return_index=True, return_counts=True)
+        low, high = trie.span(child[first], level + 1)
+        spent = first[excluded == high - low]
+        levels.append(Spent(query[spent], parent[spent], codes[item[spent], level]))
+    return levels
+
+
+def distinct(pairs: Pairs, num_items: int) -> Pairs:
+    """Every pair once, sorted by query, then item."""
+    return np.divmod(np.unique(pairs[0] * num_items + pairs[1]), num_items)
+
+
+def forbid(total: torch.Tensor, nodes: np.ndarray, spent: Spent) -> torch.Tensor:
+    """Scores (B, n, K) of continuations of paths at `nodes` (B, n), -inf where one is spent. Changes `total`."""
+    count = nodes.shape[1]
+    size = max(nodes.max(initial=0), spent.parent.max(initial=0)) + 1
+    here = np.where(nodes >= 0, np.arange(len(nodes))[:, None] * size + nodes, -1).ravel()
+    order = np.argsort(here)
+    wanted = spent.query * size + spent.parent
+    place = order[np.minimum(np.searchsorted(here[order], wanted), len(order) - 1)]
+    met = here[place] == wanted
+    where = (spent.query[met], place[met] % count, spent.code[met])
+    total[tuple(torch.from_numpy(part.astype(np.int64)).to(total.device) for part in where)] = -torch.inf
+    return total
