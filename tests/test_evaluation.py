@@ -315,6 +315,10 @@ def test_matrix_and_trec_forms(tmp_path):
     lines = write_trec(run, tmp_path / "x.trec", "my system").read_text().splitlines()
     assert lines[1] == "5 Q0 2 2 0.500000000 my_system"
     assert len(lines) == 3
+    names = ["x", "a b", "a%20b", "日本\u3000語"]
+    lines = write_trec(run, tmp_path / "own.trec", "joint", names).read_text(encoding="utf-8").splitlines()
+    assert [line.split()[2] for line in lines] == ["a%20b", "a%2520b", "日本%E3%80%80語"]
+    assert all(len(line.split()) == 6 for line in lines)
 
 
 @pytest.mark.parametrize(

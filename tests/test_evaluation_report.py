@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,8 +14,10 @@ import pytest
 from gensar_lite.artifacts import ArtifactError, Corpus, Identifiers, ItemEmbeddings, Workspace
 from gensar_lite.config import ConfigError, override, preset
 from gensar_lite.data import history_bounds
-from gensar_lite.evaluation import plots, stage
+from gensar_lite.data.report import Finding, Report
+from gensar_lite.evaluation import fonts, plots, stage
 from gensar_lite.evaluation.baselines import BM25, CategoryPopularity, Oracle, Popularity, candidate_run, top_k_run
+from gensar_lite.evaluation.data_section import sasrec_read, share, target_rows
 from gensar_lite.evaluation.plots import curve_figure, figure_png, identifier_map, metric_bars, pca_2d, plain
 from gensar_lite.evaluation.plots import tradeoff_figure as draw_tradeoff
 from gensar_lite.evaluation.protocols import Seen
@@ -198,6 +201,60 @@ def test_figures_have_alt_text_and_take_hostile_names():
     assert plain("a$b\n" + "x" * 99) == r"a\$b " + "x" * 56
 
 
+def without_search(rows: list[dict]) -> list[dict]:
+    return [row for row in rows if row["task"] == "recommend"]
+
+
+def test_a_log_without_searches_has_no_search_axis_panel_or_column():
+    points = tradeoff_points(without_search(METRICS))
+    for figure, alt in (draw_tradeoff(points), metric_bars(without_search(METRICS))):
+        assert len(figure.axes) == 1
+        assert "Search" not in alt + figure.axes[0].get_xlabel() + figure.axes[0].get_title()
+        assert figure_png(figure).startswith(b"\x89PNG")
+    text = console_table(without_search(METRICS))
+    assert "earch" not in text
+    assert " - " not in text
+    lines = text.splitlines()
+    assert lines[1].split() == ["system", "recall@10", "ndcg@10"]
+    assert len(metric_bars(METRICS)[0].axes) == 2
+
+
+NAMES = ("家電 > ヘッドホン", "กาแฟ", "Обувь", "Café $5", "Shoes \U0001f45f", "\U0001f45f")
+
+
+def test_names_that_no_font_can_draw_are_numbered_and_written_out():
+    known = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZé $5> Обувь")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fonts, "fonts_for", lambda characters: (["DejaVu Sans"], characters & known))
+        labels, _, note = fonts.drawable_labels(NAMES, "category")
+    assert labels == ["category 1", "category 2", "Обувь", "Café $5", "Shoes", "category 6"]
+    assert "category 1: 家電 > ヘッドホン; category 2: กาแฟ" in note
+    assert fonts.drawable_labels(["plain"]) == (["plain"], ["DejaVu Sans"], "")
+
+
+def test_a_second_font_is_taken_for_letters_that_the_first_lacks():
+    """A letter that one of matplotlib's own fonts has and its default font has not."""
+    own = fonts._glyphs(fonts.findfont("DejaVu Sans"))
+    others = {name: fonts._glyphs(path) - own for name, path in fonts._installed()}
+    letter = min(character for glyphs in others.values() for character in glyphs if character.isprintable())
+    families, known = fonts.fonts_for(frozenset("a" + letter))
+    assert known == {"a", letter}
+    assert families[0] == "DejaVu Sans"
+    assert letter in others[families[1]]
+    assert not any("last resort" in name.lower() for name in others), "its glyphs are boxes"
+
+
+def test_a_map_of_names_in_any_script_is_drawn_without_a_missing_glyph():
+    xy, names = np.random.default_rng(0).random((24, 2)), np.array([*NAMES[:4]] * 6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure, _ = identifier_map(np.arange(24)[:, None] % 3, xy, names)
+        assert figure_png(figure).startswith(b"\x89PNG")
+    drawn = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    assert "Обувь" in drawn
+    assert len(set(drawn)) == 4
+
+
 def test_figures_are_the_same_every_time():
     first, second = (figure_png(draw_tradeoff(tradeoff_points(METRICS))[0]) for _ in range(2))
     assert first == second
@@ -291,20 +348,24 @@ class FakeRanker:
         return np.take_along_axis(self.scores(targets), candidates, axis=1)
 
 
-def finished_workspace(root, monkeypatch, source: str = "shop", **changes) -> Workspace:
+def finished_workspace(
+    root, monkeypatch, source: str = "shop", corpus: Corpus | None = None, report: Report | None = None, **changes
+) -> Workspace:
     """Every stage before evaluation, by hand: random vectors, made-up identifiers, a random joint run."""
     told = {"data.source": source, "evaluation.num_bootstrap": 20, "evaluation.num_negatives": 4} | changes
     ws = Workspace.open(override(preset("tiny"), told), root, run="hand")
-    corpus, rng = tiny_corpus(), np.random.default_rng(0)
+    corpus, rng = corpus or tiny_corpus(), np.random.default_rng(0)
 
     def data(folder):
         corpus.save(folder)
+        if report:
+            report.save(folder)
         facts = {"search": "semi-synthetic"} if source != "shop" else {"search": "the built-in shop"}
         return {"items": NUM_ITEMS, "facts": facts}
 
     def embeddings(folder):
         ItemEmbeddings(*(rng.random((NUM_ITEMS, 4), dtype=np.float32) for _ in range(2))).save(folder)
-        return {}
+        return {"sasrec_read": {"windows": 7, "items_read": 1234, "items_asked_for": 99}}
 
     def identifiers(folder):
         codes = np.stack([np.arange(NUM_ITEMS) // 4, np.arange(NUM_ITEMS) % 4], axis=1)
@@ -447,6 +508,63 @@ def test_the_page_of_real_data_has_no_item_text_and_says_semi_synthetic(tmp_path
     assert "semi-synthetic" in page.text
     assert "not ours to publish" in page.text
     assert re.search(r"item \d+", page.text)
+
+
+def own_corpus() -> Corpus:
+    """The tiny corpus as own files would give it: ids of their own, one with markup; nobody searches."""
+    corpus = tiny_corpus()
+    events = corpus.events[corpus.events["task"] == "recommend"].reset_index(drop=True)
+    events = events.assign(event_id=np.arange(len(events)))
+    items = corpus.items.assign(source_id=[f"00{i}<b>sku</b>" for i in range(NUM_ITEMS)])
+    users = np.array([f"guest-{user}" for user in range(6)])
+    return Corpus(items, corpus.queries[:0], events, corpus.relevance[:0], True, users).check()
+
+
+def test_the_page_of_own_files_speaks_their_ids_and_shows_the_report(tmp_path, monkeypatch):
+    finding = Finding("DROP", "events", "have no <i>time</i>", 1, 2000, (5,), "{secret cell}", "Dropped & counted.")
+    columns = {"items": {"item_id": "movieId"}, "events": {"time": "when"}}
+    files = {"items": {"file": "films.csv", "rows": 1012}, "events": {"file": "log.csv", "rows": 2000}}
+    report = Report(files, columns, {"items": ["year"], "events": []}, [finding], {"items": 12, "test targets": 345})
+    ws = finished_workspace(tmp_path, monkeypatch, "files", own_corpus(), report)
+    text, page = report_of(ws)
+    for part in (
+        *("films.csv", "item_id = movieId", "1,012", "1 of 2,000 rows have no <i>time</i>", "under 0.1 %"),
+        *(
+            "Dropped & counted.",
+            "345",
+            "for user guest-",
+            "ids of your files",
+            "validation targets",
+            "1,234 items read",
+        ),
+    ):
+        assert part in page.text, part
+    assert re.search(r"item 00\d+<b>sku</b>", page.text)
+    assert not re.search(r"item \d+ ", page.text), "no number of ours"
+    assert "secret cell" not in text
+    assert "Search against recommendation" not in text
+    assert "category-popularity" not in text
+    assert page.tags.count("img") == 4  # bars, two maps, a curve
+    assert "<b>sku" not in text
+
+
+def test_targets_of_each_task_and_split_by_hand():
+    assert target_rows(tiny_corpus()) == [("recommend", "12", "3", "3"), ("search", "0", "3", "3")]
+    assert target_rows(own_corpus()) == [("recommend", "12", "3", "3")]
+    assert [share(*pair) for pair in ((0, 5), (1, 3), (5, 5), (1, 9999))] == ["0 %", "33.3 %", "100.0 %", "under 0.1 %"]
+    assert sasrec_read({}) == ""
+
+
+def test_a_system_that_can_answer_nothing_has_no_row(tmp_path, monkeypatch, capsys):
+    corpus = tiny_corpus()
+    items = corpus.items.assign(title=[*"AB7C&D"] * 2, text="")
+    silent = Corpus(items, corpus.queries, corpus.events, corpus.relevance)
+    text, page = report_of(finished_workspace(tmp_path, monkeypatch, corpus=silent))
+    metrics = json.loads((tmp_path / "reports/hand/metrics.json").read_text())
+    assert {"bm25", "query-clicks"}.isdisjoint(row["system"] for row in metrics)
+    assert {row["protocol"] for row in metrics if row["task"] == "search"} >= {"bm25-4"}, "its negatives are random"
+    assert "it answers nothing here: bm25/search" in page.text
+    assert "bm25 " not in capsys.readouterr().out
 
 
 def test_held_out_losses_are_a_row_a_task():

@@ -1,8 +1,9 @@
 """Example lists for people: what a user had done, what was asked, what the model answered.
 
 In: a corpus, a run, identifiers. Out: plain dicts of text for the report. Examples are drawn at random from the
-targets, hits and misses alike. Without `with_texts` an item is only its number: texts of real shops are not ours
-to publish. This file does not know HTML; the page escapes what comes from here.
+targets, hits and misses alike. Without `with_texts` an item is only its id (that of a user's own files, else its
+number): texts of real shops are not ours to publish. This file does not know HTML; the page escapes what comes from
+here.
 """
 
 from __future__ import annotations
@@ -37,8 +38,11 @@ def example_lists(
     ranked = to_matrix(run, chosen["event_id"].to_numpy(), depth)
     pairs = set(zip(corpus.relevance["query_id"], corpus.relevance["item_id"], strict=True))
 
+    names = corpus.items["source_id"] if "source_id" in corpus.items else corpus.items["item_id"]
+    users = np.arange(corpus.num_users) if corpus.user_ids is None else corpus.user_ids
+
     def label(item: int) -> str:
-        return str(corpus.items["title"].iloc[item])[:160] if with_texts else f"item {item}"
+        return str(corpus.items["title"].iloc[item] if with_texts else f"item {names.iloc[item]}")[:160]
 
     def answer(item: int, row) -> dict:
         codes = "-".join(map(str, identifiers.view(row.task)[item]))
@@ -53,7 +57,7 @@ def example_lists(
             query = str(corpus.queries["text"].iloc[row.query_id]) if with_texts else f"query {row.query_id}"
         found.append(
             {
-                "title": f"{TASK_LABEL[row.task]} for user {row.user_id}",
+                "title": f"{TASK_LABEL[row.task]} for user {str(users[row.user_id])[:160]}",
                 "history": [label(item) for item in _latest(seen.of(row.event_id), depth)],
                 "query": query,
                 "target": label(row.item_id),

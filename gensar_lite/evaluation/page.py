@@ -77,14 +77,22 @@ PAGE = """<!doctype html>
 <ul>{% for line in verdicts %}<li>{{ line }}</li>{% endfor %}</ul>
 {% for t in tables if t.full %}<h3>{{ t.title }}</h3>{{ numbers(t) }}{% endfor %}
 <p class="soft">{{ how }}</p>
-<h2>Search against recommendation</h2>
-{% for f in tradeoff %}{{ figure(f) }}{% endfor %}
+{% if tradeoff %}<h2>Search against recommendation</h2>{% endif %}
+{% for f in tradeoff + bars %}{{ figure(f) }}{% endfor %}
 {% for t in kinds %}<h2>{{ t.title }}</h2>{{ numbers(t) }}{% endfor %}
 {% if tables | rejectattr("full") | list %}<h2>Other protocols</h2>
 <p>all-relevant: every item that answers the query counts, not only the one that was taken, which counts one grade more.
 Sampled candidates (one target and negatives: random ones, or those that BM25 likes best) make every system look better
 and can change their order; they are here to compare with work that reports nothing else.</p>
 {% for t in tables if not t.full %}<h3>{{ t.title }}</h3>{{ numbers(t) }}{% endfor %}{% endif %}
+<h2>Data</h2>
+{{ pairs(targets, ["task", "train events", "validation targets", "test targets"],
+  "Every event of validation and test is a target, ranked from its own history") }}
+{% if files %}
+{{ pairs(files.columns, ["table", "file", "rows", "columns as they were read", "not used"], "Your files") }}
+{{ pairs(files.findings, ["", "table", "what", "share", "then"],
+  "Findings: DROP was removed, FIX was made regular, WARN is for you to look at") }}
+{{ pairs(files.kept, ["what", "count"], "What was kept") }}{% endif %}
 <h2>Identifiers</h2>
 {% for f in maps %}{{ figure(f) }}{% endfor %}
 {{ pairs(levels, ["view", "level", "codes in use", "perplexity", "largest code"], "Final codes, level by level") }}

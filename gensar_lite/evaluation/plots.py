@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from gensar_lite.evaluation.fonts import drawable_labels
 from gensar_lite.evaluation.scores import system_order
 from gensar_lite.evaluation.tradeoff import Point, pareto_front
 from gensar_lite.evaluation.uncertainty import Interval
@@ -51,8 +52,11 @@ def figure_uri(figure: Figure) -> str:
 def tradeoff_figure(points: list[Point], metric: str = "ndcg@10") -> tuple[Figure, str]:
     """Search (x) against recommendation (y) with error bars; a system of one task alone is a dashed line.
 
-    A grey staircase joins the Pareto front of the systems that do both, the oracle left out.
+    A grey staircase joins the Pareto front of the systems that do both, the oracle left out. A log of one task has
+    one axis: a system a line.
     """
+    if points and not all(any(getattr(point, task) for point in points) for task in TASK_TITLE):
+        return _one_axis(points, metric)
     figure, axes = _canvas(6.4, 4.6)
     said = []
     for point in points:
@@ -77,6 +81,20 @@ def tradeoff_figure(points: list[Point], metric: str = "ndcg@10") -> tuple[Figur
     ) + "."
 
 
+def _one_axis(points: list[Point], metric: str) -> tuple[Figure, str]:
+    """Intervals of the only task that there is, the first system on top."""
+    task = next(task for task in TASK_TITLE if any(getattr(point, task) for point in points))
+    figure, axes = _canvas(6.4, 0.8 + 0.4 * len(points))
+    for place, point in enumerate(reversed(points)):
+        colour, marker = _style(point.system)
+        interval = getattr(point, task)
+        axes.errorbar(interval.value, place, xerr=_error(interval), fmt=marker, ms=8, capsize=3, color=colour)
+    axes.set_yticks(range(len(points)), [plain(point.system) for point in reversed(points)])
+    axes.set(xlabel=f"{TASK_TITLE[task]} {metric}, full catalogue")
+    axes.set_xlim(left=0)
+    return figure, f"{TASK_TITLE[task]} {metric}, higher is better. {'; '.join(map(_say, points))}."
+
+
 def _staircase(axes, both: list[Point]) -> None:
     values = np.array([[p.search.value, p.recommend.value] for p in both]).reshape(-1, 2)
     front = values[pareto_front(values)] if len(values) else values
@@ -93,11 +111,14 @@ def _say(point: Point) -> str:
 
 
 def metric_bars(metrics: list[dict], metric: str = "ndcg@10", protocol: str = "full") -> tuple[Figure, str]:
-    """One bar a system with its interval, search on the left, recommendation on the right."""
-    figure, panels = _canvas(9.0, 3.2, columns=2)
+    """One bar a system with its interval, search on the left, recommendation on the right; a task that the log lacks
+    has no panel."""
+    metrics = [row for row in metrics if (row["metric"], row["protocol"]) == (metric, protocol)]
+    tasks = [task for task in TASK_TITLE if any(row["task"] == task for row in metrics)] or list(TASK_TITLE)
+    figure, panels = _canvas(4.5 * len(tasks), 3.2, columns=len(tasks))
     said = []
-    for axes, (task, title) in zip(panels, TASK_TITLE.items(), strict=True):
-        rows = [r for r in metrics if (r["task"], r["metric"], r["protocol"]) == (task, metric, protocol)]
+    for axes, task in zip(np.atleast_1d(panels), tasks, strict=True):
+        title, rows = TASK_TITLE[task], [row for row in metrics if row["task"] == task]
         rows.sort(key=lambda row: system_order(row["system"]), reverse=True)
         values = [row["value"] for row in rows]
         ends = np.array([[r["value"] - r["low"], r["high"] - r["value"]] for r in rows]).reshape(-1, 2).T
@@ -121,14 +142,14 @@ def pca_2d(vectors: np.ndarray) -> np.ndarray:
 def identifier_map(codes: np.ndarray, xy: np.ndarray, groups: np.ndarray, name: str = "semantic") -> tuple[Figure, str]:
     """Items at `xy` (N, 2), coloured by the first of their `codes` (N, L), beside the same map by `groups` (N,).
 
-    The seven most frequent codes or groups have a colour and marker each, all others are grey.
+    The seven most frequent codes or groups have a colour and marker each, all others are grey. A group whose letters no
+    font has is ``category 1`` (`map_note` writes it out).
     """
     figure, panels = _canvas(9.6, 4.2, columns=2)
     first = pd.Series(np.asarray(codes)[:, 0]).map(lambda code: f"code {code}").to_numpy()
     for axes, labels, title in ((panels[0], first, "first code"), (panels[1], np.asarray(groups), "category")):
         _scatter(axes, xy, labels)
         axes.set(title=f"{name} vectors by {title}", xticks=[], yticks=[])
-        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=2)
     num_codes, num_groups = len(np.unique(first)), len(set(groups))
     return figure, (
         f"Two maps of the same {len(xy)} items, their {name} vectors reduced to two dimensions by PCA. Left: coloured "
@@ -136,19 +157,33 @@ def identifier_map(codes: np.ndarray, xy: np.ndarray, groups: np.ndarray, name: 
     )
 
 
+def map_note(groups: np.ndarray) -> str:
+    """The names of groups that `identifier_map` shows by number, for a caption; "" where it can draw them all."""
+    return drawable_labels([plain(name, 28) for name in frequent(groups)], "category").note
+
+
 def _scatter(axes, xy: np.ndarray, labels: np.ndarray) -> None:
     counts = pd.Series(labels).value_counts()
-    names = sorted(counts.index, key=lambda name: (-counts[name], str(name)))[: len(OKABE_ITO) - 1]
+    names = frequent(labels)
+    shown = drawable_labels([plain(name, 28) for name in names], "category")
     size = float(np.clip(8000 / max(len(xy), 1), 5, 24))
     rest = ~np.isin(labels, names)
     if rest.any():
         axes.scatter(
             *xy[rest].T, s=size, color=GREY, marker=".", linewidths=0, label=f"{len(counts) - len(names)} others"
         )
-    for i, name in enumerate(names):
+    for i, (name, label) in enumerate(zip(names, shown.labels, strict=True)):
         mine = labels == name
-        style = {"color": OKABE_ITO[i], "marker": MARKERS[i], "label": plain(name, 28)}
+        style = {"color": OKABE_ITO[i], "marker": MARKERS[i], "label": label}
         axes.scatter(*xy[mine].T, s=size, linewidths=0, alpha=0.85, **style)
+    legend = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "markerscale": 2, "frameon": False}
+    axes.legend(prop={"family": shown.families, "size": 8}, **legend)
+
+
+def frequent(labels: np.ndarray) -> list:
+    """The seven most frequent of `labels`, which a map tells apart, most frequent first."""
+    counts = pd.Series(labels).value_counts()
+    return sorted(counts.index, key=lambda name: (-counts[name], str(name)))[: len(OKABE_ITO) - 1]
 
 
 def curve_figure(log: pd.DataFrame) -> tuple[Figure, str] | None:

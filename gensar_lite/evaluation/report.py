@@ -31,20 +31,22 @@ def short(value: float) -> str:
 
 
 def console_table(metrics: list[dict], columns: tuple[str, ...] = ("recall@10", "ndcg@10")) -> str:
-    """One table for the terminal: full-catalogue search and recommendation, a row a system, with intervals."""
+    """One table for the terminal: full-catalogue search and recommendation, a row a system, with intervals. A task that
+    the log lacks has no columns."""
     found = {(r["system"], r["task"], r["metric"]): r for r in metrics if r["protocol"] == "full"}
     systems = sorted({key[0] for key in found}, key=system_order)
-    keys = [(task, column) for task in TASK_TITLE for column in columns]
+    tasks = {task: title for task, title in TASK_TITLE.items() if any(key[1] == task for key in found)}
+    keys = [(task, column) for task in tasks for column in columns]
     width = max([len(s) for s in systems] + [6]) + 2
     cell = 22
-    head = " " * width + "".join(f"{TASK_TITLE[task]:<{cell * len(columns)}}" for task in TASK_TITLE)
+    head = " " * width + "".join(f"{title:<{cell * len(columns)}}" for title in tasks.values())
     lines = [head, f"{'system':<{width}}" + "".join(f"{column:<{cell}}" for _, column in keys)]
     for system in systems:
         cells = [_cell(found.get((system, *key))) for key in keys]
         texts = [f"{c['value']} [{c['interval']}]" if c else "-" for c in cells]
         lines.append(f"{system:<{width}}" + "".join(f"{text:<{cell}}" for text in texts))
-    counts = {task: max([r["num_queries"] for r in found.values() if r["task"] == task] + [0]) for task in TASK_TITLE}
-    said = ", ".join(f"{counts[task]:,} {TASK_TITLE[task].lower()} targets" for task in TASK_TITLE)
+    counts = {task: max(r["num_queries"] for r in found.values() if r["task"] == task) for task in tasks}
+    said = ", ".join(f"{counts[task]:,} {title.lower()} targets" for task, title in tasks.items())
     return "\n".join(line.rstrip() for line in [*lines, f"full catalogue; {said}"])
 
 
@@ -74,7 +76,7 @@ def metric_tables(metrics: list[dict], columns: tuple[str, ...] = COLUMNS) -> li
 
 
 def group_tables(
-    rows: list[dict], systems: tuple[str, ...] = ("joint", "category-popularity", "bm25", "oracle")
+    rows: list[dict], systems: tuple[str, ...] = ("joint", "category-popularity", "query-clicks", "bm25", "oracle")
 ) -> list[dict]:
     """A table a key of `QUERY_GROUPS`: a column a group of queries, a row a system; none for a single group."""
     tables = []

@@ -6,7 +6,9 @@ This file does not know which system wrote a run, nor what the right answers are
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -93,14 +95,23 @@ def to_matrix(run: pd.DataFrame, event_ids: np.ndarray, k: int) -> np.ndarray:
     return matrix
 
 
-def write_trec(run: pd.DataFrame, path: Path | str, name: str) -> Path:
+def write_trec(run: pd.DataFrame, path: Path | str, name: str, item_names: Sequence[str] | None = None) -> Path:
     """Write a TREC run file, ``event Q0 item rank score name`` a line, for trec_eval, ir_measures or ranx.
+
+    `item_names` (N,) are the ids of a user's own files (``corpus.items["source_id"]``), by row number; without them an
+    item is its number. White space, which ends a column, and ``%`` are written as in web addresses (``a%20b``), so
+    that no two ids become one. Events have no ids but ours.
 
     Those tools sort by score and order ties their own way (ties alone can move NDCG@10 by 5 %), so the column of
     scores holds ``1 / rank``, strictly decreasing, instead of the system's own scores.
     """
     tag = "_".join(name.split()) or "run"
-    columns = zip(run["event_id"], run["item_id"], run["rank"], strict=True)
+    items = run["item_id"] if item_names is None else [_one_word(item_names[item]) for item in run["item_id"]]
+    columns = zip(run["event_id"], items, run["rank"], strict=True)
     lines = [f"{event} Q0 {item} {rank} {1 / rank:.9f} {tag}\n" for event, item, rank in columns]
-    Path(path).write_text("".join(lines))
+    Path(path).write_text("".join(lines), encoding="utf-8")
     return Path(path)
+
+
+def _one_word(name: object) -> str:
+    return "".join(quote(c, safe="") if c.isspace() or c == "%" else c for c in str(name))

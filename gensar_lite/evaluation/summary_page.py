@@ -16,11 +16,13 @@ import pandas as pd
 from gensar_lite.artifacts import TASKS, VIEWS, Corpus, Identifiers, ItemEmbeddings, Workspace, write_json
 from gensar_lite.config import STAGES, Config, flat, override, own_files
 from gensar_lite.data import Seen
+from gensar_lite.evaluation.data_section import file_report, sasrec_read, target_rows
 from gensar_lite.evaluation.examples import example_lists
 from gensar_lite.evaluation.plots import (
     curve_figure,
     figure_png,
     identifier_map,
+    map_note,
     metric_bars,
     pca_2d,
     tradeoff_figure,
@@ -47,12 +49,16 @@ SEMI_SYNTHETIC_NOTE = (
     "strong baseline. The purchases are real."
 )
 NO_TEXT_NOTE = "Items are shown by number only: the texts of a real shop's catalogue are not ours to publish."
+OWN_IDS_NOTE = "Items and users are named by the ids of your files."
+GIVEN_NOTE = (
+    " category-popularity is given which items answer a query, and how well, and ranks them by train purchases."
+)
 SHOP_EXAMPLES_NOTE = "Drawn at random from the targets, hits and misses alike. Numbers are the item's identifier."
 
 
 def write_report(ws: Workspace) -> Path:
     """Write ``reports/<run>/``: ``index.html``, ``metrics.json``, ``training.json`` (the curve, held-out losses),
-    ``tradeoff.png``; returns the page's path.
+    ``tradeoff.png`` (one axis for a log of one task); returns the page's path.
 
     Raises `ArtifactError` naming the stage to run when one is missing or stale.
     """
@@ -77,17 +83,30 @@ def _context(ws: Workspace, metrics: list[dict]) -> dict[str, object]:
         "notes": [SHOP_NOTE] if is_shop else _search_note(ws),
         "verdicts": verdicts(metrics),
         "tables": metric_tables(metrics),
-        "how": _how(ws.config, corpus),
-        "tradeoff": shown(tradeoff_figure(tradeoff_points(metrics))) + shown(metric_bars(metrics)),
+        "how": _how(ws, corpus),
+        "tradeoff": shown(tradeoff_figure(tradeoff_points(metrics))) if _both_tasks(metrics) else [],
+        "bars": shown(metric_bars(metrics)),
+        "targets": target_rows(corpus),
+        "files": file_report(ws.require("data")),
         "kinds": group_tables(kinds),
         "maps": _maps(ws, corpus, identifiers),
         "levels": _levels(identifiers),
         "curves": shown(curve_figure(pd.DataFrame(_log(ws)))),
         "held_out": held_out_rows(_held_out(ws)),
         "examples": _examples(ws, corpus, identifiers, is_shop),
-        "examples_note": SHOP_EXAMPLES_NOTE if is_shop else f"{SHOP_EXAMPLES_NOTE} {NO_TEXT_NOTE}",
+        "examples_note": f"{SHOP_EXAMPLES_NOTE} {_names_note(corpus, is_shop)}".strip(),
         **_provenance(ws, metrics),
     }
+
+
+def _both_tasks(metrics: list[dict]) -> bool:
+    return {row["task"] for row in metrics} == set(TASKS)
+
+
+def _names_note(corpus: Corpus, is_shop: bool) -> str:
+    if is_shop:
+        return ""
+    return OWN_IDS_NOTE if "source_id" in corpus.items else NO_TEXT_NOTE
 
 
 def _log(ws: Workspace) -> list[dict]:
@@ -110,14 +129,21 @@ def _search_note(ws: Workspace) -> list[str]:
     return [SEMI_SYNTHETIC_NOTE.format(made=facts.get("search made", "category paths"))]
 
 
-def _how(config: Config, corpus: Corpus) -> str:
-    settings = config.evaluation
+def _how(ws: Workspace, corpus: Corpus) -> str:
+    config, settings = ws.config, ws.config.evaluation
+    tuned = ws.meta("evaluation")["statistics"]["tuned"]
+    counting = f" {', '.join(tuned)} only count train events, with parameters chosen on validation." if tuned else ""
+    silent = ws.meta("evaluation")["statistics"]["without_an_answer"]
+    left = f" Not shown, for it answers nothing here: {', '.join(silent)}." if silent else ""
+    given = "" if corpus.relevance.empty else GIVEN_NOTE
+    read = sasrec_read(ws.meta("embeddings")["statistics"])
     return (
         f"Every system ranks all {corpus.num_items:,} items for every {config.decoding.split} target and keeps "
         f"{config.decoding.top_k}; a target that is not among them counts 0, and MRR looks no deeper. The answer is "
         f"the one item that was taken. {settings.confidence:.0%} intervals come from {settings.num_bootstrap:,} "
-        "bootstrap draws of the queries; they do not tell how much another training seed would change. "
-        "category-popularity is given which items answer a query, and how well, and ranks them by train purchases."
+        "bootstrap draws of the queries; they do not tell how much another training seed would change. Where a system "
+        "hits on no query, or on all, the open end is Clopper and Pearson's for the share of queries that would differ."
+        f"{given}{counting}{left}{' ' + read if read else ''}"
     )
 
 
@@ -127,7 +153,7 @@ def _maps(ws: Workspace, corpus: Corpus, identifiers: Identifiers) -> list[dict]
     figures = []
     for view in VIEWS:
         xy = pca_2d(getattr(embeddings, view))
-        figures += shown(identifier_map(identifiers.view(view), xy, top, view))
+        figures += shown(identifier_map(identifiers.view(view), xy, top, view), map_note(top))
     return figures
 
 
