@@ -1,7 +1,7 @@
 """The rules for somebody's events: what is fixed, dropped, warned about, and what stops.
 
-In: the events as a table of text with the columns of `columns.FIELDS`, and the clean items and queries. Out: a clean
-table, and a `Finding` a broken rule. This file draws no split.
+In: the events as a table of text with the columns of `columns.FIELDS`, and the clean items and
+queries. Out: a clean table, and a `Finding` a broken rule. This file draws no split.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from gensar_lite.data.times import COMPACT, read_times, whole_if_possible
 DAY = 86_400
 SEARCH_WORDS = {"search", "searched", "query", "src"}
 RECOMMEND_WORDS = {"recommend", "recommended", "recommendation", "rec"}
-NO_QUERY = 0.05  # share of the events from which on a query "NULL" is no query; below that somebody may have typed it
+# share of the events from which on a query "NULL" is no query; below, somebody may have typed it
+NO_QUERY = 0.05
 
 
 def check_events(
@@ -33,8 +34,8 @@ def check_events(
 ) -> Checked:
     """``user, time, task, item_id, query``: user and query as text, item as its row among `items`.
 
-    `queries` maps a query_id to its text, where there is such a table; `beside` holds columns that no field was taken
-    from, with the same index. Rows keep the order of the file.
+    `queries` maps a query_id to its text, where there is such a table; `beside` holds columns that
+    no field was taken from, with the same index. Rows keep the order of the file.
     """
     rows, beside = len(table), pd.DataFrame(index=table.index) if beside is None else beside
     table, findings = check_ids(table, "events", "user_id", rules)
@@ -107,7 +108,7 @@ def check_times(table: pd.DataFrame, rules: Rules) -> Checked:
 
 
 def _query_texts(table: pd.DataFrame, queries: pd.Series | None, rules: Rules) -> Checked:
-    """A column ``query`` of clean text, "" where there is none: the text itself, else the text of the query_id."""
+    """A column ``query`` of clean text: the text itself, else that of the query_id, else ""."""
     findings: list[Finding] = []
     text = pd.Series("", index=table.index, dtype="str")
     if "query" in table:
@@ -142,7 +143,7 @@ def _query_ids(table: pd.DataFrame, queries: pd.Series) -> Checked:
 
 
 def _tasks(table: pd.DataFrame, rules: Rules) -> Checked:
-    """With a query an event is a search, without one a recommendation; a column ``task`` may only object."""
+    """With a query an event is a search, else a recommendation; a column ``task`` may object."""
     query = table["query"]
     written = (
         table["task"].str.strip().str.lower() if "task" in table else pd.Series("", index=table.index, dtype="str")
@@ -176,7 +177,7 @@ def _repeats(table: pd.DataFrame) -> Checked:
 
 
 def _order(table: pd.DataFrame) -> Checked:
-    """Unsorted rows and ties are counted, not changed: the data stage sorts by time, ties as in the file."""
+    """Unsorted rows and ties are counted, not changed: the data stage sorts, a tie is one step."""
     user, when = pd.factorize(table["user_id"])[0], table["time"].to_numpy()
     order = np.argsort(user, kind="stable")
     step = np.r_[True, np.diff(user[order]) != 0]

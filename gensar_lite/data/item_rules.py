@@ -1,7 +1,7 @@
 """The rules for somebody's items and queries: what is fixed, dropped, warned about, and what stops.
 
-In: tables of text with the columns of `columns.FIELDS`. Out: clean tables, and a `Finding` a broken rule.
-This file knows no event.
+In: tables of text with the columns of `columns.FIELDS`. Out: clean tables, and a `Finding` a broken
+rule. This file knows no event.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NO_CATEGORY = NOTHING | {"unknown", "no genres listed", "uncategorized", "uncate
 
 
 def check_items(table: pd.DataFrame, rules: Rules) -> Checked:
-    """A row an item: ``item_id, title, text, brand, category``, all text, ids unique, no title empty.
+    """A row an item: ``item_id, title, text, brand, category``, all text, ids unique, no title "".
 
     The index still numbers the rows of the file.
     """
@@ -51,7 +51,7 @@ def _one_row_an_item(table: pd.DataFrame) -> Checked:
 
 
 def _words_for_nothing(table: pd.DataFrame) -> Checked:
-    """No brand is called Unknown; a film may be called None, so titles and texts must share such a word."""
+    """No brand is called Unknown; a film may be called None: of titles, two must share the word."""
     findings = []
     for field, means_nothing, least in (
         ("brand", is_no_brand, 1),
@@ -65,7 +65,9 @@ def _words_for_nothing(table: pd.DataFrame) -> Checked:
 
 
 def _categories(table: pd.DataFrame) -> Checked:
-    """``A|B|C`` is a set of labels and no path: the first is the category, where there is no text all are its words."""
+    """``A|B|C`` is a set of labels and no path: the first is the category, where there is no text
+    all are its words.
+    """
     labels = table["category"].str.contains("|", regex=False).to_numpy()
     then = "The first label is the category; where there is no text, all of them are."
     findings = find("FIX", "items", table, labels, "list several categories with |", then)

@@ -1,7 +1,8 @@
 """Which numbers the settings of the data stage may be.
 
-In: `DataConfig`. Out: nothing, or a `ConfigError` that says what is valid, before a file is opened. This file does not
-know what the numbers do; names (of sources, splits, families) are checked where they are used.
+In: `DataConfig`. Out: nothing, or a `ConfigError` that says what is valid, before a file is opened.
+This file does not know what the numbers do; names (of sources, splits, families) are checked where
+they are used.
 """
 
 from __future__ import annotations

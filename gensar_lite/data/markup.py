@@ -1,4 +1,4 @@
-"""HTML in strangers' texts: tags, comments and scripts taken out, words and ordinary ``<`` left alone.
+"""HTML in strangers' texts: tags, comments and scripts go, words and an ordinary ``<`` stay.
 
 In: one text, short already (text.py cuts it). Out: the text that a browser would show. This file
 resolves no entity; it is no defence either: a page escapes what it shows, whatever is in it.

@@ -1,8 +1,8 @@
-r"""The rules that hold for all of somebody's tables: what an id is, what a text is, which words stand for nothing.
+"""The rules for all of somebody's tables: what an id is, what a text is, which words are nothing.
 
-In: tables of text with the columns of `columns.FIELDS`. Out: clean tables, and a `Finding` a broken rule.
-Every rule is a function from a table to a table and its findings. This file knows no table's own rules
-(item_rules.py, event_rules.py) and reads no file.
+In: tables of text with the columns of `columns.FIELDS`. Out: clean tables, and a `Finding` a broken
+rule. Every rule is a function from a table to a table and its findings. This file knows no table's
+own rules (item_rules.py, event_rules.py) and reads no file.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import pandas as pd
 from gensar_lite.data.report import Finding, drop, find, stop
 from gensar_lite.data.text import MAX_CHARACTERS, clean, has_tags
 
-# ids that went through a table of numbers: 12.0 was 12 or 0012 once; of 1.001E+12 (1,001E+12 in half of Europe) the
-# digits are lost. 1e5, E12 and 2E9F may be somebody's ids: no program writes a rounded number so
+# ids that went through a table of numbers: 12.0 was 12 or 0012 once; of 1.001E+12 (1,001E+12 in
+# half of Europe) the digits are lost. 1e5, E12 and 2E9F may be somebody's ids: no program writes a
+# rounded number so
 DECIMAL = r"[+-]?[0-9]+\.0+"
 EXPONENT = r"[+-]?(?:[0-9]+[.,][0-9]+[eE][+-]?[0-9]+|[0-9]+[eE]\+[0-9]+)"
 
@@ -33,7 +34,7 @@ class Rules(NamedTuple):
 
 
 def check_ids(table: pd.DataFrame, name: str, field: str, rules: Rules) -> Checked:
-    """Ids without spaces around them; empty ones are dropped, and those that a table of numbers has spoilt stop."""
+    """Ids without spaces around them; empty ones are dropped, those spoilt as numbers stop."""
     bare = table[field].str.strip()
     spaces = (bare != table[field]).to_numpy()
     findings = find("FIX", name, table, spaces, f"have spaces around their {field}", "Removed.")
@@ -46,7 +47,7 @@ def check_ids(table: pd.DataFrame, name: str, field: str, rules: Rules) -> Check
 
 
 def refuse_numbers(table: pd.DataFrame, name: str, field: str) -> None:
-    """Raises `ArtifactError` for ids that are decimal or rounded numbers: different ids look alike after that."""
+    """Raises `ArtifactError` for decimal or rounded numbers: different ids look alike after that."""
     ids = table[field]
     then = f"Some tool took ids for numbers: write the {field} as the text that it is."
     decimal = ids.str.fullmatch(DECIMAL).to_numpy(dtype=bool)
@@ -60,7 +61,7 @@ def refuse_numbers(table: pd.DataFrame, name: str, field: str) -> None:
 
 
 def clean_column(table: pd.DataFrame, name: str, field: str) -> Checked:
-    """Text made safe (`text.clean`), each distinct text once; what was cut and what was cleaned is counted."""
+    """Text made safe (`text.clean`), each distinct text once; what was changed is counted."""
     old, before = table, table[field]
     codes, texts = pd.factorize(before)
     after = pd.Series(_by_text(clean, codes, texts, object), index=table.index).astype("str")
@@ -78,7 +79,7 @@ def clean_column(table: pd.DataFrame, name: str, field: str) -> Checked:
 def empty_where(
     table: pd.DataFrame, name: str, field: str, means_nothing: Callable[[str], bool], least: int = 1
 ) -> Checked:
-    """A column without the cells whose word stands for nothing, where `least` or more rows share that word."""
+    """A column without cells that stand for nothing, where `least` or more rows share the word."""
     codes, texts = pd.factorize(table[field])
     times = np.bincount(codes, minlength=len(texts))
     word = np.array([n >= least and means_nothing(t) for n, t in zip(times, texts, strict=True)], dtype=bool)

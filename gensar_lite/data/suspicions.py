@@ -1,7 +1,7 @@
-"""What the whole of a log gives away: strangers merged into one user, one user cut in two, an order that is no time.
+"""What a whole log gives away: strangers merged into one user, ids that are one, a wrong order.
 
-In: tables with clean ids. Out: findings of level WARN, nothing is changed. This file does not know what is broken in
-a single row (rules.py, event_rules.py).
+In: tables with clean ids. Out: findings of level WARN, nothing is changed. This file does not know
+what is broken in a single row (rules.py, event_rules.py).
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from gensar_lite.data.report import Finding, find, show
 from gensar_lite.data.text import NOTHING, is_nothing, plain_words
 from gensar_lite.data.times import read_times
 
-NO_USER = NOTHING | {"unknown", "anonymous", "anon", "guest", "missing", "unregistered", "not logged in", "default"}
-LARGE, TIMES = 0.05, 10  # of a log's events, and times the median user's: who has both may be many people
-SORTED = 0.9  # rank correlation with the order of the file, from which on that order is by something
+NO_USER = NOTHING | {"unknown", "anonymous", "anon", "guest", "missing", "unregistered", "default"}
+# of a log's events, and times the median user's: who has both may be many people
+LARGE, TIMES = 0.05, 10
+SORTED = 0.9  # rank correlation with the order of the file: from here on it is sorted by that
 LEAST_ROWS, LEAST_USERS = 20, 5  # fewer are sorted by chance
 
 
 def merged_users(table: pd.DataFrame) -> list[Finding]:
-    """Users that may be many people: a word for nobody (NA, anonymous, -1), whatever its share; a ``0`` that leads the
-    log with `TIMES` the median user's events; anybody with that and a share of more than `LARGE`.
+    """Users that may be many people: a word for nobody (NA, anonymous, -1), whatever its share; a
+    ``0`` that leads the log with `TIMES` the median user's events; anybody with that and a share of
+    more than `LARGE`.
     """
     codes, users = pd.factorize(table["user_id"], sort=True)
     counts = np.bincount(codes, minlength=len(users))
@@ -46,7 +48,7 @@ def _is_nobody(user: str) -> bool:
 
 
 def alike(ids: pd.Series) -> pd.Series:
-    """Ids without what people and programs change in them: case, spaces, leading zeros, wide characters."""
+    """Ids without what people and programs change in them: case, spaces, zeros, wide characters."""
     plain = ids.str.normalize("NFKC").str.casefold().str.replace(r"\s+", "", regex=True)
     return plain.str.lstrip("0")
 
@@ -67,9 +69,9 @@ def look_alikes(table: pd.DataFrame, name: str, field: str) -> list[Finding]:
 def doubtful_order(table: pd.DataFrame, beside: pd.DataFrame) -> list[Finding]:
     """For ``data.order=file``: is the order of a user's rows that of something else than time?
 
-    `beside` holds the events' columns that no field was taken from. Warned about: an order by item id, by the item's
-    number of events, or by a numeric column (`rank_order` of `SORTED` or more, or minus that); and a time that
-    disagrees.
+    `beside` holds the events' columns that no field was taken from. Warned about: an order by item
+    id, by the item's number of events, or by a numeric column (`rank_order` of `SORTED` or more, or
+    minus that); and a time that disagrees.
     """
     user, rows = pd.factorize(table["user_id"])[0], np.ones(len(table), dtype=bool)
     item = pd.Series(pd.factorize(table["item_id"], sort=True)[0])
@@ -102,10 +104,11 @@ def _sorted_by(table: pd.DataFrame, rate: float | None, name: str, then: str) ->
 
 
 def rank_order(user: np.ndarray, values: np.ndarray) -> float | None:
-    """Rank correlation in [-1, 1] of each user's values with the order of their rows, over all users together.
+    """Rank correlation in [-1, 1] of each user's values with the order of their rows, over all
+    users together.
 
-    Equal values say nothing: a sorted column is 1 with any number of ties. None where fewer than `LEAST_USERS` users
-    with `LEAST_ROWS` rows have values that differ.
+    Equal values say nothing: a sorted column is 1 with any number of ties. None where fewer than
+    `LEAST_USERS` users with `LEAST_ROWS` rows have values that differ.
     """
     log = pd.DataFrame({"user": user, "value": values, "place": np.arange(len(user))})
     ranks = log.groupby("user")[["value", "place"]].rank()
@@ -113,5 +116,6 @@ def rank_order(user: np.ndarray, values: np.ndarray) -> float | None:
     differ = (ranks["value"] ** 2).groupby(log["user"]).transform("sum") > 0
     if differ.sum() < LEAST_ROWS or log.loc[differ, "user"].nunique() < LEAST_USERS:
         return None
-    # of all orders of the rows, the sorted one has the largest sum of products: that of the value ranks' squares
+    # of all orders of the rows, the sorted one has the largest sum of products: that of the value
+    # ranks' squares
     return float((ranks["value"] * ranks["place"]).sum() / (ranks["value"] ** 2).sum())

@@ -1,7 +1,7 @@
 """Strangers' text, made safe to store or to read.
 
-In: a title or a name as published, a query as typed. Out: the same words on one line. This file does not know what the
-text is for; escaping for a page is the page's business.
+In: a title or a name as published, a query as typed. Out: the same words on one line. This file
+does not know what the text is for; escaping for a page is the page's business.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import unicodedata
 from gensar_lite.data.markup import without_tags
 
 MAX_CHARACTERS = 512
-# how programs write that there is nothing, and publishers that they know no brand: compared by `plain_words`
+# how programs write that there is nothing, and publishers that they know no brand (`plain_words`)
 NOTHING = {"n a", "na", "nan", "nil", "none", "null", "undefined", "not set", "not provided"}
 NO_BRAND = NOTHING | {"unknown", "unbranded", "no brand", "generic", "not applicable", "other"}
 
 
 def clean(text: str) -> str:
-    """HTML entities resolved once, tags and scripts out, control, bidi and zero-width characters gone, one space
-    between words, cut."""
+    """HTML entities resolved once, tags and scripts out, control, bidi and zero-width characters
+    gone, one space between words, cut.
+    """
     return plain(without_tags(resolved(text)))
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-# a median of 1e11 seconds lies in the year 5138, of 1e11 milliseconds in 1973: nothing real is near the border
+# a median of 1e11 seconds lies in the year 5138, of 1e11 milliseconds in 1973: nothing real is near
+# the border
 UNITS = ((1e17, "nanoseconds", 1e9), (1e14, "microseconds", 1e6), (1e11, "milliseconds", 1e3), (0.0, "seconds", 1.0))
 
 # dates that look like numbers (20140723): digits -> how they are read, what they are called
