@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from bad_files import FILE_CASES
 from bad_inputs import CASES, BadInput, clean_files
 
 from gensar_lite.artifacts import ArtifactError
@@ -14,15 +15,22 @@ from gensar_lite.config import ConfigError, DataConfig
 from gensar_lite.data import Tables
 from gensar_lite.data.files import load_files
 
+ALL = [*CASES, *FILE_CASES]
+
+
+def table(name: str) -> str:
+    """The table that a file, or a folder of files, holds."""
+    return re.split(r"[./]", name)[0]
+
 
 def load(folder: Path, case: BadInput) -> Tables:
     """The case's files, beside the clean ones that it does not replace, as a user has them read."""
-    stems = {name.partition(".")[0] for name in case.files}
-    files = {name: text for name, text in clean_files().items() if name.partition(".")[0] not in stems} | case.files
+    files = {name: text for name, text in clean_files().items() if table(name) not in map(table, case.files)}
+    files |= case.files
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
-    paths = {name.partition(".")[0]: str(folder / name.partition("/")[0]) for name in files}
+    paths = {table(name): str(folder / name.partition("/")[0]) for name in files}
     return load_files(DataConfig(source="files", **paths | dict(case.settings)))
 
 
@@ -37,7 +45,7 @@ def compare(tables: Tables, clean: Tables) -> None:
     pd.testing.assert_frame_equal(tables.users, clean.users)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
 def test_bad_input(case, clean, tmp_path):
     if case.outcome == "STOP":
         with pytest.raises((ArtifactError, ConfigError)) as error:
@@ -53,6 +61,6 @@ def test_bad_input(case, clean, tmp_path):
 
 
 def test_the_table_is_one():
-    assert len({case.name for case in CASES}) == len(CASES)
-    assert {case.outcome for case in CASES} == {"READ", "FIX", "DROP", "WARN", "STOP"}
-    assert all(bool(case.message) == (case.outcome != "READ") for case in CASES)
+    assert len({case.name for case in ALL}) == len(ALL) >= 75
+    assert {case.outcome for case in ALL} == {"READ", "FIX", "DROP", "WARN", "STOP"}
+    assert all(bool(case.message) == (case.outcome != "READ") for case in ALL)

@@ -61,7 +61,10 @@ FIELDS: dict[str, dict[str, tuple[str, ...]]] = {
     "queries": {"query_id": ("query_id", "qid", "id"), "query": (*_QUERY, "text")},
 }  # fmt: skip
 REQUIRED = {"items": ("item_id",), "events": ("user_id", "item_id"), "queries": ("query_id", "query")}
+_ALL_NAMES = [group for fields in FIELDS.values() for group in fields.values()]
 _SHOWN_NAMES, _SHOWN_COLUMNS = 7, 20  # in a message
+_MOST_WITHOUT_NAMES = 50  # a table of more columns whose names are numbers means them
+_COMPARED = 200  # columns among which the nearest name is looked for
 _RECBOLE = re.compile(r":(token|float)(_seq)?$")  # a column's kind, after its name
 
 
@@ -125,12 +128,12 @@ def choose_columns(
             chosen[field] = _named(table, field, overrides[field], columns)
             continue
         places = {_plain(name): place for place, name in reversed(list(enumerate(names)))}
-        fits = [c for c in columns if _plain(c) in places and c not in unfit]
-        fits.sort(key=lambda c: (places[_plain(c)], c not in names))
-        if fits:
-            chosen[field] = fits[0]
-        if len(fits) > 1:
-            found.append(_ambiguous(table, field, fits))
+        candidates = [c for c in columns if _plain(c) in places and c not in unfit]
+        candidates.sort(key=lambda c: (places[_plain(c)], c not in names))
+        if candidates:
+            chosen[field] = candidates[0]
+        if len(candidates) > 1:
+            found.append(_ambiguous(table, field, candidates))
     for field in (*REQUIRED[table], *needed):
         if field not in chosen:
             raise ArtifactError(_missing(table, field, columns, needed))
@@ -183,9 +186,11 @@ def _ambiguous(table: str, field: str, fits: list[str]) -> Finding:
 
 def _missing(table: str, field: str, columns: list[str], needed: tuple[str, ...]) -> str:
     names = FIELDS[table][field]
-    by_plain = {_plain(c): c for c in columns if not _is_another(c, names)}
-    near = [by_plain[match] for name in names for match in difflib.get_close_matches(_plain(name), by_plain, n=1)]
-    example = (near or [*by_plain.values(), "COLUMN"])[0]
+    others = {_plain(name) for group in _ALL_NAMES for name in group} - set(map(_plain, names))
+    by_plain = {_plain(c): c for c in columns}
+    offered = [plain for plain in by_plain if plain not in others][:_COMPARED]  # a good name of another field is none
+    near = [by_plain[m] for name in names for m in difflib.get_close_matches(_plain(name), offered, n=1)]
+    example = (near or [by_plain[plain] for plain in offered] or ["COLUMN"])[0]
     nearest = f"nearest: {show(near[0])}; " if near else ""
     order = ", or set data.order=file" if field == "time" else ""
     then = _no_header(table, columns, needed) or (
@@ -195,15 +200,10 @@ def _missing(table: str, field: str, columns: list[str], needed: tuple[str, ...]
     return f"{table}: no column for {field} ({nearest}columns: {some(columns)}). {then}"
 
 
-def _is_another(column: str, names: tuple[str, ...]) -> bool:
-    """Whether a column's name is a good one for another field than that of `names`, in whatever table."""
-    plain = _plain(column)
-    known = {_plain(name) for fields in FIELDS.values() for group in fields.values() for name in group}
-    return plain in known and plain not in {_plain(name) for name in names}
-
-
 def _no_header(table: str, columns: list[str], needed: tuple[str, ...]) -> str:
     """What to do when the columns have no names: a first row of data was taken for them, or none was."""
+    if not 0 < len(columns) <= _MOST_WITHOUT_NAMES:
+        return ""
     numbered = columns[0] == "column_1"
     counted = columns == [str(place) for place in range(len(columns))]  # an index that was written as names
     if not numbered and (counted or not any(map(_is_value, columns))):

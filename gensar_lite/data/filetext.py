@@ -85,7 +85,7 @@ def check_encoding(encoding: str) -> str:
     if not encoding:
         return ""
     try:
-        b"".decode(encoding)  # also refuses codecs that are no text, such as base64
+        "a".encode(encoding)  # also refuses codecs that are no text, such as base64
         return codecs.lookup(encoding).name
     except (LookupError, ValueError):
         known = sorted({*encodings.aliases.aliases, *encodings.aliases.aliases.values(), "shift_jis", "latin-1"})
@@ -116,7 +116,8 @@ def decode(data: bytes, path: Path, name: str, encoding: str = "") -> tuple[str,
     if ends:
         lines = text.count("\n")
         found.append(file_finding(name, "end in CR LF", "Read as line ends.", ends, lines, "lines"))
-    return text.replace("\r\n", "\n").replace("\r", "\n"), found
+    text = text.replace("\r\n", "\n")
+    return text if "\n" in text else text.replace("\r", "\n"), found  # alone it ends lines, else it stands in a text
 
 
 def _refuse_utf16(data: bytes, path: Path, name: str) -> None:

@@ -23,7 +23,8 @@ from typing import NamedTuple
 
 QUOTE, ESCAPE = '"', "\\"
 CSV_LIKE = (",", ";")  # separators whose writers quote by the book; elsewhere quotes are often mere characters
-_SAMPLE = 1000  # rows from which the shape of a column is learned
+ANYTHING = r"(?s:.*)"
+_FEWEST, _MOST = 20, 1000  # rows from which the shape of a column is learned
 
 
 class Record(NamedTuple):
@@ -52,26 +53,47 @@ class Choice(NamedTuple):
 
     reading: str  # quotes | escapes | lines | "" (none fits)
     open_line: int = 0  # with "": the line of the quote that is not closed, 0 if there is none
-    joined: tuple[int, int] | None = None  # with "": lines that a quote joins though each is a row of its own
+    joined: tuple[int, int] | None = None  # with "": first and last of lines that a quote joins, rows by their looks
+
+
+class Joined(NamedTuple):
+    """A record of several lines that look like rows of their own."""
+
+    start: int
+    end: int
+    is_sure: bool  # some column has a shape that these lines have too; else they merely have as many cells
 
 
 def choose_reading(text: str, separator: str, width: int) -> Choice:
     """The reading in which every record has `width` cells and no quote swallows rows."""
-    # an escape is meant where a backslash that is no escaped one stands before a quote or a separator
-    meant = rf"(?<!\\)(?:\\\\)*\\(?:{QUOTE}|{re.escape(separator)})"
-    if re.search(meant, text):
-        trial = try_reading(text, separator, width, escapes=True)
-        if trial.fits and not _joined_rows(text, separator, width, trial, escapes=True):
-            return Choice("escapes")
     trial = try_reading(text, separator, width)
     joined = _joined_rows(text, separator, width, trial) if trial.fits else None
-    if trial.fits and not joined:
+    by_lines = False
+    if joined or not trial.fits:
+        by_lines = all(len(record.cells) == width for record in records(text, separator, width, "lines"))
+    if joined and not joined.is_sure and not by_lines:
+        joined = None  # other lines cannot stand alone, so this writer puts line ends into cells
+    by_book = trial.fits and not joined
+    if _escapes_fit(text, separator, width, by_book):
+        return Choice("escapes")
+    if by_book:
         return Choice("quotes")
-    by_lines = width > 1 and all(len(r.cells) == width for r in records(text, separator, width, "lines"))
-    if by_lines and not (joined and separator in CSV_LIKE):
+    if by_lines and width > 1 and not (joined and (separator in CSV_LIKE or not joined.is_sure)):
         return Choice("lines")
     is_open = not trial.fits and (trial.misfit_end == 0 or trial.misfit_end > trial.misfit)
-    return Choice("", _not_blank(text, separator, trial.misfit) if is_open else 0, joined)
+    return Choice("", _not_blank(text, separator, trial.misfit) if is_open else 0, joined and joined[:2])
+
+
+def _escapes_fit(text: str, separator: str, width: int, by_book: bool) -> bool:
+    """Whether backslashes are escapes. By the book a quote inside a cell is doubled, so where that reading fits as
+    well, only a backslash before a single quote tells that it is one.
+    """
+    single = rf"(?<!\\)(?:\\\\)*\\{QUOTE}(?!{QUOTE})"
+    some = rf"(?<!\\)(?:\\\\)*\\(?:{QUOTE}|\n|{re.escape(separator)})"
+    if not re.search(single if by_book else some, text):
+        return False
+    trial = try_reading(text, separator, width, escapes=True)
+    return trial.fits and not _joined_rows(text, separator, width, trial, escapes=True)
 
 
 def _not_blank(text: str, separator: str, number: int) -> int:
@@ -131,20 +153,23 @@ def _bare(cell: str) -> str:
 
 
 def _by_the_book(text: str, separator: str, escapes: bool) -> Iterator[Record]:
-    """csv.reader, strict. A separator of several characters is read as one that the text does not hold."""
-    one = separator
-    if len(separator) > 1:
-        one = next(chr(code) for code in range(0xE000, 0xF900) if chr(code) not in text)
-        text = text.replace(separator, one)
+    """csv.reader, strict. What it cannot take, it gets as a character that the text does not hold: separators of
+    several characters, and carriage returns that end no line.
+    """
+    free = (chr(code) for code in range(0xE000, 0xF900) if chr(code) not in text)  # private use
+    swaps = [(part, next(free)) for part in (separator, "\r") if len(part) > 1 or (part == "\r" and part in text)]
+    for part, one in swaps:
+        text = text.replace(part, one)
+    delimiter = dict(swaps).get(separator, separator)
     lines = (line + "\n" for line in text.split("\n"))
-    reader = csv.reader(lines, delimiter=one, strict=True, escapechar=ESCAPE if escapes else None)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, escapechar=ESCAPE if escapes else None)
     before = 0
     with _long_cells():
         for cells in reader:
             start, before = before + 1, reader.line_num
+            for part, one in swaps:
+                cells = [cell.replace(one, part) for cell in cells]
             if cells and (len(cells) > 1 or cells[0].strip()):
-                if one != separator:
-                    cells = [cell.replace(one, separator) for cell in cells]
                 yield Record(start, before, cells)
 
 
@@ -173,7 +198,7 @@ def try_reading(text: str, separator: str, width: int, escapes: bool = False) ->
     return Trial(count, several, 0, 0)
 
 
-def _joined_rows(text: str, separator: str, width: int, trial: Trial, escapes: bool = False) -> tuple[int, int] | None:
+def _joined_rows(text: str, separator: str, width: int, trial: Trial, escapes: bool = False) -> Joined | None:
     """The first record of several lines of which the first, the last and most others look like rows: a quote that
     nobody closed has joined them.
     """
@@ -184,21 +209,22 @@ def _joined_rows(text: str, separator: str, width: int, trial: Trial, escapes: b
     for start, end in trial.several:
         like = [_is_like(line_cells(line, separator, width), shapes) for line in lines[start - 1 : end]]
         if like[0] and like[-1] and 2 * sum(like) > len(like):
-            return start, end
+            return Joined(start, end, set(shapes) != {ANYTHING})
     return None
 
 
 def _shapes(text: str, separator: str, width: int, escapes: bool) -> list[str]:
     """Of each column a pattern that all its cells in records of one line fit: digits, one word, or anything."""
-    rows = islice(_by_the_book(text, separator, escapes), 1, _SAMPLE)
+    rows = islice(_by_the_book(text, separator, escapes), 1, _MOST)
     singles = [row.cells for row in rows if row.end == row.start]
-    columns = list(zip(*singles, strict=True)) or [()] * width
-    return [_shape(cells) for cells in columns]
+    if len(singles) < _FEWEST:
+        return [ANYTHING] * width
+    return [_shape(cells) for cells in zip(*singles, strict=True)]
 
 
 def _shape(cells: tuple[str, ...]) -> str:
-    usual = (pattern for pattern in (r"[0-9]+", r"\S+") if cells and all(re.fullmatch(pattern, c) for c in cells))
-    return next(usual, r"(?s).*")
+    usual = (pattern for pattern in (r"[0-9]+", r"\S+") if all(re.fullmatch(pattern, c) for c in cells))
+    return next(usual, ANYTHING)
 
 
 def _is_like(cells: list[str], shapes: list[str]) -> bool:
