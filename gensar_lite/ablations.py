@@ -52,7 +52,10 @@ def ablate(
         for name in names:
             if not any((row["variant"], row["seed"]) == (name, seed) for row in rows):
                 cell = override(config, VARIANTS[name] | {"training.seed": seed})
-                rows.append({"variant": name, "seed": seed} | _row(ws, cell))
+                row = {"variant": name, "seed": seed} | _row(ws, cell)
+                if inputs != {stage: ws.meta(stage)["digest"] for stage in inputs if ws.require(stage)}:
+                    raise ArtifactError("ablation: data or identifiers were rebuilt meanwhile. Run it again.")
+                rows.append(row)
                 write_json(path, told | {"rows": rows})  # what is done is kept when the rest is killed
     return read_ablation(path)
 

@@ -47,10 +47,10 @@ def recorded_run(root: Path | str, run: str) -> Workspace | None:
 
 def finished_runs(root: Path | str, stage: str = "training") -> list[str]:
     """Names of the runs below ``root/artifacts`` whose `stage` was finished, sorted; cells of studies are left out."""
-    there = {path.parent.parent.name for path in Path(root).glob(f"artifacts/*/{stage}/meta.json")}
-    studies = tuple(f"{kind}-{run}-" for kind in ("identifiers", "baselines") for run in there)
-    cells = {name for name in there if name.startswith(studies)} if there else set()
-    return sorted(there - cells)
+    folders = [path for path in Path(root).glob("artifacts/*") if path.is_dir()]
+    studies = tuple(f"{kind}-{path.name}-" for kind in ("identifiers", "baselines") for path in folders)
+    names = [path.name for path in folders if (path / stage / "meta.json").exists()]
+    return sorted(name for name in names if not name.startswith(studies))
 
 
 def recorded_config(told: dict[str, dict], run: str) -> Config:

@@ -42,15 +42,19 @@ def compare_identifiers(ws: Workspace, seeds: tuple[int, ...] = (0,), pairs: lis
     """
     chosen = sorted(VALID_PAIRS) if pairs is None else pairs
     check_pairs(chosen)
-    corpus, embeddings = Corpus.load(ws.require("data")), ItemEmbeddings.load(ws.require("embeddings"))
+    folders = {stage: ws.require(stage) for stage in ("data", "embeddings")}
+    inputs = {stage: ws.meta(stage)["digest"] for stage in folders}  # before they are read: a rebuild is noticed
+    corpus, embeddings = Corpus.load(folders["data"]), ItemEmbeddings.load(folders["embeddings"])
     categories = corpus.items["category"].fillna("").to_numpy()
     cells, growth, refused = [], [], {}
     for pair in chosen:
         try:
-            cells.append(_rows(ws, pair, seeds, "-".join(pair), lambda told: _diagnosed(told, embeddings, corpus)))
+            cells.append(
+                _rows(ws, inputs, pair, seeds, "-".join(pair), lambda told: _diagnosed(told, embeddings, corpus))
+            )
             if pair[0] == "dual":
                 grow = lambda told: growth_cost(embeddings, categories, told)  # noqa: E731
-                growth.append(_rows(ws, pair, seeds, f"growth-{'-'.join(pair)}", grow))
+                growth.append(_rows(ws, inputs, pair, seeds, f"growth-{'-'.join(pair)}", grow))
         except (ArtifactError, ConfigError) as problem:
             refused[" + ".join(pair)] = str(problem)
     if not cells:
@@ -74,6 +78,7 @@ def _diagnosed(settings: IdentifiersConfig, embeddings: ItemEmbeddings, corpus: 
 
 def _rows(
     ws: Workspace,
+    inputs: dict[str, str],
     pair: Pair,
     seeds: tuple[int, ...],
     name: str,
@@ -83,7 +88,6 @@ def _rows(
     named = {} if pair[1] == "none" else {"quantizer": pair[1]}
     settings = replace(ws.config.identifiers, strategy=pair[0], **named)
     told = {key: value for key, value in section_dict(settings).items() if key != "seed"}
-    inputs = {stage: ws.meta(stage)["digest"] for stage in ("data", "embeddings")}
     path = report_folder(ws) / "cells" / f"{name}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     found = pd.read_parquet(path) if path.exists() else None
