@@ -194,7 +194,7 @@ def test_metrics_have_the_promised_form(road):
         assert row["num_queries"] > 0
         assert row["seeds"] == [0]
     full = {row["system"] for row in rows if row["protocol"] == "full" and row["task"] == "search"}
-    assert full == {"joint", "popularity", "category-popularity", "bm25", "oracle"}
+    assert full == {"joint", "popularity", "category-popularity", "query-clicks", "bm25", "oracle"}
 
 
 @pytest.mark.slow

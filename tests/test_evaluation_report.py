@@ -360,7 +360,7 @@ def finished_workspace(
         corpus.save(folder)
         if report:
             report.save(folder)
-        facts = {"search": "semi-synthetic"} if source != "shop" else {"search": "the built-in shop"}
+        facts = {"search": {"shop": "the built-in shop", "files": "none"}.get(source, "semi-synthetic")}
         return {"items": NUM_ITEMS, "facts": facts}
 
     def embeddings(folder):
@@ -559,7 +559,7 @@ def test_a_system_that_can_answer_nothing_has_no_row(tmp_path, monkeypatch, caps
     corpus = tiny_corpus()
     items = corpus.items.assign(title=[*"AB7C&D"] * 2, text="")
     silent = Corpus(items, corpus.queries, corpus.events, corpus.relevance)
-    text, page = report_of(finished_workspace(tmp_path, monkeypatch, corpus=silent))
+    _, page = report_of(finished_workspace(tmp_path, monkeypatch, corpus=silent))
     metrics = json.loads((tmp_path / "reports/hand/metrics.json").read_text())
     assert {"bm25", "query-clicks"}.isdisjoint(row["system"] for row in metrics)
     assert {row["protocol"] for row in metrics if row["task"] == "search"} >= {"bm25-4"}, "its negatives are random"

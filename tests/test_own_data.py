@@ -1044,8 +1044,9 @@ def road(folder: Path, with_search: bool) -> pd.DataFrame:
 def test_the_whole_road_on_own_data(tmp_path, capsys):
     metrics = road(tmp_path, with_search=True)
     full = metrics[metrics["protocol"] == "full"]
-    assert set(full.loc[full["task"] == "search", "system"]) == {"joint", "popularity", "bm25"}
-    assert set(full.loc[full["task"] == "recommend", "system"]) == {"joint", "popularity", "sasrec-ce"}
+    assert set(full.loc[full["task"] == "search", "system"]) == {"joint", "popularity", "query-clicks", "bm25"}
+    counting = {"transitions", "item-knn"}
+    assert set(full.loc[full["task"] == "recommend", "system"]) == {"joint", "popularity", "sasrec-ce", *counting}
     bm25 = full[(full["system"] == "bm25") & (full["metric"] == "recall@10")]
     assert bm25["value"].item() > 0.9, "the query names the film"
     assert "typed" in (tmp_path / "reports/mine/index.html").read_text()
@@ -1055,5 +1056,5 @@ def test_the_whole_road_on_own_data(tmp_path, capsys):
 def test_a_log_without_search_goes_to_the_end(tmp_path, capsys):
     metrics = road(tmp_path, with_search=False)
     assert set(metrics["task"]) == {"recommend"}
-    assert set(metrics["system"]) == {"joint", "popularity", "sasrec-ce"}
+    assert set(metrics["system"]) == {"joint", "popularity", "transitions", "item-knn", "sasrec-ce"}
     assert "training: nrip only, the corpus has nothing to learn other tasks from" in capsys.readouterr().out

@@ -26,10 +26,10 @@ from gensar_lite.evaluation.counts import (
 from gensar_lite.evaluation.protocols import sample_targets
 
 MAX_TARGETS = 1000  # validation targets that a choice is made by, a fixed sample
-REACHES = ((1, 1.0), (3, 0.5))  # transitions: steps back and decay a step
-PRIORS = (0.1, 1.0, 10.0)  # transitions: pseudo-counts that follow popularity
+REACHES = ((1, 1.0), (3, 0.5), (5, 0.7))  # transitions: steps back and decay a step
+PRIORS = (1.0, 10.0, 100.0)  # transitions: pseudo-counts that follow popularity
 SHRINKAGES = (0.0, 10.0, 100.0)  # item-knn
-DECAYS = (1.0, 0.9, 0.7)  # item-knn, a time step
+DECAYS = (1.0, 0.9, 0.7, 0.5)  # item-knn, a time step
 CLICK_PRIORS = (0.1, 1.0, 10.0, 100.0)  # query-clicks: pseudo-counts that follow popularity
 
 Grid = Iterator[tuple[dict[str, float], Scorer]]
