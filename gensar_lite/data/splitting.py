@@ -18,7 +18,7 @@ from gensar_lite.artifacts import TASKS
 from gensar_lite.config import ConfigError
 
 LEFT_OUT = ""  # the split of an event that follows a target of its user and is none itself
-STARVED = 0.25  # of the test targets that a task could have, the share below which one clock starves it
+STARVED = 0.25  # of the targets that a task could have, the share below which one clock starves it
 
 
 def user_steps(events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -80,13 +80,17 @@ def _last_steps(events: pd.DataFrame, step: np.ndarray, open_: np.ndarray, befor
 
 
 def choose_split(events: pd.DataFrame) -> str:
-    """``joint-time``, or ``each-task`` where one clock would leave a task fewer than `STARVED` of its test targets."""
-    joint, each = joint_time_split(events), each_task_split(events)
-    for task in TASKS:
-        mine = (events["task"] == task).to_numpy()
-        if (mine & (joint == "test")).sum() < STARVED * (mine & (each == "test")).sum():
-            return "each-task"
-    return "joint-time"
+    """``joint-time``, or ``each-task`` where one clock starves a task: it would leave the task less than a `STARVED`
+    part of its test targets, and each-task leaves no task and split fewer targets than the poorest has now."""
+    joint, each = (target_counts(events, split(events)) for split in (joint_time_split, each_task_split))
+    starved = any(joint["test", task] < STARVED * each["test", task] for task in TASKS)
+    return "each-task" if starved and min(each.values()) >= min(joint.values()) else "joint-time"
+
+
+def target_counts(events: pd.DataFrame, split: np.ndarray) -> dict[tuple[str, str], int]:
+    """How many events `split` (E,) makes targets, by validation or test and task."""
+    task = events["task"].to_numpy()
+    return {(s, t): int(((task == t) & (split == s)).sum()) for s in ("validation", "test") for t in TASKS}
 
 
 def drop_short_users(events: pd.DataFrame, min_steps: int) -> tuple[pd.DataFrame, int]:
