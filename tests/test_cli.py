@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from gensar_lite import __main__ as cli
-from gensar_lite.artifacts import Workspace
-from gensar_lite.config import STAGES, ConfigError, preset
+from gensar_lite.artifacts import ArtifactError, Workspace, file_digest
+from gensar_lite.config import STAGES, ConfigError, override, preset, section_dict
 from gensar_lite.evaluation.scores import SYSTEMS
+from gensar_lite.lessons import find_lessons, save_back
 
 COMMANDS = ("download", *STAGES, "run", "notebooks", "report", "search", "recommend", "bench", "doctor")
 METRIC_KEYS = ["system", "task", "protocol", "metric", "value", "low", "high", "num_queries", "seeds"]
@@ -147,6 +150,158 @@ def test_sources_are_listed_with_licence_and_citation(capsys):
     listed = capsys.readouterr().out
     assert "beauty" in listed
     assert "icence" in listed
+
+
+# ---------------------------------------------------------------------------------- which run is meant
+
+
+def finished(root: Path, run: str, stages=("data", "training"), **changes) -> None:
+    """Stage folders of a run, empty but for what they say of themselves."""
+    ws = Workspace.open(override(preset("tiny"), {k.replace("__", "."): v for k, v in changes.items()}), root, run)
+    for stage in stages:
+        ws.folder(stage).mkdir(parents=True)
+        meta = {"stage": stage, "settings": section_dict(getattr(ws.config, stage)), "inputs": {}, "files": {}}
+        (ws.folder(stage) / "meta.json").write_text(json.dumps(meta | {"digest": stage}))
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The runs that were asked, in order."""
+    runs = []
+    monkeypatch.setattr(
+        "gensar_lite.decoding.console.answer_request", lambda ws, words: runs.append(ws.run) or "an answer"
+    )
+    return runs
+
+
+def test_the_only_trained_run_answers_and_says_so(tmp_path, monkeypatch, capsys, asked):
+    monkeypatch.chdir(tmp_path)
+    finished(tmp_path, "mine")
+    finished(tmp_path, "half", ["data"])
+    finished(tmp_path, "identifiers-mine-dual-balanced-0")  # a cell of a study of mine
+    assert cli.main(["search", "red"]) == 0
+    out, err = capsys.readouterr()
+    assert (asked, out) == (["mine"], "an answer\n")
+    assert "the run mine answers" in err
+
+
+def test_of_several_trained_runs_one_must_be_named(tmp_path, monkeypatch, capsys, asked):
+    monkeypatch.chdir(tmp_path)
+    for run in ("mine", "tour"):
+        finished(tmp_path, run)
+    for words in (["search", "red"], ["recommend"]):
+        assert cli.main(words) == 1
+        assert "several runs are trained here: mine, tour. Say which: --run NAME." in capsys.readouterr().err
+    assert cli.main(["search", "red", "--run", "mine"]) == 0
+    assert cli.main(["search", "red", "--preset", "tour"]) == 0
+    assert asked == ["mine", "tour"]
+
+
+def test_without_a_trained_run_the_presets_is_asked(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["search", "red"]) == 1
+    assert "artifacts/tour holds no finished stage. Build it first: gensar run --preset tour" in capsys.readouterr().err
+    assert cli.main(["search", "red", "--run", "mine"]) == 1
+    assert "gensar run --run mine --items ITEMS.csv --events EVENTS.csv" in capsys.readouterr().err
+
+
+def test_requests_keep_ids_as_text():
+    words = cli.parser().parse_args(["recommend", "--user", "007", "--rows"])
+    assert (words.user, words.rows) == ("007", True)
+    assert cli.parser().parse_args(["search", "x", "--items", "a,7"]).items == "a,7"
+
+
+OWN = {"data__source": "files", "data__items": "i.csv", "data__events": "e.csv", "training__epochs": 7}
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """The workspaces whose stage was to be built."""
+    spaces = []
+    monkeypatch.setattr("gensar_lite.pipeline.run_stage", lambda ws, stage: spaces.append(ws))
+    return spaces
+
+
+def test_an_existing_run_goes_on_with_its_own_settings(tmp_path, monkeypatch, capsys, built):
+    monkeypatch.chdir(tmp_path)
+    finished(tmp_path, "mine", **OWN)
+    assert cli.main(["embeddings", "--run", "mine", "--set", "embeddings.dim=8"]) == 0
+    assert "run mine: with the settings it was built with" in capsys.readouterr().out
+    config = built[0].config
+    assert (config.data.source, config.data.items, config.training.epochs) == ("files", "i.csv", 7)
+    assert (built[0].run, config.embeddings.dim) == ("mine", 8)
+    assert cli.main(["embeddings", "--run", "mine", "--preset", "tiny"]) == 0
+    assert built[1].config == preset("tiny")
+    assert cli.main(["embeddings", "--run", "new"]) == 0
+    assert built[2].config == preset("tour")
+
+
+@pytest.mark.parametrize("command", ["baselines", "grid", "exactness", "report", "data"])
+def test_studies_take_own_files_and_own_runs(command, tmp_path, monkeypatch):
+    finished(tmp_path, "mine", **OWN)
+    words = cli.parser().parse_args([command, "--run", "mine", "--workspace", str(tmp_path)])
+    assert cli._open(words).config.data.items == "i.csv"
+    words = cli.parser().parse_args([command, "--items", "i.csv", "--events", "e.csv"])
+    ws = cli._open(words)
+    assert (ws.run, ws.config.data.source, ws.config.data.events) == ("tour-own", "files", "e.csv")
+
+
+def test_own_data_does_not_take_a_presets_name(capsys):
+    assert cli.main(["data", "--run", "tour", "--items", "i.csv", "--events", "e.csv"]) == 1
+    assert "--run tour-own" in capsys.readouterr().err
+
+
+def test_no_advice_would_put_another_source_into_a_run(tmp_path):
+    finished(tmp_path, "mine", **OWN)
+    shop = Workspace.open(preset("tiny"), tmp_path, "mine")
+    for stage in ("data", "embeddings", "training"):
+        with pytest.raises(ArtifactError, match="holds the source files, these settings name shop") as error:
+            shop.require(stage)
+        assert f"gensar {stage} --run mine;" in str(error.value)
+        assert "--preset" not in str(error.value)
+
+
+# ------------------------------------------------------------------------------------------- notebooks
+
+
+def lesson(path: Path, text: str) -> Path:
+    cell = nbformat.v4.new_code_cell(text)
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    return path
+
+
+def test_a_lesson_that_was_edited_meanwhile_is_not_overwritten(tmp_path):
+    original, executed = lesson(tmp_path / "00_a.ipynb", "1"), lesson(tmp_path / "executed.ipynb", "2")
+    digest = file_digest(original)
+    lesson(original, "3")
+    before = original.read_bytes()
+    with pytest.raises(ArtifactError, match="edited while it ran"):
+        save_back(executed, original, digest)
+    assert original.read_bytes() == before
+    save_back(executed, original, file_digest(original))
+    assert nbformat.read(original, as_version=4).cells[0].source == "2"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00_a.ipynb", "executed.ipynb"]
+
+
+def test_a_file_that_is_no_notebook_fails_alone(tmp_path, capsys):
+    (tmp_path / "00_a.ipynb").write_text("{")
+    words = ["notebooks", "--preset", "tiny", "--folder", str(tmp_path), "--workspace", str(tmp_path)]
+    assert cli.main(words) == 1
+    assert "FAILED: cannot be read" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("make", "only", "words"),
+    [
+        (False, [], "/lessons, which does not exist. The lessons come with a checkout"),
+        (True, [], "/lessons, which holds no notebook NN_name.ipynb"),
+    ],
+)
+def test_where_lessons_were_looked_for_is_said(make, only, words, tmp_path):
+    if make:
+        (tmp_path / "lessons").mkdir()
+    with pytest.raises(ConfigError, match=re.escape(str(tmp_path.resolve()) + words)):
+        find_lessons(tmp_path / "lessons", only)
 
 
 # ---------------------------------------------------------------------------------------- the whole road
