@@ -1,9 +1,10 @@
 """What a word is, in any script: one rule for BM25, the made queries and the words of codes.
 
-In: text. Out: its words in lower case, in order. Latin, Cyrillic, Greek, Korean, Arabic, Hindi and others put spaces
-between words: there a word is a run of letters with the marks above and below them. Chinese, Japanese, Thai, Lao,
-Khmer and Burmese put none: there every two neighbouring characters are a word (Lucene's rule for Chinese, Japanese and
-Korean; a run of one character is that character). This file knows no language: no stop words, no endings, no lexicon.
+In: text. Out: its words in lower case, in order. Latin, Cyrillic, Greek, Korean, Arabic, Hindi and
+others put spaces between words: there a word is a run of letters with the marks above and below
+them. Chinese, Japanese, Thai, Lao, Khmer and Burmese put none: there every two neighbouring
+characters are a word (Lucene's rule for Chinese, Japanese and Korean; a run of one character is
+that character). This file knows no language: no stop words, no endings, no lexicon.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ MAX_TEXTS = 2000  # of which the script is counted
 def words_of(text: str, written: str = TOKEN, least: int = 1, whole: bool = False) -> list[str]:
     """The words of `text` in lower case: runs of `written` characters, at least `least` of them.
 
-    Where a script puts no spaces, a word is two neighbouring characters, whatever `least`; with `whole` the run stays
-    in one piece, as people would type it.
+    Where a script puts no spaces, a word is two neighbouring characters, whatever `least`; with
+    `whole` the run stays in one piece, as people would type it.
     """
     if text.isascii():
         return _runs(written, least).findall(text.lower())
@@ -57,7 +58,8 @@ def words_of(text: str, written: str = TOKEN, least: int = 1, whole: bool = Fals
 
 
 def other_scripts(texts: Iterable[str]) -> dict[str, float]:
-    """Share of the letters of each script but the Latin one, of all letters, largest first; ``{}`` for English.
+    """Share of the letters of each script but the Latin one, of all letters, largest first; ``{}``
+    for English.
 
     Counted over `MAX_TEXTS` texts, evenly taken. Kana, and Han beside kana, are ``Japanese``.
     """
@@ -88,7 +90,9 @@ def _script(letter: str) -> str:
 
 
 def _one_form(text: str) -> str:
-    """Lower case, letters joined with their accents; where a script is unspaced, wide and narrow forms are one."""
+    """Lower case, letters joined with their accents; where a script is unspaced, wide and narrow
+    forms are one.
+    """
     form = "NFKC" if _IS_UNSPACED.search(text) else "NFC"
     text = unicodedata.normalize(form, text).lower()
     return text.replace("i\u0307", "i")  # what lower() makes of the Turkish capital letter with a dot
@@ -112,7 +116,9 @@ def _mixed_runs(written: str, least: int) -> re.Pattern[str]:
 
 
 def _run(written: str, least: int) -> str:
-    """A run that begins with a letter; vowel signs count as letters do, and a Korean syllable is worth two."""
+    """A run that begins with a letter; vowel signs count as letters do, and a Korean syllable is
+    worth two.
+    """
     return f"{written}(?:{written}|[{_marks()}]){{{least - 1},}}|[{_SYLLABLES}]{{{(least + 1) // 2},}}"
 
 
@@ -129,7 +135,9 @@ def _character() -> re.Pattern[str]:
 
 @cache
 def _marks() -> str:
-    """Every combining mark of Unicode as the inside of a character class; also the joiners of Indian scripts."""
+    """Every combining mark of Unicode as the inside of a character class; also the joiners of
+    Indian scripts.
+    """
     points = [*range(0x20000), *range(0xE0100, 0xE01F0)]  # the planes that hold marks
     marks = [i for i in points if unicodedata.category(chr(i)) in ("Mn", "Mc", "Me") or i in (0x200C, 0x200D)]
     runs = [list(run) for _, run in groupby(enumerate(marks), lambda pair: pair[1] - pair[0])]

@@ -1,7 +1,9 @@
-"""Systems that only count: what followed an item, what was taken beside it, what a query string was answered with.
+"""Systems that only count: what followed an item, what was taken beside it, what a query string was
+answered with.
 
-In: a corpus' train events. Out: scorers like those of baselines.py, which look at the target's own history besides.
-Nothing of size N x N is ever dense: 100,000 items work. This file does not choose parameters (tuning.py).
+In: a corpus' train events. Out: scorers like those of baselines.py, which look at the target's own
+history besides. Nothing of size N x N is ever dense: 100,000 items work. This file does not choose
+parameters (tuning.py).
 
     transitions    from one time step to the next ones: a Markov chain (Shani et al. 2005), smoothed by popularity
     item-knn       items taken by the same users (Sarwar et al. 2001), cosine with shrinkage (Koren & Bell 2011)
@@ -32,13 +34,17 @@ TIE = 1e-6  # what popularity adds where nothing else tells items apart
 
 
 def popularity_share(corpus: Corpus) -> np.ndarray:
-    """The share of train events that each item has, (N,) float32; equal shares where nothing trains."""
+    """The share of train events that each item has, (N,) float32; equal shares where nothing
+    trains.
+    """
     counts = train_counts(corpus) + (0.0 if (corpus.events["split"] == "train").any() else 1.0)
     return (counts / counts.sum()).astype(np.float32)
 
 
 class Past:
-    """Histories as weights of items, for any events of one log; a purchase and its search twin are one item."""
+    """Histories as weights of items, for any events of one log; a purchase and its search twin are
+    one item.
+    """
 
     def __init__(self, corpus: Corpus):
         events = corpus.events
@@ -50,21 +56,27 @@ class Past:
         self.size = events.join(size, on=keys[:2])["size"].to_numpy()  # (E,) items of the event's step
 
     def steps(self, event_ids: np.ndarray, back: int, decay: float) -> csr_matrix:
-        """(B, N): the last `back` time steps of each history, each step as much as one item, ``decay`` a step."""
+        """(B, N): the last `back` time steps of each history, each step as much as one item,
+        ``decay`` a step.
+        """
         row, event, ago = self._pairs(event_ids)
         keep = ago <= back
         row, event, ago = row[keep], event[keep], ago[keep]
         return self._matrix(len(event_ids), row, event, decay ** (ago - 1.0) / self.size[event])
 
     def items(self, event_ids: np.ndarray, decay: float) -> csr_matrix:
-        """(B, N): every item of each history once, ``decay`` for each time step since it was met last."""
+        """(B, N): every item of each history once, ``decay`` for each time step since it was met
+        last.
+        """
         row, event, ago = self._pairs(event_ids)
         key = row * self.num_items + self.item[event]
         latest = len(key) - 1 - np.unique(key[::-1], return_index=True)[1]  # later rows are later events
         return self._matrix(len(event_ids), row[latest], event[latest], decay ** (ago[latest] - 1.0))
 
     def _pairs(self, event_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """``row`` of `event_ids`, earlier ``event``, how many time steps ``ago``: flat, (P,) each."""
+        """``row`` of `event_ids`, earlier ``event``, how many time steps ``ago``: flat, (P,)
+        each.
+        """
         start, length = self.start[event_ids], self.end[event_ids] - self.start[event_ids]
         row, event = np.repeat(np.arange(len(start)), length), ranges(start, length)
         row, event = row[self.once[event]], event[self.once[event]]
@@ -78,8 +90,8 @@ class Past:
 class Transitions:
     """Recommendation: ``P(next | item)`` from train, summed over the last steps of the history.
 
-    ``P(j | i) = (C[i, j] + prior * popularity[j]) / (C[i].sum() + prior)``, C as `transition_counts` gives it. Without
-    a history: popularity.
+    ``P(j | i) = (C[i, j] + prior * popularity[j]) / (C[i].sum() + prior)``, C as
+    `transition_counts` gives it. Without a history: popularity.
     """
 
     past: Past
@@ -103,10 +115,12 @@ class Transitions:
 
 
 def transition_counts(corpus: Corpus, back: int, decay: float) -> csr_matrix:
-    """C (N, N): how often j followed i in a user's train events, in a strictly later step, `back` steps at most.
+    """C (N, N): how often j followed i in a user's train events, in a strictly later step, `back`
+    steps at most.
 
-    A pair d steps apart counts ``decay ** (d - 1)``, divided by the items of the first step, for a step of many is no
-    more of a reason than a step of one. Items of one step never follow each other.
+    A pair d steps apart counts ``decay ** (d - 1)``, divided by the items of the first step, for a
+    step of many is no more of a reason than a step of one. Items of one step never follow each
+    other.
     """
     train = corpus.events[corpus.events["split"] == "train"].drop_duplicates(["user_id", "time", "item_id"])
     user, when, item = (train[name].to_numpy() for name in ("user_id", "time", "item_id"))
@@ -128,8 +142,9 @@ def transition_counts(corpus: Corpus, back: int, decay: float) -> csr_matrix:
 class ItemKNN:
     """Recommendation: items like those of the whole history, by who took them in train.
 
-    ``score(j) = sum over items i of the history: weight(i) * similarity[i, j]``, with ``decay`` a time step. `repeat`
-    is what an item of the history adds to itself: it matters only where seen items stay candidates.
+    ``score(j) = sum over items i of the history: weight(i) * similarity[i, j]``, with ``decay`` a
+    time step. `repeat` is what an item of the history adds to itself: it matters only where seen
+    items stay candidates.
     """
 
     past: Past
@@ -145,10 +160,11 @@ class ItemKNN:
 
 
 def neighbours(corpus: Corpus, shrinkages: tuple[float, ...]) -> list[csr_matrix]:
-    """For each shrinkage h the similarities ``n_ij / (sqrt(n_i n_j) + h)``, (N, N), the `NEIGHBOURS` largest a row.
+    """For each shrinkage h the similarities ``n_ij / (sqrt(n_i n_j) + h)``, (N, N), the
+    `NEIGHBOURS` largest a row.
 
-    n_ij are the users who took both in train (of each user the latest `MAX_TRAIN` items), equal similarities are kept
-    by item number; an item is no neighbour of itself.
+    n_ij are the users who took both in train (of each user the latest `MAX_TRAIN` items), equal
+    similarities are kept by item number; an item is no neighbour of itself.
     """
     taken = _taken(corpus)  # (U, N)
     users = np.asarray(taken.sum(axis=0)).ravel()  # (N,) n_i
@@ -193,8 +209,10 @@ def _stack(parts: list[csr_matrix]) -> csr_matrix:
 
 @dataclass(frozen=True)
 class QueryClicks:
-    """Search: how often each item was taken in train after the target's very query string, plus ``prior`` times its
-    popularity. A string that train never saw has no clicks: there this is popularity."""
+    """Search: how often each item was taken in train after the target's very query string, plus
+    ``prior`` times its popularity. A string that train never saw has no clicks: there this is
+    popularity.
+    """
 
     string: np.ndarray  # (Q,) the number of each query's string
     clicks: csr_matrix  # (strings, N)

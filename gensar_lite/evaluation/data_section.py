@@ -1,7 +1,9 @@
-"""What the page says of the data: targets of each task and split, and the report of somebody's own files.
+"""What the page says of the data: targets of each task and split, and the report of somebody's own
+files.
 
-In: a corpus, the data stage's folder. Out: plain rows for the page. Cells of the files are not shown: a report is
-passed on, and what stands in somebody's files is theirs (``report.json`` has an example of each finding).
+In: a corpus, the data stage's folder. Out: plain rows for the page. Cells of the files are not
+shown: a report is passed on, and what stands in somebody's files is theirs (``report.json`` has an
+example of each finding).
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from gensar_lite.data.report import Report
 
 
 def target_rows(corpus: Corpus) -> list[tuple]:
-    """``task, train, validation, test``: how many events of each task and split; a task without any has no row."""
+    """``task, train, validation, test``: how many events of each task and split; a task without any
+    has no row.
+    """
     counts = corpus.events.groupby(["task", "split"]).size()
     rows = [(task, *(f"{counts.get((task, split), 0):,}" for split in SPLITS)) for task in TASKS]
     present = set(corpus.events["task"])
@@ -46,7 +50,9 @@ def share(count: int, total: int) -> str:
 
 
 def sasrec_read(statistics: dict) -> str:
-    """What SASRec read of the train events, as the embeddings stage recorded it; "" where it recorded nothing."""
+    """What SASRec read of the train events, as the embeddings stage recorded it; "" where it
+    recorded nothing.
+    """
     read = statistics.get("sasrec_read")
     if not read:
         return ""

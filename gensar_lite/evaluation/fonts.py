@@ -1,8 +1,9 @@
-"""Which names a figure can draw: fonts for the letters of any script, and a number where this machine has none.
+"""Which names a figure can draw: fonts for the letters of any script, and a number where this
+machine has none.
 
-In: names for a legend. Out: font families that together hold their letters, and labels without a box. Matplotlib's own
-font knows Latin, Greek, Cyrillic and Arabic letters; others are looked for among the installed fonts. This file draws
-nothing.
+In: names for a legend. Out: font families that together hold their letters, and labels without a
+box. Matplotlib's own font knows Latin, Greek, Cyrillic and Arabic letters; others are looked for
+among the installed fonts. This file draws nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ NO_LETTERS = ("lastresort", "last resort", "emoji")  # fonts of boxes, and of pi
 
 
 class Labels(NamedTuple):
-    """Labels for a legend, `families` to draw them in, and a `note` with the names that are shown by number ("")."""
+    """Labels for a legend, `families` to draw them in, and a `note` with the names that are shown
+    by number ("").
+    """
 
     labels: list[str]
     families: list[str]
@@ -29,8 +32,8 @@ class Labels(NamedTuple):
 def drawable_labels(names: Sequence[str], noun: str = "name") -> Labels:
     """`names` as labels without a letter that no installed font has.
 
-    Signs without a glyph (emoji) are left out; a name with such a letter is shown as ``noun 2`` (its place, from 1) and
-    written out in the note, which a browser can show.
+    Signs without a glyph (emoji) are left out; a name with such a letter is shown as ``noun 2``
+    (its place, from 1) and written out in the note, which a browser can show.
     """
     families, known = fonts_for(frozenset("".join(names)))
     labels, numbered = [], []
@@ -47,7 +50,9 @@ def drawable_labels(names: Sequence[str], noun: str = "name") -> Labels:
 
 @cache
 def fonts_for(characters: frozenset[str]) -> tuple[list[str], frozenset[str]]:
-    """Font families, matplotlib's own first, and which of `characters` they can draw: as few families as needed."""
+    """Font families, matplotlib's own first, and which of `characters` they can draw: as few
+    families as needed.
+    """
     families, missing = [OWN], characters - _glyphs(findfont(FontProperties(family=OWN)))
     while missing:
         covers = {name: len(missing & _glyphs(path)) for name, path in _installed()}
@@ -61,10 +66,14 @@ def fonts_for(characters: frozenset[str]) -> tuple[list[str], frozenset[str]]:
 
 @cache
 def _installed() -> list[tuple[str, str]]:
-    """``(family, file)`` of each family's upright font, boxes and pictures left out."""
-    names = sorted({font.name for font in fontManager.ttflist})
-    names = [name for name in names if not any(word in name.lower() for word in NO_LETTERS)]
-    return [(name, findfont(FontProperties(family=name))) for name in names]
+    """``(family, file)`` of each family that has an upright font of usual weight; no boxes, no
+    pictures.
+    """
+    usual = [
+        font for font in fontManager.ttflist if font.style == "normal" and font.weight in (400, "normal", "regular")
+    ]
+    files = {font.name: font.fname for font in usual}
+    return [pair for pair in sorted(files.items()) if not any(word in pair[0].lower() for word in NO_LETTERS)]
 
 
 @cache

@@ -1,7 +1,8 @@
 """The parameters of the systems that count, chosen on validation targets by full ranking.
 
-In: a corpus. Out: the best scorer of each system and what was chosen. The grids are small and stand here; a choice
-costs seconds. Test events are never read. This file does not know how anything is counted (counts.py).
+In: a corpus. Out: the best scorer of each system and what was chosen. The grids are small and stand
+here; a choice costs seconds. Test events are never read. This file does not know how anything is
+counted (counts.py).
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ Grid = Iterator[tuple[dict[str, float], Scorer]]
 
 
 class Tuned(NamedTuple):
-    """A system's best scorer and a record of the choice: parameters, ``validation_ndcg@10``, targets, choices."""
+    """A system's best scorer and a record of the choice: parameters, ``validation_ndcg@10``,
+    targets, choices.
+    """
 
     scorer: Scorer
     record: dict[str, float]
@@ -57,7 +60,9 @@ def tune_transitions(corpus: Corpus, seed: int = 0) -> Tuned:
 
 
 def tune_item_knn(corpus: Corpus, seed: int = 0) -> Tuned:
-    """`item-knn`: shrinkage, decay, and whether an item speaks for itself where seen items stay candidates."""
+    """`item-knn`: shrinkage, decay, and whether an item speaks for itself where seen items stay
+    candidates.
+    """
     past, share = Past(corpus), popularity_share(corpus)
 
     def grid() -> Grid:
@@ -79,7 +84,8 @@ def tune_query_clicks(corpus: Corpus, seed: int = 0) -> Tuned:
 def counting_systems(corpus: Corpus, targets: dict[str, pd.DataFrame], seed: int = 0) -> dict[str, dict[str, Tuned]]:
     """``task -> system -> Tuned`` for the tasks of `targets`.
 
-    Without `query-clicks` where no target's query string occurs in train: it would be popularity by another name.
+    Without `query-clicks` where no target's query string occurs in train: it would be popularity by
+    another name.
     """
     systems: dict[str, dict[str, Tuned]] = {}
     if "recommend" in targets:

@@ -1,12 +1,14 @@
 """How sure a mean over queries is: the percentile bootstrap.
 
-In: one value a query. Out: intervals. Queries are drawn with replacement, the mean is taken each time, and the
-middle `confidence` of those means is the interval (Efron & Tibshirani 1993, ch. 13). It speaks of other queries
-like these; it does not know, and cannot tell, how much a model would change with another training seed.
+In: one value a query. Out: intervals. Queries are drawn with replacement, the mean is taken each
+time, and the middle `confidence` of those means is the interval (Efron & Tibshirani 1993, ch. 13).
+It speaks of other queries like these; it does not know, and cannot tell, how much a model would
+change with another training seed.
 
-Where all values are 0, or all 1, every draw is alike and the bootstrap's interval has no width. Its open end is then
-Clopper and Pearson's (1934) for the share of queries that are different: `rare_share`. As a value is at most 1, the
-bound holds for the mean of any metric in [0, 1], if more widely than need be.
+Where all values are 0, or all 1, every draw is alike and the bootstrap's interval has no width. Its
+open end is then Clopper and Pearson's (1934) for the share of queries that are different:
+`rare_share`. As a value is at most 1, the bound holds for the mean of any metric in [0, 1], if more
+widely than need be.
 """
 
 from __future__ import annotations
@@ -27,10 +29,11 @@ class Interval(NamedTuple):
 
 
 def bootstrap_means(values: np.ndarray, num_bootstrap: int, seed: int) -> np.ndarray:
-    """Means of resampled queries: `values` (n, m), m series over the same queries -> (num_bootstrap, m).
+    """Means of resampled queries: `values` (n, m), m series over the same queries ->
+    (num_bootstrap, m).
 
-    All series share each draw of queries, so differences of columns are paired. The same seed and n give the same
-    draws. Raises `ValueError` when there is no query or a value is not finite.
+    All series share each draw of queries, so differences of columns are paired. The same seed and n
+    give the same draws. Raises `ValueError` when there is no query or a value is not finite.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or len(values) == 0:
@@ -49,15 +52,18 @@ def bootstrap_means(values: np.ndarray, num_bootstrap: int, seed: int) -> np.nda
 
 
 def rare_share(num_queries: int, confidence: float = 0.95) -> float:
-    """The upper end of Clopper and Pearson's interval for a share of which `num_queries` queries showed none:
-    ``1 - ((1 - confidence) / 2) ** (1 / n)``, about 3.7 / n at 95 %."""
+    """The upper end of Clopper and Pearson's interval for a share of which `num_queries` queries
+    showed none: ``1 - ((1 - confidence) / 2) ** (1 / n)``, about 3.7 / n at 95 %.
+    """
     return 1 - ((1 - confidence) / 2) ** (1 / num_queries)
 
 
 def bootstrap_intervals(
     values: np.ndarray, num_bootstrap: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> list[Interval]:
-    """One `Interval` a column of `values` (n, m), which lie in [0, 1]; never [0, 0] nor [1, 1], see `rare_share`."""
+    """One `Interval` a column of `values` (n, m), which lie in [0, 1]; never [0, 0] nor [1, 1], see
+    `rare_share`.
+    """
     values, tail = np.asarray(values, dtype=np.float64), (1 - confidence) / 2
     means = bootstrap_means(values, num_bootstrap, seed)
     low, high = np.quantile(means, [tail, 1 - tail], axis=0)
@@ -79,8 +85,8 @@ def paired_difference(
 ) -> Interval:
     """The `Interval` of mean(first - second), both (n,) over the same queries in the same order.
 
-    An interval that does not hold 0 says that the systems differ on queries like these. Where they agree on every
-    query it reaches `rare_share` to both sides.
+    An interval that does not hold 0 says that the systems differ on queries like these. Where they
+    agree on every query it reaches `rare_share` to both sides.
     """
     first, second = np.asarray(first), np.asarray(second)
     if first.shape != second.shape:
