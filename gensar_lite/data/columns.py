@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError
-from gensar_lite.data.report import Finding, show
+from gensar_lite.data.report import Finding, show, some
 
 _ITEM = (
     "item_id", "item", "parent_asin", "asin", "movie_id", "product_id", "book_id", "track_id", "sku",
@@ -62,7 +62,7 @@ FIELDS: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 REQUIRED = {"items": ("item_id",), "events": ("user_id", "item_id"), "queries": ("query_id", "query")}
 _ALL_NAMES = [group for fields in FIELDS.values() for group in fields.values()]
-_SHOWN_NAMES, _SHOWN_COLUMNS = 7, 20  # in a message
+_SHOWN_NAMES = 7  # in a message
 _MOST_WITHOUT_NAMES = 50  # a table of more columns whose names are numbers means them
 _COMPARED = 200  # columns among which the nearest name is looked for
 _RECBOLE = re.compile(r":(token|float)(_seq)?$")  # a column's kind, after its name
@@ -149,13 +149,6 @@ def refuse_doubled(columns: list[str], table: str) -> None:
             raise ArtifactError(
                 f"{table}: two columns are called {show(column)} (columns {first[column]} and {place}). {then}"
             )
-
-
-def some(columns: Iterable[str]) -> str:
-    """Names for a message: the first few of many."""
-    columns = list(columns)
-    rest = len(columns) - _SHOWN_COLUMNS
-    return ", ".join(map(show, columns[:_SHOWN_COLUMNS])) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def _bare(name: str) -> str:

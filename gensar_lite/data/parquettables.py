@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from gensar_lite.artifacts import ArtifactError
-from gensar_lite.data.columns import refuse_doubled, some
+from gensar_lite.data.columns import refuse_doubled
 from gensar_lite.data.filetext import file_name, read_bytes
 from gensar_lite.data.jsontables import as_text
-from gensar_lite.data.report import Finding, show
+from gensar_lite.data.report import Finding, show, some
 
 Columns = dict[str, pd.Series]
 

@@ -7,6 +7,7 @@ This file does not know the rules (rules.py, times.py, reading.py).
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import pandas as pd
 from gensar_lite.artifacts import ArtifactError, write_json
 
 LEVELS = ("DROP", "WARN", "FIX")  # removed | kept, but look at it | normalised; the fourth, STOP, is an ArtifactError
-MAX_ROWS, MAX_CELL = 5, 40
+MAX_ROWS, MAX_CELL, MAX_COLUMNS = 5, 40, 20
 
 
 class Finding(NamedTuple):
@@ -62,8 +63,8 @@ class Report(NamedTuple):
         lines = []
         for name, chosen in self.columns.items():
             pairs = ", ".join(f"{field} = {show(column)}" for field, column in chosen.items())
-            rest = f"; not used: {', '.join(map(show, self.unused[name]))}" if self.unused[name] else ""
-            lines.append(f"{name}: {show(self.files[name]['file'])}, {self.files[name]['rows']:,} rows; {pairs}{rest}")
+            rest = f"; not used: {some(self.unused[name])}" if self.unused[name] else ""
+            lines.append(f"{name}: {self.files[name]['file']!r}, {self.files[name]['rows']:,} rows; {pairs}{rest}")
         lines += [f"{finding.level:<4} {finding.message}" for finding in self.ordered()]
         return "\n".join([*lines, self.kept_line()])
 
@@ -84,6 +85,13 @@ def show(name: object) -> str:
     """A stranger's word for a message: quoted, cut, control characters escaped."""
     text = str(name)
     return repr(text if len(text) <= MAX_CELL else text[:MAX_CELL] + "…")
+
+
+def some(columns: Iterable[str]) -> str:
+    """Names for a message: the first few of many."""
+    columns = list(columns)
+    rest = len(columns) - MAX_COLUMNS
+    return ", ".join(map(show, columns[:MAX_COLUMNS])) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def _place(finding: Finding) -> str:

@@ -19,10 +19,10 @@ import pyarrow.compute as pc
 
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError
-from gensar_lite.data.columns import is_header, refuse_doubled, some
+from gensar_lite.data.columns import is_header, refuse_doubled
 from gensar_lite.data.filetext import file_finding, file_name
 from gensar_lite.data.quoting import ESCAPE, QUOTE, Choice, Record, choose_reading, is_blank, line_cells, records
-from gensar_lite.data.report import MAX_ROWS, Finding, show
+from gensar_lite.data.report import MAX_ROWS, Finding, show, some
 
 SEPARATORS = (",", "\t", "::", ";", "|")  # the likelier first
 _WORDS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
