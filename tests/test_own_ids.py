@@ -121,8 +121,8 @@ def test_only_named_items_are_answered(mine, by_row):
 @pytest.mark.parametrize(
     ("ask", "said"),
     [
-        (lambda r: r.history_of("17"), r"no user '17'. Nearest: '.*'. Row numbers are asked for with --rows"),
-        (lambda r: r.history_of(3), r"no user 3\."),
+        (lambda r: r.history_of("17"), r"no user '17'. Nearest: '.*'\.$"),
+        (lambda r: r.history_of(3), r"no user 3\. Nearest: '.*'\. Row numbers are asked for with --rows"),
         (lambda r: r.history_of("005"), "no user '005'. Nearest: '5'"),
         (lambda r: r.history_of(5.0), r"no user 5.0\."),
         (lambda r: r.recommend(["0007"]), "no item '0007'. Nearest: '007', '7'"),

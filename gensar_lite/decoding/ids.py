@@ -55,8 +55,9 @@ class Ids:
         return row if self.own is None else self.own[row]
 
     def _row_of(self, text: str) -> int | None:
-        if self.own is not None:
-            return self._rows.get(text)
+        return self._as_number(text) if self.own is None else self._rows.get(text)
+
+    def _as_number(self, text: str) -> int | None:
         plain = text.isascii() and text.isdecimal() and str(int(text[:20])) == text
         return int(text) if plain and int(text) < self.count else None
 
@@ -69,7 +70,7 @@ class Ids:
             return f"{self.noun.capitalize()}s of this run are 0 to {self.count - 1}."
         near = nearest(text, self.own)
         hint = f"Nearest: {_listed(near)}." if near else f"Ids are those of your files, e.g. {_listed(self.own[:3])}."
-        if text.isdecimal():
+        if self._as_number(text) is not None:
             hint += " Row numbers are asked for with --rows (in Python rows=True)."
         return hint
 

@@ -17,9 +17,12 @@ from gensar_lite.training.text import EOS
 
 
 class Event(NamedTuple):
-    """One thing a user did: took an item, or clicked it after typing `query`."""
+    """One thing a user did: took an item, or clicked it after typing `query`.
 
-    item_id: int
+    item_id  the row number; in what a `Recommender` is asked and answers, the id that it knows the item by
+    """
+
+    item_id: int | str
     query: str | None = None
 
 
