@@ -242,6 +242,15 @@ def test_a_second_candidate_is_told(desk):
     assert not [f for f in tables.report.findings if "could be" in f.what]
 
 
+def test_a_type_is_a_task_only_when_it_holds_words_for_tasks(desk):
+    report = desk.events(ratings().assign(type=np.resize(["ORD", "CLICK", "CART"], 200))).load().report
+    assert "task" not in report.columns["events"]
+    assert report.unused["events"] == ["type"]
+    assert desk.load(columns=("events.task=type",)).report.columns["events"]["task"] == "type"
+    tables = desk.events(ratings().assign(type="rec")).load()
+    assert tables.report.columns["events"]["task"] == "type"
+
+
 def test_a_column_can_be_named(desk):
     desk.events(ratings().rename(columns={"userId": "wer", "timestamp": "wann"}))
     tables = desk.load(columns=("events.user_id=wer", "events.time=wann"))
