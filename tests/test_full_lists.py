@@ -1,5 +1,5 @@
-"""Every list is as long as it can be: exclusion against dictionaries, lists of users who know most of a catalogue
-against the ranking of all items, one by one."""
+"""Every list is as long as it can be: exclusion against dictionaries, lists of users who know
+most of a catalogue against the ranking of all items, one by one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ shapes = st.tuples(st.integers(1, 40), st.integers(2, 6), st.integers(1, 4), st.
 
 
 def some_pairs(num_items: int, share: float, seed: int, num_queries: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Excluded items of each query in any order, some of them twice, as those who buy again have them."""
+    """Excluded items of each query in any order, some of them twice, as those who buy again have
+    them."""
     rng = np.random.default_rng(seed)
     query, item = np.nonzero(rng.random((num_queries, num_items)) < share)
     order = rng.permutation(np.r_[np.arange(len(query)), np.flatnonzero(rng.random(len(query)) < 0.3)])
@@ -70,7 +71,8 @@ def prefix(trie: Trie, node: int, level: int) -> tuple[int, ...]:
 @given(shapes, st.sampled_from(["smooth", "ties"]), st.integers(1, 9), st.floats(0, 1), st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
 def test_a_beam_of_any_width_is_full(shape, kind, num_beams, share, seed):
-    """However much is excluded, of the whole catalogue or of a part: m beams bring m items, or all that are left."""
+    """However much is excluded, of the whole catalogue or of a part: m beams bring m items, or
+    all that are left."""
     num_items, num_codes, num_levels, model = shape
     codes = random_codes(num_items, num_codes, num_levels, model)
     decoder = Scripted.of_codes(codes, num_codes, model, kind)
@@ -109,7 +111,8 @@ def test_batches_hold_every_request_once_and_are_wide_enough(requests, k, num_be
 
 
 def long_histories(exclude_seen: bool = True, known: int = 30, newcomers: int = 1) -> Corpus:
-    """Ten users who met `known` of 50 items, some twice, before the two that validate and test; and users of three."""
+    """Ten users who met `known` of 50 items, some twice, before the two that validate and test;
+    and users of three."""
     rng, rows = np.random.default_rng(0), []
     for user in range(10):
         items = rng.permutation(NUM_ITEMS)[: known + 2]
@@ -138,7 +141,8 @@ def decoder(request) -> Decoder:
 
 
 def brute_force(decoder: Decoder, events: pd.DataFrame, k: int) -> dict[int, list[int]]:
-    """The best k items of every event by the score of each one alone; a user's own items are looked up row by row."""
+    """The best k items of every event by the score of each one alone; a user's own items are
+    looked up row by row."""
     log, lists = decoder.generator.corpus.events, {}
     for event in events.itertuples():
         every = np.arange(NUM_ITEMS)
@@ -196,7 +200,8 @@ def test_a_log_that_repeats_itself_keeps_what_was_met():
 
 
 def test_the_judge_of_training_sees_full_lists():
-    """Nine items are left to users who know 41 of 50, so every target is among the ten, however narrow the beam."""
+    """Nine items are left to users who know 41 of 50, so every target is among the ten, however
+    narrow the beam."""
     decoder = decoder_of(long_histories(known=41, newcomers=0))
     judge = ranking_judge(override(preset("tiny"), {"training.eval_beams": 1}))(decoder.generator)
     assert judge(decoder.generator.model)["nrip/recall@10"] == 1

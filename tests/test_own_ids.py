@@ -1,4 +1,5 @@
-"""A run on a user's own files is asked, and answers, in the ids of those files: each against the files themselves."""
+"""A run on a user's own files is asked, and answers, in the ids of those files: each against the
+files themselves."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def searched(number: int, step: int) -> bool:
 
 
 def own_files(folder: Path) -> dict[str, str]:
-    """Every viewer sees eight films in a row of `FILMS`, from a place of its own; some by a search."""
+    """Every viewer sees eight films in a row of `FILMS`, from a place of its own; some by a
+    search."""
     films = pd.DataFrame({"movieId": FILMS, "title": [f"film {film}" for film in FILMS], "category": "Films"})
     rows = [
         (viewer, FILMS[(3 * number + step) % 30], 1000 + step, "a quiet film" if searched(number, step) else "")
@@ -48,7 +50,8 @@ def own_files(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Workspace:
-    """A run on own files: their corpus as the data stage reads it, the later stages put there with a random model."""
+    """A run on own files: their corpus as the data stage reads it, the later stages put there
+    with a random model."""
     root = tmp_path_factory.mktemp("own")
     changes = for_own_files(own_files(root)) | {"data.split": "joint-time", "training.num_text_tokens": 400}
     ws = Workspace.open(override(preset("tiny"), changes), root, "mine")
@@ -138,7 +141,8 @@ def test_an_id_that_is_not_in_the_files_names_the_nearest(mine, ask, said):
 
 @given(st.lists(st.text(max_size=6), min_size=1, max_size=20, unique=True), st.text(max_size=6))
 def test_own_ids_are_texts_and_nothing_else(own, asked):
-    """Every id leads to its place and back; whatever is no id is refused, however like a number it looks."""
+    """Every id leads to its place and back; whatever is no id is refused, however like a number
+    it looks."""
     ids = Ids("item", len(own), own)
     assert [ids.name(ids.row(name)) for name in own] == own
     if asked in own:
@@ -215,7 +219,8 @@ def test_a_wrong_id_is_one_line(run, capsys):
 
 
 def test_advice_is_the_runs_own_command(tmp_path, run):
-    """No word of a preset's own source: following it must not put the built-in shop into this run."""
+    """No word of a preset's own source: following it must not put the built-in shop into this
+    run."""
     loaded = Recommender.load(run.folder("data").parent)
     events = loaded.decoder.generator.corpus.events
     events.drop(events.index[events["task"] == "search"], inplace=True)

@@ -1,8 +1,9 @@
 """Items that a query must not be answered with, as continuations that a search must not follow.
 
-In: a trie, the codes of its items, pairs of query and excluded item. Out: a level, the continuations below which
-nothing else is left. Forbidden at every level, not at the last one alone, no beam is spent on a prefix that leads to no
-answer: m beams then return m items, or all that are left. This file does not know models or why an item is excluded.
+In: a trie, the codes of its items, pairs of query and excluded item. Out: a level, the
+continuations below which nothing else is left. Forbidden at every level, not at the last one
+alone, no beam is spent on a prefix that leads to no answer: m beams then return m items, or all
+that are left. This file does not know models or why an item is excluded.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ Pairs = tuple[np.ndarray, np.ndarray]  # query numbers and item ids, flat
 
 
 class Spent(NamedTuple):
-    """Continuations of one level all of whose items are excluded, flat: ``code`` after node ``parent`` of ``query``."""
+    """Continuations of one level all of whose items are excluded, flat: ``code`` after node
+    ``parent`` of ``query``."""
 
     query: np.ndarray
     parent: np.ndarray
@@ -51,7 +53,8 @@ def distinct(pairs: Pairs, num_items: int) -> Pairs:
 
 
 def forbid(total: torch.Tensor, nodes: np.ndarray, spent: Spent) -> torch.Tensor:
-    """Scores (B, n, K) of continuations of paths at `nodes` (B, n), -inf where one is spent. Changes `total`."""
+    """Scores (B, n, K) of continuations of paths at `nodes` (B, n), -inf where one is spent.
+    Changes `total`."""
     count = nodes.shape[1]
     size = max(nodes.max(initial=0), spent.parent.max(initial=0)) + 1
     here = np.where(nodes >= 0, np.arange(len(nodes))[:, None] * size + nodes, -1).ravel()

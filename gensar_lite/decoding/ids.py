@@ -1,7 +1,8 @@
-"""What items and users are called: by the ids of a user's own files, or by row number where there are none.
+"""What items and users are called: by the ids of a user's own files, or by row number where
+there are none.
 
-In: a corpus, an id that somebody typed. Out: its row number, and back; or an error that names the nearest ids.
-This file does not know what is asked about the item or the user.
+In: a corpus, an id that somebody typed. Out: its row number, and back; or an error that names
+the nearest ids. This file does not know what is asked about the item or the user.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ LOOKED_AT = 50_000  # ids that are compared letter by letter for the nearest one
 
 @dataclass(frozen=True)
 class Ids:
-    """Ids of one kind of thing, `noun` (item or user). `own` (n,) are those of own files, by row number; None: the row
-    number, 0 to ``count - 1``, is the id."""
+    """Ids of one kind of thing, `noun` (item or user). `own` (n,) are those of own files, by row
+    number; None: the row number, 0 to ``count - 1``, is the id."""
 
     noun: str
     count: int
@@ -39,7 +40,8 @@ class Ids:
         return Ids("user", corpus.num_users, None if rows or corpus.user_ids is None else corpus.user_ids.tolist())
 
     def row(self, asked: object) -> int:
-        """The row number of an id, given as text or as a whole number: 17 is "17", and "017" is another one.
+        """The row number of an id, given as text or as a whole number: 17 is "17", and "017" is
+        another one.
 
         Raises `ConfigError` that names the nearest ids for one that does not exist.
         """
@@ -76,7 +78,8 @@ class Ids:
 
 
 def nearest(text: str, ids: Sequence[str], count: int = 3) -> list[str]:
-    """The ids most like a text that is none of them: those that hold it or that it holds, else by their letters.
+    """The ids most like a text that is none of them: those that hold it or that it holds, else
+    by their letters.
 
     First stands what differs by zeros in front alone, which spreadsheets and numbers lose.
     """
