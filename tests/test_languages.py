@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from gensar_lite.artifacts import Corpus
 from gensar_lite.data.families import PHRASES, attribute_family, category_family, text_family
+from gensar_lite.data.files import _other_scripts
 from gensar_lite.data.queries import path_query
 from gensar_lite.data.words import LETTERS, TOKEN, WRITTEN, other_scripts, words_of
+from gensar_lite.embeddings.encoders import find_encoder
 from gensar_lite.embeddings.lsa import LSA
 from gensar_lite.evaluation.baselines import BM25
 from gensar_lite.identifiers.words import typical_words
@@ -166,3 +168,13 @@ def test_typical_words_and_lsa_know_unspaced_scripts():
     vectors = LSA.fit(texts, 3, 0).transform(["ヘッドホン", "靴 革靴"])
     assert vectors[0] @ LSA.fit(texts, 3, 0).transform(texts[:1])[0] == pytest.approx(1, abs=1e-5)
     assert abs(vectors[0] @ vectors[1]) < 0.1
+
+
+def test_the_data_report_advises_another_encoder_where_the_language_asks_for_it():
+    items = pd.DataFrame({"title": ["ソニー ヘッドホン", "革靴", "Red shoes"]})
+    (finding,) = _other_scripts(items)
+    assert (finding.level, finding.count, finding.total) == ("WARN", 2, 3)
+    assert "56% Japanese" in finding.what  # 3 + 5 + 2 letters, and 8 Latin ones
+    assert "embeddings.encoder=multilingual" in finding.then
+    assert _other_scripts(items[2:]) == []
+    assert re.fullmatch("[0-9a-f]{40}", find_encoder("multilingual").revision)
