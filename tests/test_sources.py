@@ -420,7 +420,7 @@ def test_kuaisar_by_hand(videos):
     assert tables.relevance.to_numpy().tolist() == [[0, 1, 1], [0, 2, 1], [1, 0, 1]]
     assert "no text encoder" in tables.facts["words"]
     assert (tables.facts["clicks on what is no video"], tables.facts["searches without a word"]) == (1, 1)
-    assert tables.facts["recommended clicks on an item met before"].startswith("1:")
+    assert tables.facts["recommended clicks on an item met before"].startswith("1;")
     assert build_corpus(tables, DataConfig())[1]["users"] == 2
 
 

@@ -278,7 +278,14 @@ def test_fewer_than_a_hundred_targets_are_warned_about(users, warned):
     few = [f for f in reported(rows, "each-task").findings if "targets of" in f.what]
     assert len(few) == (4 if warned else 0)
     assert all(f.level == "WARN" and f.count == users and "each-task" not in f.then for f in few)
-    assert all("set data.split=each-task" in f.then for f in reported(rows[:60], "joint-time").findings)
+
+
+def test_each_task_is_advised_to_the_task_that_one_clock_starves():
+    rows = [row for number in range(50) for row in user(number, "srsrsr" if number else "rsrsrs")]
+    few = {f.what: f for f in reported(rows, "joint-time").findings if "targets of" in f.what}
+    assert (few["are test targets of search"].count, few["are test targets of recommend"].count) == (1, 49)
+    assert "set data.split=each-task" in few["are test targets of search"].then
+    assert "each-task" not in few["are test targets of recommend"].then
 
 
 def test_each_split_of_a_task_is_part_of_its_events():
