@@ -52,7 +52,7 @@ def warm_start(model: PreTrainedModel, codec: TextCodec) -> None:
     They are projected on the principal components of the pieces in use and scaled to the deviation that the table had.
     """
     folder = minilm_folder()
-    known = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    known = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     pairs = [(i, known[piece]) for piece, i in sorted(codec.tokenizer.get_vocab().items()) if piece in known]
     ours, theirs = np.array(pairs).T
     with safe_open(folder / "model.safetensors", "pt") as file:
