@@ -80,6 +80,8 @@ def logs(draw) -> pd.DataFrame:
         ("srrrr", "tttvT"),
         ("rsrrr", "tv.vT"),
         ("rrsrr", "tvT.T"),
+        # nor does one that is done in the first third alone: most of the log would be left out
+        ("rrssrrrrrrrr", "ttttttttttvT"),
         # nobody shorter than three steps has a test target
         ("rs", "tv"),
         ("r", "t"),
@@ -130,6 +132,19 @@ def test_a_quarter_is_the_border(enders, split):
     assert choose_split(table(rows)) == split
 
 
+def test_a_log_is_not_thrown_away_for_a_task_of_the_start():
+    """200 users of 30 steps who search at the start, 20 of them at the end as well: one clock keeps all events."""
+    rows = [row for n in range(200) for row in user(n, "rrss" + "r" * 24 + ("ss" if n < 20 else "rr"))]
+    assert choose_split(table(rows)) == "joint-time"
+    # searches in the middle are worth a split of their own only while half of the log stays
+    middle = [row for n in range(200) for row in user(n, "r" * 11 + "ss" + "r" * 17)]
+    left_out = each_task_split(table(middle)) == LEFT_OUT
+    assert left_out.mean() > 0.5
+    assert choose_split(table(middle)) == "joint-time"
+    later = [row for n in range(200) for row in user(n, "r" * 20 + "ss" + "r" * 8)]
+    assert choose_split(table(later)) == "each-task"
+
+
 # ------------------------------------------------------------------------------------------------ the reference
 
 
@@ -142,9 +157,10 @@ def slow_split(events: list[tuple[int, int, str]]) -> list[str]:
         remaining = list(rows)
         for name, least in (("test", 2), ("validation", 1)):
             last = {}  # task -> the last step at which the user does it, of those with enough steps before them
+            third = max((steps.index(events[row][1]) for row in remaining), default=0) / 3
             for row in remaining:
                 _, time, task = events[row]
-                if steps.index(time) >= least:
+                if steps.index(time) >= max(least, third):
                     last[task] = max(time, last.get(task, time))
             if not last:
                 continue

@@ -19,6 +19,7 @@ from gensar_lite.config import ConfigError
 
 LEFT_OUT = ""  # the split of an event that follows a target of its user and is none itself
 STARVED = 0.25  # of the targets that a task could have, the share below which one clock starves it
+KEPT = 0.5  # share of the events that a split may not go below to be chosen
 
 
 def user_steps(events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -51,8 +52,9 @@ def each_task_split(events: pd.DataFrame) -> np.ndarray:
 
     A user's *cut* is the step of the earliest test target: later events are other tasks' targets or left out, and the
     steps before the cut are split again in the same way for validation; what is before both trains. A step serves
-    only with two steps before it (for validation one), so that there is something to train on: a task that a user
-    knows from the very start alone gets no target of that user.
+    only with two steps before it (for validation one), so that there is something to train on, and not in the first
+    third of the steps that are split, so that most of them are kept: a task that a user does at the start alone gets
+    no target of that user.
     """
     step, _ = user_steps(events)
     split = np.full(len(events), "train", dtype=object)
@@ -70,21 +72,27 @@ def each_task_split(events: pd.DataFrame) -> np.ndarray:
 
 def _last_steps(events: pd.DataFrame, step: np.ndarray, open_: np.ndarray, before: int) -> np.ndarray:
     """(E, 2): for each event, the last step number of its user among open events of each of `TASKS`, -1 for none that
-    has `before` steps before it."""
+    has `before` steps before it and lies behind the first third of the open steps."""
     user = pd.factorize(events["user_id"])[0]
-    last = np.full((int(user.max(initial=-1)) + 1, len(TASKS)), -1, dtype=np.int64)
+    end = np.zeros(int(user.max(initial=-1)) + 1, dtype=np.int64)  # (U,) number of each user's last open step
+    np.maximum.at(end, user[open_], step[open_])
+    late = (step >= before) & (3 * step >= end[user])
+    last = np.full((len(end), len(TASKS)), -1, dtype=np.int64)
     for column, task in enumerate(TASKS):
-        mine = open_ & (events["task"] == task).to_numpy() & (step >= before)
+        mine = open_ & late & (events["task"] == task).to_numpy()
         np.maximum.at(last[:, column], user[mine], step[mine])
     return last[user]
 
 
 def choose_split(events: pd.DataFrame) -> str:
     """``joint-time``, or ``each-task`` where one clock starves a task: it would leave the task less than a `STARVED`
-    part of its test targets, and each-task leaves no task and split fewer targets than the poorest has now."""
-    joint, each = (target_counts(events, split(events)) for split in (joint_time_split, each_task_split))
+    part of its test targets. And each-task must leave no task and split fewer targets than the poorest has now, and
+    keep half of the log."""
+    split = each_task_split(events)
+    joint, each = target_counts(events, joint_time_split(events)), target_counts(events, split)
     starved = any(joint["test", task] < STARVED * each["test", task] for task in TASKS)
-    return "each-task" if starved and min(each.values()) >= min(joint.values()) else "joint-time"
+    affordable = min(each.values()) >= min(joint.values()) and (split != LEFT_OUT).mean() >= KEPT
+    return "each-task" if starved and affordable else "joint-time"
 
 
 def target_counts(events: pd.DataFrame, split: np.ndarray) -> dict[tuple[str, str], int]:
