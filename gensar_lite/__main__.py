@@ -139,10 +139,10 @@ def _grid(words: argparse.Namespace) -> int:
 
 
 def _seeds(words: argparse.Namespace) -> tuple[int, ...]:
-    try:
-        return tuple(int(seed) for seed in words.seeds.split(","))
-    except ValueError:
-        raise ConfigError(f"--seeds {words.seeds}: write whole numbers with commas, e.g. --seeds 0,1,2.") from None
+    numbers = [text.strip() for text in words.seeds.split(",")]
+    if not all(text.isascii() and text.isdigit() for text in numbers):
+        raise ConfigError(f"--seeds {words.seeds}: write whole numbers from 0 with commas, e.g. --seeds 0,1,2.")
+    return tuple(map(int, numbers))
 
 
 def _notebooks(words: argparse.Namespace) -> int:

@@ -256,6 +256,13 @@ def test_random_candidates_are_new_items_and_depend_on_seed_and_event_only():
     assert (random_candidates(targets, seen, 30, 12, seed=4) != table).any()
 
 
+def test_candidates_may_be_known_items_where_the_log_keeps_them():
+    events, seen = small_log()
+    table = random_candidates(events.iloc[[9]], None, num_items=30, num_negatives=29)[0]
+    assert set(table) == set(range(30))
+    assert set(seen.of(9)) & set(table[1:])
+
+
 def test_a_small_catalogue_pads_candidates():
     events, seen = small_log()
     row = random_candidates(events.iloc[[4]], seen, num_items=10, num_negatives=12)[0]

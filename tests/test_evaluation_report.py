@@ -590,3 +590,20 @@ def test_no_two_systems_of_a_run_look_alike():
     rest = [name for name in SYSTEMS if name != "svd" and not name.startswith("sasrec-")]
     for recommender in set(SYSTEMS) - set(rest):
         assert len({plots._style(name) for name in [*rest, recommender]}) == len(rest) + 1
+
+
+def test_a_page_of_somebody_else_is_not_replaced(tmp_path):
+    from gensar_lite.artifacts import ArtifactError
+    from gensar_lite.evaluation.report import refuse_foreign
+
+    others = ("metrics.json",)
+    refuse_foreign(tmp_path / "mine", others)  # nothing there
+    (tmp_path / "index.html").write_text("<title>gensar_lite: mine</title>")
+    (tmp_path / "metrics.json").write_text("[]")
+    refuse_foreign(tmp_path, others)  # ours
+    (tmp_path / "index.html").write_text("<title>My thesis</title>")
+    with pytest.raises(ArtifactError, match=r"holds index\.html, which this program did not write"):
+        refuse_foreign(tmp_path, others)
+    (tmp_path / "index.html").unlink()
+    with pytest.raises(ArtifactError, match=r"holds metrics\.json"):
+        refuse_foreign(tmp_path, others)

@@ -46,8 +46,10 @@ def path_digest(path: Path) -> str | None:
         return file_digest(path)
     if not path.is_dir():
         return None
-    names = [name for name in _names(path) if not any(part.startswith(".") for part in Path(name).parts)]
-    listed = [f"{name}\0{file_digest(path / name)}\n" for name in names if (path / name).is_file()]
+    files = [Path(folder, name) for folder, _, names in os.walk(path, followlinks=True) for name in names]
+    names = sorted(file.relative_to(path).as_posix() for file in files if file.is_file())
+    seen = [name for name in names if not any(part.startswith(".") for part in Path(name).parts)]
+    listed = [f"{name}\0{file_digest(path / name)}\n" for name in seen]
     return hashlib.sha256("".join(listed).encode("utf-8", "surrogateescape")).hexdigest()
 
 

@@ -200,6 +200,8 @@ def with_targets(report: Report, corpus: Corpus, funnel: dict) -> Report:
     """`report` with the targets of each task and split among what is kept, the rule about seen items, and warnings:
     events that the split leaves out, and fewer than `FEW` targets of a task."""
     findings, kept = list(report.findings), dict(report.kept)
+    kept |= {"users": corpus.num_users, "events": len(corpus.events)}
+    kept["searches"] = int((corpus.events["task"] == "search").sum())
     total = len(corpus.events) + funnel["events_after_targets"]
     if funnel["events_after_targets"]:
         then = "No history and no training holds them: they would tell what comes next. See data.split."
@@ -216,9 +218,10 @@ def with_targets(report: Report, corpus: Corpus, funnel: dict) -> Report:
                 then += ", or set data.split=each-task." if starved else "."
                 what = f"are {split} targets of {task}"
                 findings.append(Finding("WARN", "events", what, count, total, (), "", then))
-    if not corpus.exclude_seen:
-        again = repeated(corpus.events, rows := np.flatnonzero(corpus.events["task"] == "recommend"))
-        then = "So items of the history stay candidates, for every system alike (data.seen_items)."
+    again = repeated(corpus.events, rows := np.flatnonzero(corpus.events["task"] == "recommend"))
+    if again.any():
+        rule = "are left out of every list" if corpus.exclude_seen else "stay candidates"
+        then = f"Items of the history {rule}, for every system alike (data.seen_items)."
         what, count = "take an item that their user has met before", (int(again.sum()), len(rows))
-        findings.append(Finding("FIX", "events", what, *count, (), "", then, "recommendations"))
+        findings.append(Finding("WARN", "events", what, *count, (), "", then, "recommendations"))
     return report._replace(findings=findings, kept=kept)

@@ -54,5 +54,6 @@ def answer_table(answers: list[Answer]) -> str:
 
 def _item_ids(words: str | None) -> list[str]:
     """Ids between commas, as a line of a csv file: one that holds a comma stands in quotes."""
-    cells = next(csv.reader([words or ""], skipinitialspace=True), [])
+    lines = (words or "").splitlines()
+    cells = [cell for line in csv.reader(lines, skipinitialspace=True) for cell in line]
     return [cell.strip() for cell in cells if cell.strip()]

@@ -181,4 +181,4 @@ def _judge(model: JointModel, corpus: Corpus) -> dict[str, float]:
         if len(targets):
             figures = full_ranking(ranker, corpus, targets)
             row |= {f"{task}/{metric}": value for metric, value in figures.items()}
-    return row | {"score": float(np.mean([v for k, v in row.items() if k.endswith("ndcg@10")]))}
+    return row | {"score": float(np.mean([v for k, v in row.items() if k.endswith("ndcg@10")] or [0.0]))}

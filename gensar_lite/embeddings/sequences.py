@@ -1,9 +1,9 @@
 """What a sequence model learns from: each user's train items in windows, and which item comes after which place.
 
 In: a `Corpus`, a window's length. Out: `Sequences`. Whole histories are read, however long: a log of more items than
-a window holds is cut into windows that overlap by half, and every target stands in one of them, behind as many items
-as fit. Items of one time step have no order and do not see each other: what the step before it knew predicts them
-all. This file does not know a model.
+a window holds is cut into windows that overlap by half, and every target stands in one of them, behind half a window of
+items or all that there are. Items of one time step have no order and do not see each other: what the step before it
+knew predicts them all. This file does not know a model.
 """
 
 from __future__ import annotations

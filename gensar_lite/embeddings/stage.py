@@ -52,7 +52,7 @@ def embed(ws: Workspace) -> Path:
             said |= {"d_joint": settings.joint_dim, "joint_best": best}
         ItemEmbeddings(semantic, collaborative, joint, cold).check().save(folder)
         sizes = {"d_sem": semantic.shape[1], "d_col": collaborative.shape[1]}
-        return sizes | said | {"cold": _about_cold(cold, settings)}
+        return sizes | said | {"cold": _about_cold(cold, corpus, settings)}
 
     return ws.build("embeddings", make, outside=read)
 
@@ -93,10 +93,11 @@ def _joint(corpus, semantic, queries, settings: EmbeddingsConfig, folder: Path) 
     return model.item_vectors().numpy(), max(curve, key=lambda row: row["score"])
 
 
-def _about_cold(cold: np.ndarray, settings: EmbeddingsConfig) -> dict:
+def _about_cold(cold: np.ndarray, corpus: Corpus, settings: EmbeddingsConfig) -> dict:
+    ids = corpus.items.get("source_id", corpus.items["item_id"])
     return {
         "items": int(cold.sum()),
-        "first": np.flatnonzero(cold)[:10].tolist(),
+        "first": ids[cold][:10].tolist(),
         "collaborative": f"weighted mean of the {settings.cold_neighbours} nearest warm items by text",
     }
 

@@ -32,9 +32,9 @@ def sample_targets(targets: pd.DataFrame, max_sampled: int, seed: int) -> pd.Dat
 
 
 def random_candidates(
-    targets: pd.DataFrame, seen: Seen, num_items: int, num_negatives: int = 99, seed: int = 0
+    targets: pd.DataFrame, seen: Seen | None, num_items: int, num_negatives: int = 99, seed: int = 0
 ) -> np.ndarray:
-    """The target and `num_negatives` random items that are neither it nor in the user's history.
+    """The target and `num_negatives` random items that are neither it nor, with `seen`, in the user's history.
 
     Returns (B, 1 + num_negatives), padded with -1 when the catalogue has too few other items. An event's draw
     depends on (seed, event id) alone, so any subset of events in any order gets the same candidates.
@@ -42,7 +42,8 @@ def random_candidates(
     table = np.full((len(targets), 1 + num_negatives), -1, dtype=np.int64)
     for row, (event, target) in enumerate(zip(targets["event_id"], targets["item_id"], strict=True)):
         allowed = np.ones(num_items, dtype=bool)
-        allowed[seen.of(event)] = False
+        if seen is not None:
+            allowed[seen.of(event)] = False
         allowed[target] = False
         _fill(table[row], target, np.zeros(0, dtype=np.int64), np.flatnonzero(allowed), (seed, event))
     return table

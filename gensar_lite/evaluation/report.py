@@ -11,6 +11,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from gensar_lite.artifacts import ArtifactError
 from gensar_lite.evaluation.page import render
 from gensar_lite.evaluation.plots import TASK_TITLE, figure_uri
 from gensar_lite.evaluation.scores import system_order
@@ -26,7 +27,9 @@ _PROTOCOLS = {"full": 0, "full/all-relevant": 1}
 
 
 def short(value: float) -> str:
-    """A share as ``.0825``; 1 as ``1.000``."""
+    """A share as ``.0825``; 1 as ``1.000``; what would round to 0 and is none as ``<.0001``."""
+    if 0 < value < 0.00005:
+        return "<.0001"
     return f"{value:.4f}".removeprefix("0") if value < 0.99995 else f"{value:.3f}"
 
 
@@ -139,6 +142,22 @@ def flat_rows(value: object, name: str = "") -> list[tuple[str, str]]:
     if isinstance(value, list):
         return [(name, ", ".join(map(str, value)))]
     return [(name, f"{value:.4g}" if isinstance(value, float) else str(value))]
+
+
+def refuse_foreign(folder: Path, others: tuple[str, ...]) -> None:
+    """Raises `ArtifactError` where a page that this program did not write, or one of the files `others` without a page
+    of ours beside it, would be replaced."""
+    page = folder / "index.html"
+    if page.exists():
+        ours = "<title>gensar_lite: " in page.read_text(encoding="utf-8", errors="replace")[:2000]
+        foreign = [] if ours else [page.name]
+    else:
+        foreign = [name for name in others if (folder / name).exists()]
+    if foreign:
+        raise ArtifactError(
+            f"report: reports/{folder.name} holds {', '.join(foreign)}, which this program did not write and would "
+            "replace. Move what is yours elsewhere, or choose another run with --run NAME."
+        )
 
 
 def write_page(folder: Path, context: dict[str, object]) -> Path:

@@ -1,8 +1,9 @@
 """The evaluation stage: how good the run is, beside systems that are simple and an oracle that is not beatable.
 
 In: every earlier stage. Out: ``scores.parquet`` (a value a query), ``metrics.json`` (means with intervals),
-``kinds.json`` (search by groups of queries: their kind, seen or unseen), the baselines' runs. It trains nothing and
-decodes only the sampled candidates. The page for people is made by `gensar_lite.evaluation.summary_page.write_report`.
+``kinds.json`` (search by groups of queries: their kind, seen or unseen), the baselines' runs. It trains nothing, tunes
+the systems that count on validation, and decodes only the sampled candidates. The page for people is made by
+`gensar_lite.evaluation.summary_page.write_report`.
 """
 
 from __future__ import annotations
@@ -50,18 +51,18 @@ def _evaluate(ws: Workspace, folder: Path) -> dict:
     config, corpus = ws.config, Corpus.load(ws.require("data"))
     _check_depth(config)
     targets = split_targets(corpus, config)
-    seen = Seen.of_log(corpus.events)
-    scorers = baseline_scorers(ws, corpus, seen)
+    without = left_out(corpus)
+    scorers = baseline_scorers(ws, corpus, Seen.of_log(corpus.events))
     counting = counting_systems(corpus, targets, config.evaluation.seed)
     scorers = {
         task: own | {name: t.scorer for name, t in counting.get(task, {}).items()} for task, own in scorers.items()
     }
-    baselines = baseline_runs(scorers, targets, left_out(corpus), config)
+    baselines = baseline_runs(scorers, targets, without, config)
     silent = sorted(key for key, run in baselines.items() if run.empty)  # nothing to answer with: 0 by construction
     runs = joint_runs(ws, corpus, targets) | {key: run for key, run in baselines.items() if key not in silent}
     for (system, task), run in runs.items():
         run.to_parquet(folder / f"run-{system}-{task}.parquet", index=False)
-    sampled, sampled_runs = sampled_candidates(ws, corpus, targets, seen, scorers)
+    sampled, sampled_runs = sampled_candidates(ws, corpus, targets, without, scorers)
     sampled_runs = {key: run for key, run in sampled_runs.items() if key in runs}
     scores = join_scores(
         [*_full_scores(runs, corpus, targets, config), *_sampled_scores(sampled_runs, sampled, config)]
@@ -136,7 +137,7 @@ def baseline_runs(
 
 
 def sampled_candidates(
-    ws: Workspace, corpus: Corpus, targets: Targets, seen: Seen, scorers: dict[str, dict[str, Scorer]]
+    ws: Workspace, corpus: Corpus, targets: Targets, without: Seen | None, scorers: dict[str, dict[str, Scorer]]
 ) -> tuple[Targets, Runs]:
     """A fixed sample of targets ranked among one positive and sampled negatives, by every system.
 
@@ -152,7 +153,7 @@ def sampled_candidates(
             cuts = [part.iloc[i : i + 256] for i in range(0, len(part), 256)]
             items = np.concatenate([bm25_candidates(cut, bm25.scores(cut), *draw) for cut in cuts])
         else:
-            items = random_candidates(part, seen, corpus.num_items, *draw)
+            items = random_candidates(part, without, corpus.num_items, *draw)
         scores = decoder.score_candidates(part, np.maximum(items, 0))  # (B, C)
         runs["joint", task] = run_from_scores(part["event_id"].to_numpy(), scores, depth, items)
         for system, scorer in scorers[task].items():

@@ -54,10 +54,10 @@ def compare_baselines(ws: Workspace, model: str, seeds: tuple[int, ...]) -> list
 
 
 def log_digest(corpus: Corpus) -> str:
-    """A digest of the recommendation events, which is all that these models read: searches may change beside them."""
-    events = corpus.events[corpus.events["task"] == "recommend"]
-    told = events[["user_id", "item_id", "split"]].to_csv(index=False)
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    """A digest of what these models read, and of the rule that their lists follow: who took what when, by which task
+    and in which split. The texts of queries may change beside it."""
+    table = corpus.events[["user_id", "time", "item_id", "task", "split"]].to_csv(index=False)
+    return hashlib.sha256(f"{corpus.exclude_seen}\n{table}".encode()).hexdigest()[:16]
 
 
 def _cell(ws: Workspace, model: str, seed: int, folder: Path, log: str) -> None:
@@ -110,7 +110,10 @@ def _summary(corpus: Corpus, folder: Path, ws: Workspace) -> list[dict]:
     scorers = {"popularity": Popularity.fit(corpus)} | {name: t.scorer for name, t in counted["recommend"].items()}
     write_json(folder / "tuned.json", {name: tuned.record for name, tuned in counted["recommend"].items()})
     cells = {name: {0: _ranks(scorer, corpus, ws.config.decoding.top_k)} for name, scorer in scorers.items()}
+    log = log_digest(corpus)
     for path in sorted(folder.glob("*-*.json")):  # written last: a cell without one was killed
+        if json.loads(path.read_text())["log"] != log:  # of another log: its targets are others
+            continue
         model, _, seed = path.stem.rpartition("-")
         cells.setdefault(model, {})[int(seed)] = pd.read_parquet(path.with_suffix(".parquet"))
     rows = []

@@ -32,6 +32,7 @@ from gensar_lite.evaluation.report import (
     group_tables,
     held_out_rows,
     metric_tables,
+    refuse_foreign,
     shown,
     verdicts,
     write_page,
@@ -60,9 +61,11 @@ def write_report(ws: Workspace) -> Path:
     """Write ``reports/<run>/``: ``index.html``, ``metrics.json``, ``training.json`` (the curve, held-out losses),
     ``tradeoff.png`` (one axis for a log of one task); returns the page's path.
 
-    Raises `ArtifactError` naming the stage to run when one is missing or stale.
+    Raises `ArtifactError` naming the stage to run when one is missing or stale, and where the folder holds a page that
+    is not ours.
     """
     metrics = json.loads((ws.require("evaluation") / "metrics.json").read_text())
+    refuse_foreign(ws.report, ("metrics.json", "training.json", "tradeoff.png"))
     page = write_page(ws.report, _context(ws, metrics))
     write_json(ws.report / "metrics.json", metrics)
     write_json(ws.report / "training.json", {"curve": _log(ws), "held_out": _held_out(ws)})
@@ -137,13 +140,18 @@ def _how(ws: Workspace, corpus: Corpus) -> str:
     left = f" Not shown, for it answers nothing here: {', '.join(silent)}." if silent else ""
     given = "" if corpus.relevance.empty else GIVEN_NOTE
     read = sasrec_read(ws.meta("embeddings")["statistics"])
+    chosen = (
+        " These targets also chose epochs and parameters, so they flatter."
+        if config.decoding.split == "validation"
+        else ""
+    )
     return (
         f"Every system ranks all {corpus.num_items:,} items for every {config.decoding.split} target and keeps "
         f"{config.decoding.top_k}; a target that is not among them counts 0, and MRR looks no deeper. The answer is "
         f"the one item that was taken. {settings.confidence:.0%} intervals come from {settings.num_bootstrap:,} "
         "bootstrap draws of the queries; they do not tell how much another training seed would change. Where a system "
         "hits on no query, or on all, the open end is Clopper and Pearson's for the share of queries that would differ."
-        f"{given}{counting}{left}{' ' + read if read else ''}"
+        f"{chosen}{given}{counting}{left}{' ' + read if read else ''}"
     )
 
 
