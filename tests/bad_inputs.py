@@ -194,6 +194,13 @@ TIMES = [
              {"events.csv": as_csv(with_cells(5, timestamp=""))}),
     BadInput("milliseconds", "WARN", r"200 of 200 rows have a time in milliseconds",
              {"events.csv": as_csv(ratings().assign(timestamp=lambda t: t["timestamp"] + "000"))}, same=True),
+    BadInput("times of a spreadsheet", "STOP", r"200 of 200 rows have a rounded number for time \(rows 1, .*as text",
+             {"events.csv": as_csv(ratings().assign(timestamp="1.40607E+12"))}),
+    BadInput("doubles of nanoseconds", "WARN", r"200 of 200 rows have a time in nanoseconds",
+             {"events.parquet": parquet(ratings().assign(timestamp=lambda t: t["timestamp"].astype(float) * 1e9))},
+             same=True),
+    BadInput("dates that end in UTC", "READ", "",
+             {"events.csv": as_csv(ratings().assign(timestamp=dated("%Y-%m-%d %H:%M:%S UTC")))}),
     BadInput("before 1970", "DROP", r"have a time before 1970 \(row 9; ",
              {"events.csv": as_csv(with_cells(9, timestamp="-5"))}),
     BadInput("in the future", "DROP", r"have a time in the future \(row 9; ",
@@ -241,6 +248,13 @@ TEXT = [
              {"events.csv": as_csv(with_cells(1, event_type="CLICK").assign(
                  event_type=lambda t: t["event_type"].where(t.index != 1, "CART").where(t.index != 2, "recommend")))},
              same=True),
+    BadInput("searches in a log without a column of queries", "WARN",
+             r"1 of 200 rows are searches without words \(row 3; .*learned as recommendations",
+             {"events.csv": as_csv(with_cells(3, event_type="search"))}, same=True),
+    BadInput("searches whose queries are empty", "STOP", r"200 of 200 rows are searches .*columns=events\.task=\.",
+             {"events.csv": as_csv(ratings().assign(event_type="search", query=""))}),
+    BadInput("a task that is switched off", "READ", "",
+             {"events.csv": as_csv(ratings().assign(event_type="search", query=""))}, {"columns": ("events.task=",)}),
 ]  # fmt: skip
 
 LOSSES = [

@@ -746,14 +746,6 @@ def test_duplicate_events_are_fixed(desk):
     pd.testing.assert_frame_equal(desk.load().events, wanted)
 
 
-def test_an_item_met_again_is_a_warning(desk):
-    events = ratings()
-    events.loc[4, "movieId"] = events["movieId"][0]
-    message = one(desk.events(events).found("WARN"), "met before")
-    assert message.startswith("events: 1 of 200 rows meet an item that their user has met before (row 5; first: {")
-    assert message.endswith("follows from their share in the log: data.seen_items.")
-
-
 def test_equal_item_rows_are_fixed_and_different_ones_stop(desk):
     wanted = desk.load().items
     pd.testing.assert_frame_equal(desk.items([*ITEMS, ITEMS[2]]).load().items, wanted)

@@ -18,7 +18,7 @@ from gensar_lite.data.event_rules import check_events
 from gensar_lite.data.item_rules import check_items, check_queries
 from gensar_lite.data.limits import LIMITS, check_limits
 from gensar_lite.data.sources import load_source
-from gensar_lite.data.times import read_times
+from gensar_lite.data.times import read_times, rounded_times
 
 # ------------------------------------------------------------------------------------------------ merged users
 
@@ -130,6 +130,39 @@ def test_other_numbers_are_seconds_still(values):
     seconds, unit = read_times(pd.Series(values, dtype="str"))
     assert unit in ("seconds", "milliseconds")
     assert seconds.tolist() == [int(v) / (1000 if unit == "milliseconds" else 1) for v in values]
+
+
+ROUNDED_TIMES = ["1.40607E+12", "1.4E+9", "1,40607E+12", "1e9", "1.4e09", "14E+8"]
+
+
+@pytest.mark.parametrize("time", ROUNDED_TIMES)
+def test_times_that_a_spreadsheet_rounded_stop(time):
+    events = log({"u1": 5, "u2": 5})
+    events.loc[3, "time"] = time
+    with pytest.raises(ArtifactError, match=r"1 of 10 rows have a rounded number for time \(row 3; ") as error:
+        checked(events)
+    assert "cut their seconds: export the column again, as text." in str(error.value)
+
+
+def test_doubles_with_all_their_digits_are_no_rounded_times():
+    """As pandas writes nanoseconds that are doubles: one of them just ends in zeros."""
+    texts = pd.Series([repr(1e9 * s) for s in (1_406_073_612, 1_400_000_000)], dtype="str")
+    assert texts.tolist() == ["1.406073612e+18", "1.4e+18"]
+    assert not rounded_times(texts).any()
+    assert read_times(texts)[0].tolist() == [1_406_073_612, 1_400_000_000]
+    assert rounded_times(texts[1:]).all()
+    assert not rounded_times(pd.Series(["1.5e-05", "1406073612", "", "2014-07-23"], dtype="str")).any()
+
+
+@pytest.mark.parametrize("zone", [" UTC", "UTC", " GMT", "Z", " Z", "+00:00", ""])
+def test_universal_time_by_every_name(zone):
+    seconds, unit = read_times(pd.Series([f"2019-10-01 00:00:0{n}{zone}" for n in range(3)], dtype="str"))
+    assert (seconds.tolist(), unit) == ([1_569_888_000, 1_569_888_001, 1_569_888_002], "dates")
+
+
+@pytest.mark.parametrize("date", ["2019-10-01 00:00:00 CET", "UTC", "2019-10-01 00:00:00 UTC+2"])
+def test_a_zone_of_another_name_is_not_guessed(date):
+    assert np.isnan(read_times(pd.Series([date], dtype="str"))[0]).all()
 
 
 @pytest.mark.parametrize("date", ["23/07/2014", "07/23/2014", "23.07.2014"])

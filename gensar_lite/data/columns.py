@@ -69,7 +69,10 @@ _RECBOLE = re.compile(r":(token|float)(_seq)?$")  # a column's kind, after its n
 
 
 def parse_overrides(texts: tuple[str, ...]) -> dict[str, dict[str, str]]:
-    """``("events.user_id=uid", ...)`` -> table -> field -> column. Raises `ConfigError` that lists the fields."""
+    """``("events.user_id=uid", ...)`` -> table -> field -> column, "" for a field that has none.
+
+    Raises `ConfigError` that lists the fields, or names the field that cannot do without a column.
+    """
     found: dict[str, dict[str, str]] = {name: {} for name in FIELDS}
     for text in texts:
         left, equals, column = text.partition("=")
@@ -77,6 +80,9 @@ def parse_overrides(texts: tuple[str, ...]) -> dict[str, dict[str, str]]:
         if not equals or field not in FIELDS.get(table, {}):
             listed = ", ".join(f"{name}.{key}" for name, fields in FIELDS.items() for key in fields)
             raise ConfigError(f"data.columns: {show(text)} is no table.field=column. Fields: {listed}.")
+        if field in REQUIRED[table] and not column.strip():
+            example = f"{table}.{field}={FIELDS[table][field][0]}"
+            raise ConfigError(f"data.columns: {table}.{field} needs a column. Name it: {example}.")
         found[table][field] = column.strip()
     return found
 
@@ -84,7 +90,7 @@ def parse_overrides(texts: tuple[str, ...]) -> dict[str, dict[str, str]]:
 def usual(table: str, overrides: dict[str, str]) -> Callable[[str], bool]:
     """Whether a column's name may be one of the table's fields: only such columns need to be read."""
     names = {_plain(name) for field in FIELDS[table].values() for name in field}
-    named = {_bare(column) for column in overrides.values()}
+    named = {_bare(column) for column in overrides.values() if column}
     return lambda column: _plain(column) in names or _bare(column) in named or column in overrides.values()
 
 
@@ -119,25 +125,54 @@ def choose_columns(
 ) -> tuple[dict[str, str], list[Finding]]:
     """Field -> column for every field that has one; a finding for each second candidate.
 
-    Columns that are `unfit` are taken only when an override names them. Raises `ArtifactError` naming the nearest
-    column when an override or a field that is `needed` has none.
+    Columns that are `unfit` are taken only when an override names them; one that an override takes
+    is guessed for no other field. Raises `ArtifactError` naming the nearest column when an override
+    or a field that is `needed` has none, and when one column is to be two fields.
     """
+    named = {field: _named(table, field, c, columns) for field, c in overrides.items() if c}
+    for field in reversed(named):
+        _refuse_taken(table, field, named[field], named)
     chosen, found = {}, []
-    for field, names in FIELDS[table].items():
+    for field in FIELDS[table]:
         if field in overrides:
-            chosen[field] = _named(table, field, overrides[field], columns)
+            chosen |= {field: named[field]} if field in named else {}
             continue
-        places = {_plain(name): place for place, name in reversed(list(enumerate(names)))}
-        candidates = [c for c in columns if _plain(c) in places and c not in unfit]
-        candidates.sort(key=lambda c: (places[_plain(c)], c not in names))
-        if candidates:
-            chosen[field] = candidates[0]
-        if len(candidates) > 1:
-            found.append(_ambiguous(table, field, candidates))
+        taken = {c for other, c in named.items() if not _may_share(table, field, other)}
+        candidates = [c for c in _candidates(table, field, columns) if c not in unfit]
+        free = [c for c in candidates if c not in taken]
+        if free:
+            chosen[field] = free[0]
+        elif candidates and field in (*REQUIRED[table], *needed):
+            _refuse_taken(table, field, candidates[0], named)
+        if len(free) > 1:
+            found.append(_ambiguous(table, field, free))
     for field in (*REQUIRED[table], *needed):
         if field not in chosen:
             raise ArtifactError(_missing(table, field, columns, needed))
     return chosen, found
+
+
+def _candidates(table: str, field: str, columns: list[str]) -> list[str]:
+    """The columns that have a usual name of the field, the likelier first."""
+    names = FIELDS[table][field]
+    places = {_plain(name): place for place, name in reversed(list(enumerate(names)))}
+    fitting = [c for c in columns if _plain(c) in places]
+    return sorted(fitting, key=lambda c: (places[_plain(c)], c not in names))
+
+
+def _may_share(table: str, one: str, other: str) -> bool:
+    """Whether two fields may have one column: the ids of artists or brands are often their names."""
+    return table == "items" and {one, other} == {"item_id", "title"}
+
+
+def _refuse_taken(table: str, field: str, column: str, named: dict[str, str]) -> None:
+    """Raises `ArtifactError` when an override takes the column of `field` for another field."""
+    for other, theirs in named.items():
+        if theirs == column and other != field and not _may_share(table, field, other):
+            raise ArtifactError(
+                f"{table}: the column {show(column)} is taken for {other}, so it cannot be {field} as well. "
+                f"Say which column is which: data.columns={table}.{other}=...,{table}.{field}=..."
+            )
 
 
 def refuse_doubled(columns: list[str], table: str) -> None:

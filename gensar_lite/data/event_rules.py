@@ -12,17 +12,25 @@ import math
 import numpy as np
 import pandas as pd
 
-from gensar_lite.data.report import Finding, check_drops, drop, find, show
+from gensar_lite.data.report import Finding, check_drops, drop, find, show, stop
 from gensar_lite.data.rules import Checked, Rules, check_ids, clean_column, empty_where, refuse_numbers
 from gensar_lite.data.suspicions import alike, doubtful_order, look_alikes, merged_users
 from gensar_lite.data.text import is_nothing
-from gensar_lite.data.times import COMPACT, read_times, whole_if_possible
+from gensar_lite.data.times import COMPACT, read_times, rounded_times, whole_if_possible
 
 DAY = 86_400
 SEARCH_WORDS = {"search", "searched", "query", "src"}
 RECOMMEND_WORDS = {"recommend", "recommended", "recommendation", "rec"}
 # share of the events from which on a query "NULL" is no query; below, somebody may have typed it
 NO_QUERY = 0.05
+NO_WORDS = (
+    "Give the query's words in a column query, or a query_id and a queries table. If the column is about something "
+    "else, take none for the task: data.columns=events.task=."
+)
+WORDLESS = (
+    "No column holds queries, so they are learned as recommendations of their item. Bring the words (a column query, "
+    "or query_id and a queries table), or take these rows out."
+)
 
 
 def check_events(
@@ -38,6 +46,7 @@ def check_events(
     no field was taken from, with the same index. Rows keep the order of the file.
     """
     rows, beside = len(table), pd.DataFrame(index=table.index) if beside is None else beside
+    has_words = not {"query", "query_id"}.isdisjoint(table.columns)
     table, findings = check_ids(table, "events", "user_id", rules)
     for rule in (
         lambda t: check_ids(t, "events", "item_id", rules),
@@ -46,7 +55,7 @@ def check_events(
         lambda t: _known_items(t, items, rules),
         lambda t: check_times(t, rules),
         lambda t: _query_texts(t, queries, rules),
-        lambda t: _tasks(t, rules),
+        lambda t: _tasks(t, rules, has_words),
         _repeats,
         _order,
     ):
@@ -88,7 +97,10 @@ def check_times(table: pd.DataFrame, rules: Rules) -> Checked:
     limit, findings = rules.max_drop_rate, []
     then = 'Add a column "time" (seconds) or set data.order=file.'
     table, more = drop("events", table, (texts == "").to_numpy(), "have no time", then, limit)
-    seconds, unit = read_times(texts[table.index])
+    texts = texts[table.index]
+    cut = "Some tool (a spreadsheet?) rounded them and cut their seconds: export the column again, as text."
+    stop("events", table, rounded_times(texts), "have a rounded number for time", cut)
+    seconds, unit = read_times(texts)
     findings += more
     if unit in {name for _, name in COMPACT.values()}:
         then = "Read as dates, not as seconds."
@@ -142,8 +154,12 @@ def _query_ids(table: pd.DataFrame, queries: pd.Series) -> Checked:
     return empty_where(table, "events", "query_id", lambda q: q not in known and (q == "-1" or is_nothing(q)))
 
 
-def _tasks(table: pd.DataFrame, rules: Rules) -> Checked:
-    """With a query an event is a search, else a recommendation; a column ``task`` may object."""
+def _tasks(table: pd.DataFrame, rules: Rules, has_words: bool) -> Checked:
+    """With a query an event is a search, else a recommendation; a column ``task`` may object.
+
+    Where the log `has_words` of no search, nothing could be a search: those that call themselves
+    so stay, as recommendations, and are told.
+    """
     query = table["query"]
     written = (
         table["task"].str.strip().str.lower() if "task" in table else pd.Series("", index=table.index, dtype="str")
@@ -155,8 +171,10 @@ def _tasks(table: pd.DataFrame, rules: Rules) -> Checked:
         "WARN", "events", table, other, f"have a task that is no search and no recommendation ({words})", then
     )
     bare = (written.isin(SEARCH_WORDS) & (query == "")).to_numpy()
-    then = "Give the query's words in a column query, or a query_id and a queries table."
-    kept, more = drop("events", table, bare, "are searches without a query", then, rules.max_drop_rate)
+    if not has_words:
+        findings += find("WARN", "events", table, bare, "are searches without words", WORDLESS)
+        bare = np.zeros_like(bare)
+    kept, more = drop("events", table, bare, "are searches without a query", NO_WORDS, rules.max_drop_rate)
     findings += more
     against = (written.isin(RECOMMEND_WORDS) & (query != ""))[~bare].to_numpy()
     findings += find("FIX", "events", kept, against, "are recommendations with a query", "The query is left out.")
@@ -168,12 +186,7 @@ def _repeats(table: pd.DataFrame) -> Checked:
     same = table.duplicated(["user_id", "item_id", "time", "query"]).to_numpy()
     then = "One of each is kept."
     findings = find("FIX", "events", table, same, "repeat user, item, time and query of another", then)
-    table = table[~same]
-    first = table.groupby(["user_id", "item_id"])["time"].transform("min")
-    again = (table["time"] > first) & ~table.duplicated(["user_id", "item_id", "time"])
-    what = "meet an item that their user has met before"
-    then = "Whether such items stay candidates follows from their share in the log: data.seen_items."
-    return table, findings + find("WARN", "events", table, again.to_numpy(), what, then)
+    return table[~same], findings
 
 
 def _order(table: pd.DataFrame) -> Checked:

@@ -7,7 +7,6 @@ fixed, dropped and warned about. This file only puts the steps in order: reading
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from gensar_lite.config import ConfigError, DataConfig
 from gensar_lite.data.columns import and_some, choose_columns, fits, parse_overrides, usual
 from gensar_lite.data.event_rules import RECOMMEND_WORDS, SEARCH_WORDS, check_events
 from gensar_lite.data.families import semi_synthetic_search
+from gensar_lite.data.filetext import own_name, own_path
 from gensar_lite.data.filtering import core_mask, largest_core
 from gensar_lite.data.item_rules import check_items, check_queries
 from gensar_lite.data.limits import check_limits
@@ -78,14 +78,14 @@ def _read_all(settings: DataConfig) -> tuple[dict[str, pd.DataFrame], dict, list
     for name in ("items", "events", "queries"):
         if not getattr(settings, name):
             continue
-        path = Path(getattr(settings, name)).expanduser()
+        path = own_path(getattr(settings, name))
         by_file = name == "events" and settings.order == "file"
         wanted = usual(name, overrides[name])
         table, columns, more = read_table(path, name, options, and_some(wanted) if by_file else wanted)
         needed = ("time",) if name == "events" and not by_file else ()
         unfit = _no_tasks(table) if name == "events" else ()
         chosen, guessed = choose_columns(name, columns, overrides[name], needed, unfit)
-        about["files"][name] = {"file": path.name, "rows": len(table)}
+        about["files"][name] = {"file": own_name(path), "rows": len(table)}
         about["columns"][name] = chosen
         about["unused"][name] = [column for column in columns if column not in chosen.values()]
         raw[name] = pd.DataFrame({field: table[column] for field, column in chosen.items()})

@@ -22,9 +22,22 @@ _UTF8_MARK = b"\xef\xbb\xbf"
 _EXAMPLES = "cp1252, latin-1, shift_jis, gb18030"
 
 
+def own_path(text: str) -> Path:
+    """The path that a user wrote; ``~nobody`` stays as it is where nobody has a home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
+def own_name(path: Path) -> str:
+    """The last part of a path; of ``.`` and ``..`` that of the folder that is meant."""
+    return path.name if path.name.strip(".") else path.resolve().name or str(path)
+
+
 def file_name(path: Path) -> str:
     """The file's whole name for a message: it is what the reader has to look for, so it is never cut."""
-    return repr(path.name)
+    return repr(own_name(path))
 
 
 def file_finding(

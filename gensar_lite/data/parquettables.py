@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
@@ -57,6 +58,7 @@ def read_parts(folder: Path, name: str, wanted: Callable[[str], bool]) -> tuple[
             f"{name}: the folder {file_name(folder)} holds no .parquet files. Name a file, or a folder whose own files "
             "are the parts (folders inside it are not read)."
         )
+    _refuse_inner_parts(folder, parts, name)
     first, pieces, rows = [], [], 0
     for part in parts:
         names, columns, count, _ = read_parquet(read_bytes(part, name), part, name, wanted)
@@ -73,6 +75,23 @@ def read_parts(folder: Path, name: str, wanted: Callable[[str], bool]) -> tuple[
     return first, joined, rows, []
 
 
+def _refuse_inner_parts(folder: Path, parts: list[Path], name: str) -> None:
+    """Raises `ArtifactError` where folders inside hold parts too: are they more rows, or a copy?"""
+    paths = (path.relative_to(folder) for path in folder.rglob("*.parquet"))
+    inner = (p for p in paths if len(p.parts) > 1 and not any(part[0] in "._" for part in p.parts))
+    if one := next(inner, None):
+        raise ArtifactError(
+            f"{name}: the folder {file_name(folder)} holds the part {file_name(parts[0])}, and a folder inside it "
+            f"holds {one.as_posix()!r}, which would not be read. Put all parts into one folder, or move others out."
+        )
+
+
+def _plain(value: float) -> str:
+    """All digits of a double: an exponent would look like a number that a spreadsheet rounded."""
+    text = repr(value)
+    return np.format_float_positional(value, trim="0") if "e" in text else text
+
+
 def _column(column: pa.ChunkedArray, key: str, path: Path, name: str) -> pd.Series:
     try:
         return pd.Series(_cells(column), dtype="str")
@@ -87,7 +106,7 @@ def _column(column: pa.ChunkedArray, key: str, path: Path, name: str) -> pd.Seri
 def _cells(column: pa.ChunkedArray) -> list | pd.Series:
     kind = column.type
     if pa.types.is_floating(kind):  # Arrow writes 12.0 as "12"
-        return ["" if value is None or value != value else repr(value) for value in column.to_pylist()]
+        return ["" if value is None or value != value else _plain(value) for value in column.to_pylist()]
     if pa.types.is_nested(kind):
         return [as_text(value) for value in column.to_pylist()]
     return column.cast(pa.string()).fill_null("").to_pandas()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gensar_lite.config import ConfigError, DataConfig
+from gensar_lite.data.filetext import own_path
 from gensar_lite.data.limits import check_limits
 from gensar_lite.data.tables import Tables
 
@@ -87,4 +88,4 @@ def source_files(settings: DataConfig) -> dict[str, Path]:
     if settings.source != "files":
         return {}
     named = {name: getattr(settings, name) for name in ("items", "events", "queries")}
-    return {name: Path(path).expanduser() for name, path in named.items() if path}
+    return {name: own_path(path) for name, path in named.items() if path}

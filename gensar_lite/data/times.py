@@ -21,12 +21,18 @@ COMPACT = {
 }
 YEARS = (1990, 2100)  # of such dates: as seconds they are thirteen days of August 1970
 
+# 1.40607E+12 (1,40607E+12 in half of Europe); a negative exponent cuts no whole second
+EXPONENT = r"[+-]?([0-9]+(?:[.,][0-9]+)?)[eE]\+?[0-9]+"
+MOST_ROUNDED = 7  # digits that a rounded number keeps: spreadsheets show 6, a full double has up to 17
+UNIVERSAL = r" ?(?:UTC|GMT|Z)$"  # after a date; each means what is read where no zone is named
+
 
 def read_times(texts: pd.Series) -> tuple[np.ndarray, str]:
     """Seconds (E,) float64, NaN where there is no time, and what they were: ``dates``, or a name in
     `UNITS` or `COMPACT`.
 
-    One unit for the whole column, by its median. ISO 8601 dates without a zone are UTC.
+    One unit for the whole column, by its median. ISO 8601 dates without a zone are UTC, and so are
+    those that end in UTC, GMT or Z.
     """
     for digits, (_, unit) in COMPACT.items():
         dates = _compact_dates(texts, digits)
@@ -39,8 +45,20 @@ def read_times(texts: pd.Series) -> tuple[np.ndarray, str]:
         median = float(np.nanmedian(numbers)) if np.isfinite(numbers).any() else 0.0
         _, unit, divisor = next(row for row in UNITS if abs(median) >= row[0])
         return numbers / divisor, unit
-    dates = pd.to_datetime(texts.where(texts != "", None), format="ISO8601", utc=True, errors="coerce")
+    bare = texts.str.replace(UNIVERSAL, "", regex=True)
+    dates = pd.to_datetime(bare.where(bare != "", None), format="ISO8601", utc=True, errors="coerce")
     return _seconds(dates), "dates"
+
+
+def rounded_times(texts: pd.Series) -> np.ndarray:
+    """Which times (E,) bool are numbers whose seconds were cut, as a spreadsheet writes them.
+
+    None are where a column has numbers in this form with all their digits: programs write large
+    doubles so, and there a short one just ends in zeros.
+    """
+    rounded = texts.str.fullmatch(EXPONENT).to_numpy(dtype=bool)
+    digits = texts[rounded].str.extract(f"^{EXPONENT}$")[0].str.count("[0-9]")
+    return rounded & bool((digits <= MOST_ROUNDED).all())
 
 
 def _compact_dates(texts: pd.Series, digits: int) -> pd.Series:
