@@ -1035,18 +1035,18 @@ def test_a_task_without_validation_targets_is_not_judged():
 # ---------------------------------------------------------------------------------------- the whole road
 
 
-def road(folder: Path, with_search: bool) -> pd.DataFrame:
+def road(folder: Path, with_search: bool, num_items: int = 50, settings: tuple[str, ...] = ()) -> pd.DataFrame:
     """`gensar run --preset tiny` on a MovieLens-like data set; its metrics."""
     rng = np.random.default_rng(1)
-    desk = Desk(folder)
-    desk.items([{"movieId": f"{i:04d}", "title": f"film {i} of the {['north', 'south'][i % 2]}"} for i in range(50)])
+    desk, films = Desk(folder), range(num_items)
+    desk.items([{"movieId": f"{i:04d}", "title": f"film {i} of the {['north', 'south'][i % 2]}"} for i in films])
     rows = [
         (f"u{user}", f"{item:04d}", START + 60 * step, f"film {item}" if with_search and rng.random() < 0.4 else "")
         for user in range(40)
-        for step, item in enumerate(rng.permutation(50)[:9])
+        for step, item in enumerate(rng.permutation(num_items)[:9])
     ]
     desk.events(pd.DataFrame(rows, columns=["userId", "movieId", "timestamp", "query"]))
-    assert cli.main(["run", *words(desk, "--run", "mine")]) == 0
+    assert cli.main(["run", *words(desk, "--run", "mine", *settings)]) == 0
     page = (folder / "reports/mine/index.html").read_text()
     assert "data.items=items.csv" in page
     assert str(folder) not in page, "where somebody's files lie is not told"
@@ -1063,6 +1063,18 @@ def test_the_whole_road_on_own_data(tmp_path, capsys):
     bm25 = full[(full["system"] == "bm25") & (full["metric"] == "recall@10")]
     assert bm25["value"].item() > 0.9, "the query names the film"
     assert "typed" in (tmp_path / "reports/mine/index.html").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("num_items", "levels"), [(10, "3 levels of 8"), (300, "3 levels of 32"), (4000, "3 levels of 128")]
+)
+def test_no_catalogue_stops_the_road(tmp_path, capsys, num_items, levels):
+    quick = ("embeddings.min_steps=0", "embeddings.encoder=lsa", "embeddings.joint=none", "evaluation.max_sampled=20")
+    settings = tuple(word for setting in quick for word in ("--set", setting))
+    metrics = road(tmp_path, True, num_items, settings)
+    assert {"search", "recommend"} == set(metrics["task"])
+    assert f"{num_items:,} items -> {levels} codes" in capsys.readouterr().out
 
 
 @pytest.mark.slow
