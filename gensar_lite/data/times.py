@@ -22,7 +22,7 @@ COMPACT = {
 YEARS = (1990, 2100)  # of such dates: as seconds they are thirteen days of August 1970
 
 # 1.40607E+12 (1,40607E+12 in half of Europe); a negative exponent cuts no whole second
-EXPONENT = r"[+-]?([0-9]+(?:[.,][0-9]+)?)[eE]\+?[0-9]+"
+EXPONENT = r"[+-]?([0-9]+(?:[.,][0-9]+)?)[eE]\+?[0-9]{1,2}"
 MOST_ROUNDED = 7  # digits that a rounded number keeps: spreadsheets show 6, a full double has up to 17
 UNIVERSAL = r" ?(?:UTC|GMT|Z)$"  # after a date; each means what is read where no zone is named
 
