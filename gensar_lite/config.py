@@ -41,7 +41,7 @@ class DataConfig:
     split: str = "joint-time"  # which events train, validate and test (own files: auto)
     seen_items: str = "auto"  # recommendation: leave-out | keep | auto (keep where the log repeats items often)
     unseen_rate: float = 0.0  # share of each kind's query strings that no train event may use (unseen queries)
-    items: str = ""  # files only: path of the items (csv, jsonl, parquet; the first two also .gz)
+    items: str = ""  # files only: path of the items (csv and its like, json, jsonl, also .gz; parquet, also a folder)
     events: str = ""  # files only: path of the events, one row a purchase, click or rating
     queries: str = ""  # files only: path of query texts, where the events name queries by query_id
     columns: tuple[str, ...] = ()  # files only: table.field=column, where the guess is wrong

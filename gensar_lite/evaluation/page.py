@@ -26,7 +26,7 @@ caption { text-align: left; padding-bottom: .3rem; }
 th, td { padding: .35rem .8rem; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top; }
 th:first-child, td:first-child { text-align: left; } thead th { background: var(--band); }
 tr.own td, tr.own th { font-weight: 650; } td small { display: block; color: var(--soft); font-weight: 400; }
-tbody th { font-weight: 400; } table.plain td { text-align: left; overflow-wrap: anywhere; }
+tbody th { font-weight: 400; } table.plain td { text-align: left; overflow-wrap: break-word; }
 figure { margin: 1rem 0; }
 figure img { max-width: 100%; height: auto; background: #fff; border-radius: .4rem; padding: .4rem; }
 .card { border: 1px solid var(--line); border-radius: .5rem; padding: .7rem 1rem; margin: .8rem 0;
