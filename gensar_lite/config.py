@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import typing
 from dataclasses import dataclass, field
 
 from gensar_lite.presets import OWN_FILES, PRESETS
 
+_type_hints = functools.cache(typing.get_type_hints)  # slow, and asked for each setting
 STAGES = ("data", "embeddings", "identifiers", "training", "decoding", "evaluation")
 
 
@@ -260,7 +262,7 @@ def own_files(config: Config) -> list[tuple[str, str]]:
 
 
 def _fields(section: object) -> dict[str, object]:
-    return typing.get_type_hints(type(section))
+    return _type_hints(type(section))
 
 
 def _unknown(key: str, config: Config) -> str:
