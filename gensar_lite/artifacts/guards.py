@@ -26,11 +26,13 @@ class Sources(NamedTuple):
 
 
 def sources_of(ws: Workspace, stage: str, outside: dict[str, Path]) -> Sources:
+    """The digests as they are now; of a stage that was never built "", of a file that is not there nothing."""
     inputs = {name: (ws.meta(name) or {}).get("digest", "") for name in INPUTS[stage]}
     return Sources(inputs, {name: text for name, path in outside.items() if (text := path_digest(path))})
 
 
 def rebuild_reason(ws: Workspace, stage: str, sources: Sources) -> str | None:
+    """Why a stage must be built (again), in words; None where its folder fits settings, inputs and its own digests."""
     reason = ws.why_stale(stage)
     if reason:
         return reason
@@ -54,6 +56,7 @@ def refuse_inside(ws: Workspace, stage: str, outside: dict[str, Path]) -> None:
 
 
 def refuse_strangers(ws: Workspace, stage: str) -> None:
+    """Raises `ArtifactError` where the stage's place is a file, or a folder that holds what no build of ours wrote."""
     target, place = ws.folder(stage), f"artifacts/{ws.run}/{stage}"
     if target.exists() and not target.is_dir():
         problem = "is a file"
