@@ -70,6 +70,13 @@ class Seen:
         first, length = self.start[event_ids], self.end[event_ids] - self.start[event_ids]
         return np.repeat(np.arange(len(first)), length), self.items[ranges(first, length)]
 
+    def hide(self, scores: np.ndarray, targets: pd.DataFrame) -> None:
+        """Set the histories of *recommendation* targets (B rows of the log) to -inf in their scores (B, N), in place.
+        A search may be answered with what its user knows."""
+        row, item = self.pairs(targets["event_id"].to_numpy())
+        recommend = (targets["task"] == "recommend").to_numpy()[row]
+        scores[row[recommend], item[recommend]] = -np.inf
+
     def of(self, event_id: int) -> np.ndarray:
         """The items met before one event, oldest first."""
         return self.items[self.start[event_id] : self.end[event_id]]

@@ -23,9 +23,7 @@ def full_ranking(ranker, corpus: Corpus, targets: pd.DataFrame, batch: int = 102
         part = targets.iloc[low : low + batch]
         scores = np.array(ranker.scores(part))  # (B, N)
         if seen is not None:
-            row, item = seen.pairs(part["event_id"].to_numpy())
-            known = (part["task"] == "recommend").to_numpy()[row]
-            scores[row[known], item[known]] = -np.inf
+            seen.hide(scores, part)
         own = scores[np.arange(len(part)), part["item_id"].to_numpy()]
         ranks.append((scores >= own[:, None]).sum(axis=1))
     rank = np.concatenate(ranks)

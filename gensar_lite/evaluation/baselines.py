@@ -154,12 +154,10 @@ def top_k_run(
     parts = []
     for low in tqdm(range(0, len(targets), batch), desc=name, unit="batch", leave=False):
         part = targets.iloc[low : low + batch]
-        event, scores = part["event_id"].to_numpy(), scorer.scores(part)
+        scores = scorer.scores(part)
         if seen is not None:
-            rows, items = seen.pairs(event)
-            recommend = (part["task"] == "recommend").to_numpy()[rows]
-            scores[rows[recommend], items[recommend]] = -np.inf
-        parts.append(run_from_scores(event, scores, k))
+            seen.hide(scores, part)
+        parts.append(run_from_scores(part["event_id"].to_numpy(), scores, k))
     return pd.concat(parts, ignore_index=True) if parts else run_from_scores(np.zeros(0, int), np.zeros((0, k)), k)
 
 
