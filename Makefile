@@ -26,10 +26,10 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -q
 
 lint: $(STAMP)
-	$(BIN)/ruff check gensar_lite data_download tests notebooks
-	$(BIN)/ruff format --check gensar_lite data_download tests notebooks
+	$(BIN)/ruff check gensar_lite benchmarks data_download tests notebooks
+	$(BIN)/ruff format --check gensar_lite benchmarks data_download tests notebooks
 
 # caches and build products only: artifacts/ may hold hours of training, downloads/ what a mirror gave
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
-	find gensar_lite data_download tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find gensar_lite benchmarks data_download tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -42,7 +42,10 @@ def data_folder() -> Path:
 
 
 def fetch(
-    source: str | Source, folder: Path | str | None = None, say: Callable[[str], None] = print, progress: bool = True
+    source: str | Source,
+    folder: Path | str | None = None,
+    say: Callable[[str], None] = print,
+    progress: bool = True,
 ) -> dict[str, Path]:
     """Every file of `source`, in ``<folder>/<source's name>/``; what is there and intact is not fetched again.
 
@@ -73,16 +76,25 @@ def missing_files(source: str | Source, folder: Path | str | None = None) -> lis
 
 def describe() -> str:
     """Every source in a few lines: what it is, its size, licence, and whether it is here already."""
-    blocks = ["shop: built in, generated from a seed, nothing to fetch", *map(_describe, SOURCES.values())]
+    blocks = [
+        "shop: built in, generated from a seed, nothing to fetch",
+        *map(_describe, SOURCES.values()),
+    ]
     for family, (make, categories) in FAMILIES.items():
         block = _describe(make("<category>")).splitlines()
-        blocks.append("\n".join([*block, f"  categories ({family}-Books and so on): {', '.join(categories)}"]))
+        blocks.append(
+            "\n".join([*block, f"  categories ({family}-Books and so on): {', '.join(categories)}"])
+        )
     return "\n".join(blocks)
 
 
 def _describe(source: Source) -> str:
     missing = len(missing_files(source))
-    here = f"{missing} of {len(source.files)} files to fetch" if missing else f"here, in {data_folder() / source.name}"
+    here = (
+        f"{missing} of {len(source.files)} files to fetch"
+        if missing
+        else f"here, in {data_folder() / source.name}"
+    )
     lines = [f"{source.name}: {source.title}", f"{source.size_text}, {here}"]
     if any(file.sha256 is None for file in source.files):
         lines.append("hashes: not stated, recorded at the first download")
@@ -123,17 +135,27 @@ def _make_room(source: Source, home: Path) -> None:
 
 
 def _fetch_missing(
-    source: Source, missing: list[RemoteFile], home: Path, say: Callable[[str], None], progress: bool
+    source: Source,
+    missing: list[RemoteFile],
+    home: Path,
+    say: Callable[[str], None],
+    progress: bool,
 ) -> None:
     if not missing:  # another process fetched them while this one waited
         return
     if _offline() and not _mirror_folder():
-        raise DownloadError(_how_to_go_on(source, missing, home, "GENSAR_OFFLINE=1 forbids connections"))
-    say(f"{source.name}: {source.size_text}. Licence: {source.licence} Please cite: {source.citation}.")
+        raise DownloadError(
+            _how_to_go_on(source, missing, home, "GENSAR_OFFLINE=1 forbids connections")
+        )
+    say(
+        f"{source.name}: {source.size_text}. Licence: {source.licence} Please cite: {source.citation}."
+    )
     for number, row in enumerate(missing, start=1):
         label = f"{source.name} {number}/{len(missing)} {row.name}"
         file = pinned(row, home)
-        if file.sha256 is None and (home / file.name).is_file():  # copied by hand, as our own message proposes
+        if (
+            file.sha256 is None and (home / file.name).is_file()
+        ):  # copied by hand, as our own message proposes
             problem = flaw(home / file.name)
             problems = [f"{home / file.name} is not used, delete it: {problem}"] if problem else []
         else:
@@ -163,7 +185,9 @@ def _try_places(file: RemoteFile, home: Path, label: str, progress: bool) -> lis
             downloader = _copy_from(place)
         else:
             # pooch asks whether a bar is true, which one without a length cannot say, and sets the server's length
-            bar = tqdm(total=file.size or 1, unit="B", unit_scale=True, desc=label, disable=not progress)
+            bar = tqdm(
+                total=file.size or 1, unit="B", unit_scale=True, desc=label, disable=not progress
+            )
             downloader = pooch.HTTPDownloader(progressbar=bar, timeout=_CONNECT_SECONDS)
         try:
             pooch.retrieve(

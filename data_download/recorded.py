@@ -37,7 +37,9 @@ def record(file: RemoteFile, home: Path) -> RemoteFile:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     row = file._replace(sha256=digest, size=path.stat().st_size)
     draft = home / f".{NAME}.{os.getpid()}"
-    draft.write_text(json.dumps(_read(home) | {file.name: row._asdict()}, indent=1), encoding="utf-8")
+    draft.write_text(
+        json.dumps(_read(home) | {file.name: row._asdict()}, indent=1), encoding="utf-8"
+    )
     os.replace(draft, home / NAME)
     return row
 
@@ -50,7 +52,9 @@ def flaw(path: Path) -> str | None:
         return "it is a web page, perhaps a log-in or an error"
     if path.suffix == ".gz":
         return _gzip_flaw(path)
-    if path.suffix == ".zip" and not zipfile.is_zipfile(path):  # its table of contents stands at the end
+    if path.suffix == ".zip" and not zipfile.is_zipfile(
+        path
+    ):  # its table of contents stands at the end
         return "it is no zip file, or its end is missing"
     return None if start else "it is empty"
 

@@ -59,7 +59,9 @@ class Source(NamedTuple):
 _RAW = "https://raw.githubusercontent.com"
 _S3REC = f"{_RAW}/aHuiWang/CIKM2020-S3Rec/49a890dcb516c9ed3126564495234ea74d5cd566/data"
 _RECSYS_ID = f"{_RAW}/Wenyueh/LLM-RecSys-ID/2200ad9fef647ef755c01d6d7e5c5de3082606c5/data/beauty"
-_LLM_SEQ = f"{_RAW}/dh-r/LLM-Sequential-Recommendation/6464b39064f369b251580c63edbf635de0934101/beauty"
+_LLM_SEQ = (
+    f"{_RAW}/dh-r/LLM-Sequential-Recommendation/6464b39064f369b251580c63edbf635de0934101/beauty"
+)
 
 BEAUTY = Source(
     name="beauty",
@@ -112,15 +114,23 @@ AMAZON_CATEGORIES = (
 WITH_QUERIES = ("CDs_and_Vinyl", "Cell_Phones_and_Accessories", "Electronics", "Kindle_Store")
 QUERY_FILES = ("query_text.txt.gz", "train.qrels.gz", "test.qrels.gz")
 _AMAZON = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
-_PRODUCT_SEARCH = f"{_RAW}/QingyaoAi/Amazon-Product-Search-Datasets/6fe07b5dd30211e24ca091205e7a7a336e3b2552"
+_PRODUCT_SEARCH = (
+    f"{_RAW}/QingyaoAi/Amazon-Product-Search-Datasets/6fe07b5dd30211e24ca091205e7a7a336e3b2552"
+)
 
 
 def amazon(category: str) -> Source:
     """The row of one category of Amazon 2014: 5-core reviews, metadata, published search queries where they exist."""
-    files = [RemoteFile(f"{_AMAZON}/reviews_{category}_5.json.gz"), RemoteFile(f"{_AMAZON}/meta_{category}.json.gz")]
+    files = [
+        RemoteFile(f"{_AMAZON}/reviews_{category}_5.json.gz"),
+        RemoteFile(f"{_AMAZON}/meta_{category}.json.gz"),
+    ]
     searched = category in WITH_QUERIES
     if searched:
-        files += [RemoteFile(f"{_PRODUCT_SEARCH}/reviews_{category}_5.json.gz/{name}") for name in QUERY_FILES]
+        files += [
+            RemoteFile(f"{_PRODUCT_SEARCH}/reviews_{category}_5.json.gz/{name}")
+            for name in QUERY_FILES
+        ]
     return Source(
         name=f"amazon-{category}",
         title=f"Amazon {category} 2014, 5-core: purchases with times, titles, descriptions, brands, category paths"
@@ -174,7 +184,9 @@ _MOVIELENS = {
     "citation": "Harper, Konstan: The MovieLens datasets: history and context, ACM TiiS 5(4), 2015",
     "notes": "Ratings and tags with times. Search is semi-synthetic: a tag that a user gave, else the genres.",
 }
-_RESEARCH = "research use, no commercial use without permission, no endorsement implied, to be cited"
+_RESEARCH = (
+    "research use, no commercial use without permission, no endorsement implied, to be cited"
+)
 
 _ROWS = (
     BEAUTY,
@@ -196,7 +208,11 @@ _ROWS = (
         "MovieLens latest-small: about 100,000 ratings of 600 users, tags, genres",
         (RemoteFile("https://files.grouplens.org/datasets/movielens/ml-latest-small.zip"),),
         licence=f"GroupLens' own: {_RESEARCH}; redistribution under the same terms",
-        **_MOVIELENS | {"notes": _MOVIELENS["notes"] + " The publisher renews this edition: no figures to compare."},
+        **_MOVIELENS
+        | {
+            "notes": _MOVIELENS["notes"]
+            + " The publisher renews this edition: no figures to compare."
+        },
     ),
     Source(
         "movielens-25m",
@@ -208,7 +224,10 @@ _ROWS = (
 )
 SOURCES: dict[str, Source] = {row.name: row for row in _ROWS}
 # rows that are made of a category's name: gensar download amazon-Beauty
-FAMILIES = {"amazon": (amazon, AMAZON_CATEGORIES), "amazon2023": (amazon_2023, AMAZON_2023_CATEGORIES)}
+FAMILIES = {
+    "amazon": (amazon, AMAZON_CATEGORIES),
+    "amazon2023": (amazon_2023, AMAZON_2023_CATEGORIES),
+}
 
 
 def find(name: str) -> Source | None:

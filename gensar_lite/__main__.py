@@ -8,8 +8,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
-from gensar_lite.artifacts import ArtifactError, Workspace, file_digest, finished_runs, recorded_run, say
+from gensar_lite.artifacts import (
+    ArtifactError,
+    Workspace,
+    file_digest,
+    finished_runs,
+    recorded_run,
+    say,
+)
 from gensar_lite.artifacts.console import forgiving_output
 from gensar_lite.artifacts.disk import disk_problem
 from gensar_lite.config import PRESETS, Config, ConfigError, for_own_files, override, preset
@@ -26,13 +34,17 @@ def read_settings(words: argparse.Namespace, base: Config | None = None) -> Conf
 
 def _changes(words: argparse.Namespace) -> dict[str, object]:
     named = {name: getattr(words, name, None) for name in ("items", "events", "queries", "columns")}
-    changes: dict[str, object] = {f"data.{name}": value for name, value in named.items() if value is not None}
+    changes: dict[str, object] = {
+        f"data.{name}": value for name, value in named.items() if value is not None
+    }
     if changes:
         changes = {"data.source": "files"} | changes
     for text in words.set:
         key, equals, value = text.partition("=")
         if not equals:
-            raise ConfigError(f"--set {text}: write it as --set stage.name=value, e.g. --set training.epochs=3.")
+            raise ConfigError(
+                f"--set {text}: write it as --set stage.name=value, e.g. --set training.epochs=3."
+            )
         changes[key.strip()] = value.strip()
     return changes
 
@@ -71,7 +83,9 @@ def _open(words: argparse.Namespace) -> Workspace:
     if words.run_name is not None and words.preset is None and "data.source" not in _changes(words):
         built = recorded_run(words.workspace, words.run_name)
         if built is not None:
-            say(f"run {built.run}: with the settings it was built with (--preset NAME starts from others)")
+            say(
+                f"run {built.run}: with the settings it was built with (--preset NAME starts from others)"
+            )
             return Workspace(built.root, read_settings(words, built.config), built.run)
     config = read_settings(words)
     if config.data.source == "files" and words.run_name in PRESETS:
@@ -79,8 +93,12 @@ def _open(words: argparse.Namespace) -> Workspace:
             f"--run {words.run_name}: a preset's run has this name, and would take the place of yours one day. Choose "
             f"another one for your own data, e.g. --run {words.run_name}-own."
         )
-    own = f"{config.name}-own" if config.data.source == "files" else None  # never over the preset's own run
-    return Workspace.open(config, words.workspace, own if words.run_name is None else words.run_name)
+    own = (
+        f"{config.name}-own" if config.data.source == "files" else None
+    )  # never over the preset's own run
+    return Workspace.open(
+        config, words.workspace, own if words.run_name is None else words.run_name
+    )
 
 
 def _stage(words: argparse.Namespace) -> int:
@@ -108,25 +126,30 @@ def _report(words: argparse.Namespace) -> int:
 
 def _baselines(words: argparse.Namespace) -> int:
     from gensar_lite.evaluation.report import console_table
-    from gensar_lite.evaluation.study import compare_baselines
+    from gensar_lite.experiments.recommenders import compare_baselines
 
     print(console_table(compare_baselines(_open(words), words.model, _seeds(words))))
     return 0
 
 
 def _exactness(words: argparse.Namespace) -> int:
-    from gensar_lite.evaluation.exactness import write_exactness
+    from gensar_lite.experiments.exactness import write_exactness
 
     path = write_exactness(_open(words), words.sample)
     for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
-        print("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{value}" for key, value in row.items()))
+        print(
+            "  ".join(
+                f"{key} {value:.4g}" if isinstance(value, float) else f"{value}"
+                for key, value in row.items()
+            )
+        )
     print(f"exactness: {path}")
     return 0
 
 
 def _grid(words: argparse.Namespace) -> int:
-    from gensar_lite.identifiers.grid import compare_identifiers, report_folder
-    from gensar_lite.studies import rank_identifiers
+    from gensar_lite.experiments.identifier_grid import compare_identifiers, report_folder
+    from gensar_lite.experiments.identifier_ranking import rank_identifiers
 
     ws = _open(words)
     if words.rank:
@@ -141,7 +164,9 @@ def _grid(words: argparse.Namespace) -> int:
 def _seeds(words: argparse.Namespace) -> tuple[int, ...]:
     numbers = [text.strip() for text in words.seeds.split(",")]
     if not all(text.isascii() and text.isdigit() for text in numbers):
-        raise ConfigError(f"--seeds {words.seeds}: write whole numbers from 0 with commas, e.g. --seeds 0,1,2.")
+        raise ConfigError(
+            f"--seeds {words.seeds}: write whole numbers from 0 with commas, e.g. --seeds 0,1,2."
+        )
     return tuple(map(int, numbers))
 
 
@@ -165,7 +190,9 @@ def _notebooks(words: argparse.Namespace) -> int:
                 save_back(executed_copy(path, ws), path, digest)
             except ArtifactError as problem:
                 verdicts[-1] = verdicts[-1]._replace(ok=False, message=str(problem))
-        print(f"        {'ok' if verdicts[-1].ok else 'FAILED: ' + verdicts[-1].message} {verdicts[-1].seconds:.1f} s")
+        print(
+            f"        {'ok' if verdicts[-1].ok else 'FAILED: ' + verdicts[-1].message} {verdicts[-1].seconds:.1f} s"
+        )
     print(table(verdicts))
     return 0 if all(v.ok for v in verdicts) else 1
 
@@ -189,7 +216,11 @@ def _request(words: argparse.Namespace) -> int:
     from gensar_lite.decoding.console import answer_request
 
     run = _asked_run(words)
-    print(answer_request(Workspace.open(preset(words.preset or DEFAULT_PRESET), words.workspace, run), words))
+    print(
+        answer_request(
+            Workspace.open(preset(words.preset or DEFAULT_PRESET), words.workspace, run), words
+        )
+    )
     return 0
 
 
@@ -199,14 +230,26 @@ def _asked_run(words: argparse.Namespace) -> str:
         return preset(words.preset).name if words.run_name is None else words.run_name
     runs = finished_runs(words.workspace)
     if len(runs) > 1:
-        raise ConfigError(f"{words.command}: several runs are trained here: {', '.join(runs)}. Say which: --run NAME.")
+        raise ConfigError(
+            f"{words.command}: several runs are trained here: {', '.join(runs)}. Say which: --run NAME."
+        )
     if runs:
-        print(f"gensar: the run {runs[0]} answers, the only one that is trained here", file=sys.stderr)
+        print(
+            f"gensar: the run {runs[0]} answers, the only one that is trained here", file=sys.stderr
+        )
     return runs[0] if runs else DEFAULT_PRESET
 
 
 def _bench(words: argparse.Namespace) -> int:
-    from gensar_lite.bench import run_bench
+    checkout = Path(__file__).parent.parent
+    if not (checkout / "benchmarks" / "__init__.py").exists():
+        raise ConfigError(
+            "bench: the benchmarks are no part of the installed package. Clone the repository, "
+            "install it with pip install -e . and run the command again."
+        )
+    if str(checkout) not in sys.path:
+        sys.path.insert(0, str(checkout))
+    from benchmarks import run_bench
 
     print(run_bench(words.name, words.rounds, words.json, words.kills))
     return 0

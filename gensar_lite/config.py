@@ -32,27 +32,49 @@ class DataConfig:
     num_items: int = 1500  # shop only: items in the catalogue
     num_users: int = 3000  # shop only: users
     num_events: int = 30000  # shop only: events of both tasks together
-    category: str = "Electronics"  # amazon, amazon2023: the category, as the publisher's file names write it
-    published: bool = True  # amazon, electronics: search with the published queries where the category has them
-    min_item_events: int = 0  # all but shop, beauty: items with fewer events leave, again and again (k-core); 0: off
-    search_rate: float = 0.758  # share of purchases with a search twin, where search is made (Ai et al. 2017)
-    query_families: tuple[str, ...] = ("category",)  # semi-synthetic search: category | attribute | text, equal shares
-    min_events: int = 3  # users with fewer events are dropped (one each for train, validation, test)
+    category: str = (
+        "Electronics"  # amazon, amazon2023: the category, as the publisher's file names write it
+    )
+    published: bool = (
+        True  # amazon, electronics: search with the published queries where the category has them
+    )
+    min_item_events: int = (
+        0  # all but shop, beauty: items with fewer events leave, again and again (k-core); 0: off
+    )
+    search_rate: float = (
+        0.758  # share of purchases with a search twin, where search is made (Ai et al. 2017)
+    )
+    query_families: tuple[str, ...] = (
+        "category",
+    )  # semi-synthetic search: category | attribute | text, equal shares
+    min_events: int = (
+        3  # users with fewer events are dropped (one each for train, validation, test)
+    )
     # joint-time (a user's last time step tests both tasks) | each-task (each task's last step; what follows the first
     # of them is left out) | per-task (the paper's release: it leaks) | auto (joint-time, unless it starves a task)
     split: str = "joint-time"  # which events train, validate and test (own files: auto)
-    seen_items: str = "auto"  # recommendation: leave-out | keep | auto (keep where the log repeats items often)
-    unseen_rate: float = 0.0  # share of each kind's query strings that no train event may use (unseen queries)
+    seen_items: str = (
+        "auto"  # recommendation: leave-out | keep | auto (keep where the log repeats items often)
+    )
+    unseen_rate: float = (
+        0.0  # share of each kind's query strings that no train event may use (unseen queries)
+    )
     items: str = ""  # files only: path of the items (csv and its like, json, jsonl, also .gz; parquet, also a folder)
     events: str = ""  # files only: path of the events, one row a purchase, click or rating
     queries: str = ""  # files only: path of query texts, where the events name queries by query_id
     columns: tuple[str, ...] = ()  # files only: table.field=column, where the guess is wrong
     header: bool = True  # files only: the first row of a csv file names its columns (else: column_1, column_2, ...)
-    separator: str = ""  # files only: what parts the cells of a csv file, e.g. ; or | or :: or tab; "": guessed
+    separator: str = (
+        ""  # files only: what parts the cells of a csv file, e.g. ; or | or :: or tab; "": guessed
+    )
     encoding: str = ""  # files only: e.g. latin-1, cp1252, shift_jis; "": UTF-8
     order: str = "time"  # files only: time (a column of the events) | file (the order of its rows is the time)
-    make_search: bool = False  # files only: queries from category paths, where the log has none (semi-synthetic)
-    max_drop_rate: float = 0.01  # files only: share of damaged rows of a table that may be dropped; more stops
+    make_search: bool = (
+        False  # files only: queries from category paths, where the log has none (semi-synthetic)
+    )
+    max_drop_rate: float = (
+        0.01  # files only: share of damaged rows of a table that may be dropped; more stops
+    )
 
 
 @dataclass(frozen=True)
@@ -61,7 +83,9 @@ class EmbeddingsConfig:
     encoder: str = "minilm"  # minilm (in its package) | lsa (no model) | bge | e5 | gte | sentence-transformers name
     max_tokens: int = 128  # text cut, word pieces (paper: 256)
     text_batch: int = 64  # texts a batch of the encoder
-    text_precision: str = "fp32"  # the encoder's matrix products: fp32 | bf16 | auto (bf16 where the machine has it)
+    text_precision: str = (
+        "fp32"  # the encoder's matrix products: fp32 | bf16 | auto (bf16 where the machine has it)
+    )
     lsa_dim: int = 256  # lsa only: directions kept, at most
     # sasrec (reads sequences) | svd (counts who met what; no training) | auto (the better of both on validation)
     collaborative: str = "sasrec"  # where the collaborative view comes from
@@ -72,20 +96,30 @@ class EmbeddingsConfig:
     dropout: float = 0.3  # SASRec dropout
     loss: str = "ce"  # SASRec loss: ce (full softmax) | bce, bpr (one random negative a position)
     lr: float = 1e-3  # AdamW learning rate of the first epoch
-    lr_end: float = 0.1  # share of it in the last epoch of max_epochs, in a straight line; 1: constant
+    lr_end: float = (
+        0.1  # share of it in the last epoch of max_epochs, in a straight line; 1: constant
+    )
     weight_decay: float = 0.01  # AdamW weight decay
     batch_size: int = 64  # windows of users' items a step
-    max_epochs: int = 16  # upper bound of SASRec's epochs; more where they have fewer than min_steps steps
+    max_epochs: int = (
+        16  # upper bound of SASRec's epochs; more where they have fewer than min_steps steps
+    )
     min_steps: int = 1000  # floor of SASRec's optimiser steps: a small log is read more often; 0: epochs alone count
     patience: int = 5  # evaluations without a better validation NDCG@10 before stopping
     eval_every: int = 2  # epochs between validations
-    max_minutes: float = 10.0  # wall-clock bound of SASRec's training, a safety net; the best epoch so far is kept
+    max_minutes: float = (
+        10.0  # wall-clock bound of SASRec's training, a safety net; the best epoch so far is kept
+    )
     cold_neighbours: int = 10  # text neighbours whose mean is a cold item's collaborative vector
     joint: str = "none"  # a third view, of both tasks: none | adapter (small networks on frozen text vectors)
     joint_dim: int = 64  # width of the joint view
-    joint_epochs: int = 12  # upper bound of its epochs; it stops after 3 without a better validation
+    joint_epochs: int = (
+        12  # upper bound of its epochs; it stops after 3 without a better validation
+    )
     joint_temperature: float = 0.15  # cosines are divided by it: small is sharp
-    precision: str = "fp32"  # SASRec's matrix products: fp32 | bf16 | auto (bf16 where the CPU has it)
+    precision: str = (
+        "fp32"  # SASRec's matrix products: fp32 | bf16 | auto (bf16 where the CPU has it)
+    )
 
 
 @dataclass(frozen=True)
@@ -100,7 +134,9 @@ class IdentifiersConfig:
     num_levels: int = 4  # L = L_m + L_n, codes an identifier (extra-level: one more); 0: from the catalogue's size
     num_shared: int = 2  # L_m, levels both views share, 0 to L (dual only)
     codebook_size: int = 64  # K, codewords a level (paper: 256); 0: from the catalogue's size
-    latent_dim: int = 32  # d of a latent: rq-vae's z_s, z_c; else principal components (fused-concat: all kept)
+    latent_dim: int = (
+        32  # d of a latent: rq-vae's z_s, z_c; else principal components (fused-concat: all kept)
+    )
     hidden: tuple[int, ...] = (512, 256, 128, 64)  # rq-vae encoder widths between input and latent
     epochs: int = 60  # rq-vae epochs, a third of them before there are codebooks (paper: 500)
     batch_size: int = 512  # rq-vae items a step (paper: 1024)
@@ -119,37 +155,56 @@ class TrainingConfig:
     backbone: str = "t5-micro"  # the model
     revision: str = ""  # of a pretrained backbone: commit, tag or branch; "" is its newest
     lora_rank: int = 0  # of a pretrained backbone: LoRA beside frozen weights; 0 trains them all
-    stream: bool = False  # decoders alone: a user's whole behaviour is one row, every event in it a target
-    max_stream_tokens: int = 256  # streams: tokens a row; longer users take several, overlapping by half
+    stream: bool = (
+        False  # decoders alone: a user's whole behaviour is one row, every event in it a target
+    )
+    max_stream_tokens: int = (
+        256  # streams: tokens a row; longer users take several, overlapping by half
+    )
     batch_tokens: int = 16384  # streams: tokens of an optimiser step and process, padding included
     # nrip, nsip, nsqp (next recommended item, search item, search query), desc2id, id2desc (an item's text <-> its
     # identifiers), adhoc (a query made from an item's text -> the item)
     tasks: tuple[str, ...] = ("nrip", "nsip")  # what is learned together
-    task_weights: tuple[float, ...] = (1.0, 1.0)  # share of examples drawn a task, relative to its size
+    task_weights: tuple[float, ...] = (
+        1.0,
+        1.0,
+    )  # share of examples drawn a task, relative to its size
     head: str = "level"  # level: softmax over the level's codes | vocabulary: over every token, as HF scores
-    num_text_tokens: int = 2000  # size of the BPE vocabulary trained on the corpus (from-scratch backbones)
-    warm_embeddings: bool = False  # from scratch: word-pieces and word vectors of all-MiniLM-L6-v2 to begin with
+    num_text_tokens: int = (
+        2000  # size of the BPE vocabulary trained on the corpus (from-scratch backbones)
+    )
+    warm_embeddings: bool = (
+        False  # from scratch: word-pieces and word vectors of all-MiniLM-L6-v2 to begin with
+    )
     max_recommend: int = 5  # history items from recommendation kept in the prompt (paper: 5)
     max_search: int = 5  # history search sessions kept in the prompt (paper: 5)
-    history_queries: bool = (
-        True  # past searches show their query and the click; false: only the click (shorter, faster)
+    history_queries: bool = True  # past searches show their query and the click; false: only the click (shorter, faster)
+    history_separator: bool = (
+        False  # "; " after each history item (the paper): behaviour tokens part them already
     )
-    history_separator: bool = False  # "; " after each history item (the paper): behaviour tokens part them already
     max_query_tokens: int = 24  # query cut, text tokens (paper: 64)
     max_text_tokens: int = 64  # item text cut (title, description), text tokens (paper: 256)
     prompts: bool = True  # put a task prompt before the history, paraphrased in training
     behaviour_tokens: bool = True  # mark queries and items by what was done: <R_I>, <S_Q>, <S_I>
-    pseudo_queries: str = "statistics"  # adhoc: telling words of the item's text | a query model's name or folder
+    pseudo_queries: str = (
+        "statistics"  # adhoc: telling words of the item's text | a query model's name or folder
+    )
     num_pseudo_queries: int = 8  # adhoc: queries made an item
     lr: float = 1e-3  # peak learning rate (paper: 1e-3)
     weight_decay: float = 0.01  # AdamW weight decay
     warmup_rate: float = 0.05  # share of steps with rising learning rate (paper: 1 %)
-    small_embeddings: bool = False  # from scratch: embeddings start with deviation d^-1/2 and no output scale (T5: 1)
+    small_embeddings: bool = (
+        False  # from scratch: embeddings start with deviation d^-1/2 and no output scale (T5: 1)
+    )
     dropout: float = 0.1  # dropout of the backbone
     label_smoothing: float = 0.0  # of the cross-entropy over a level's codes
     batch_size: int = 256  # examples a micro-batch and process
-    accumulate: int = 1  # micro-batches an optimiser step and process: a larger batch in the same memory
-    gradient_checkpointing: bool = False  # compute activations twice instead of keeping them: less memory, slower
+    accumulate: int = (
+        1  # micro-batches an optimiser step and process: a larger batch in the same memory
+    )
+    gradient_checkpointing: bool = (
+        False  # compute activations twice instead of keeping them: less memory, slower
+    )
     compile: bool = False  # torch.compile; CUDA only
     epochs: int = 10  # upper bound of passes over the mixture
     max_minutes: float = 10.0  # wall-clock bound, a safety net: the best validation so far is kept
@@ -158,8 +213,12 @@ class TrainingConfig:
     eval_beams: int = 10  # beams of the validation ranking
     patience: int = 5  # validations without a better score before stopping
     precision: str = "fp32"  # fp32 | bf16 | auto (bf16 where the machine has it)
-    checkpoint_minutes: float = 5.0  # wall-clock time between checkpoints inside an epoch; each epoch ends with one
-    tracker: str = "none"  # none | tensorboard | any other tracker of Accelerate, if its package is there
+    checkpoint_minutes: float = (
+        5.0  # wall-clock time between checkpoints inside an epoch; each epoch ends with one
+    )
+    tracker: str = (
+        "none"  # none | tensorboard | any other tracker of Accelerate, if its package is there
+    )
 
 
 @dataclass(frozen=True)
@@ -170,7 +229,9 @@ class DecodingConfig:
     precision: str = "fp32"  # fp32 | bf16 | auto (bf16 where the machine has it)
     split: str = "test"  # which targets are decoded: test | validation
     exact: bool = False  # widen the beams of a query until its list is provably the exact top_k
-    renormalise: bool = False  # a code competes with the codes that the trie allows only: lonely items gain by it
+    renormalise: bool = (
+        False  # a code competes with the codes that the trie allows only: lonely items gain by it
+    )
 
 
 @dataclass(frozen=True)
@@ -213,7 +274,11 @@ def override(config: Config, changes: dict[str, object]) -> Config:
     """
     for key, value in changes.items():
         if key == "seed":
-            seeds = {f"{stage}.seed": value for stage in STAGES if hasattr(getattr(config, stage), "seed")}
+            seeds = {
+                f"{stage}.seed": value
+                for stage in STAGES
+                if hasattr(getattr(config, stage), "seed")
+            }
             config = override(config, seeds)
             continue
         stage, _, name = key.partition(".")
@@ -236,7 +301,9 @@ def for_own_files(changes: dict[str, object]) -> dict[str, object]:
 def flat(config: Config) -> dict[str, object]:
     """Every setting as ``{"stage.name": value}``, in order."""
     return {
-        f"{stage}.{name}": value for stage in STAGES for name, value in section_dict(getattr(config, stage)).items()
+        f"{stage}.{name}": value
+        for stage in STAGES
+        for name, value in section_dict(getattr(config, stage)).items()
     }
 
 
@@ -253,12 +320,18 @@ def changed_settings(config: Config) -> tuple[str, dict[str, str]]:
 
 def section_dict(section: object) -> dict[str, object]:
     """One section as plain JSON-ready values (tuples become lists)."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(section).items()}
+    return {
+        k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(section).items()
+    }
 
 
 def own_files(config: Config) -> list[tuple[str, str]]:
     """A user's own tables that the settings name, ``[("items", path), ...]``: a command needs them to be repeated."""
-    return [(name, path) for name in ("items", "events", "queries") if (path := getattr(config.data, name))]
+    return [
+        (name, path)
+        for name in ("items", "events", "queries")
+        if (path := getattr(config.data, name))
+    ]
 
 
 def _fields(section: object) -> dict[str, object]:
@@ -282,7 +355,9 @@ def _parse(key: str, value: object, kind: object) -> object:
             raise ConfigError(
                 f"settings: {key} expects a list of {args[0].__name__}, got {value!r}. Write it as a,b,c."
             )
-        return tuple(_parse(key, part.strip() if isinstance(part, str) else part, args[0]) for part in parts)
+        return tuple(
+            _parse(key, part.strip() if isinstance(part, str) else part, args[0]) for part in parts
+        )
     if kind is bool and isinstance(value, str) and value.lower() in ("true", "false", "1", "0"):
         return value.lower() in ("true", "1")
     if kind is str and isinstance(value, str):
@@ -296,4 +371,6 @@ def _parse(key: str, value: object, kind: object) -> object:
         pass
     if type(value) is kind:
         return value
-    raise ConfigError(f"settings: {key} expects {kind.__name__}, got {value!r} ({type(value).__name__}).")
+    raise ConfigError(
+        f"settings: {key} expects {kind.__name__}, got {value!r} ({type(value).__name__})."
+    )

@@ -19,7 +19,7 @@ import torch
 from data_download import SOURCES, data_folder, missing_files
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.embeddings import minilm_folder
-from gensar_lite.embeddings.precision import use_bf16
+from gensar_lite.machine.precision import use_bf16
 
 _PACKAGES = (
     "gensar-lite", "torch", "transformers", "accelerate", "sentence-transformers", "tokenizers", "numpy", "pandas",
@@ -35,8 +35,14 @@ def report() -> list[tuple[str, str]]:
         ("cores", f"{_cores()} usable of {os.cpu_count()}, torch uses {torch.get_num_threads()}"),
         ("memory", "{:.1f} GiB, {:.1f} GiB available".format(*_memory())),
         ("GPU", _gpu()),
-        ("bf16", "yes, training uses it" if use_bf16("auto") else "not native here, training uses fp32"),
-        ("free disk", f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB in the current folder"),
+        (
+            "bf16",
+            "yes, training uses it" if use_bf16("auto") else "not native here, training uses fp32",
+        ),
+        (
+            "free disk",
+            f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB in the current folder",
+        ),
         ("mirror", _mirror()),
         ("offline mode", "on (GENSAR_OFFLINE)" if _is_on("GENSAR_OFFLINE") else "off"),
         ("data folder", str(data_folder())),
@@ -74,7 +80,9 @@ def _mirror() -> str:
         return "not set (GENSAR_MIRROR)"
     if mirror.startswith("file:") or "://" not in mirror:
         folder = Path(urlsplit(mirror).path if mirror.startswith("file:") else mirror)
-        return f"{mirror}, " + ("there" if folder.is_dir() else "which does not exist. Correct GENSAR_MIRROR.")
+        return f"{mirror}, " + (
+            "there" if folder.is_dir() else "which does not exist. Correct GENSAR_MIRROR."
+        )
     return f"{mirror}, a server that is asked only when a file is needed"
 
 

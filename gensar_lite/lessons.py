@@ -71,7 +71,9 @@ def run_lesson(path: Path, ws: Workspace, parameters: dict | None = None) -> Ver
         return Verdict(name, False, 0.0, f"cannot be read ({_last_line(error)})")
     unknown = [p for p in parameters if p not in known]
     if unknown:
-        return Verdict(name, False, 0.0, f"has no parameter {', '.join(unknown)} (it has {', '.join(known)})")
+        return Verdict(
+            name, False, 0.0, f"has no parameter {', '.join(unknown)} (it has {', '.join(known)})"
+        )
     target = executed_copy(path, ws)
     target.parent.mkdir(parents=True, exist_ok=True)
     manifest = ws.root / "artifacts" / ws.config.name / "lessons" / f"{name}.json"
@@ -81,7 +83,12 @@ def run_lesson(path: Path, ws: Workspace, parameters: dict | None = None) -> Ver
     os.environ["GENSAR_WORKSPACE"] = str(ws.root)
     try:
         papermill.execute_notebook(
-            str(path), str(target), parameters=parameters, cwd=str(path.parent), progress_bar=False, log_output=False
+            str(path),
+            str(target),
+            parameters=parameters,
+            cwd=str(path.parent),
+            progress_bar=False,
+            log_output=False,
         )
     except Exception as error:  # a lesson may fail in any way; the others still run
         message = _last_line(error)
@@ -114,11 +121,15 @@ def save_back(executed: Path, original: Path, digest: str | None = None) -> None
             f"{executed}; run it again to have them in both."
         )
     notebook = nbformat.read(executed, as_version=4)
-    notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    notebook.cells = [
+        c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])
+    ]
     for name in ("widgets", "papermill"):
         notebook.metadata.pop(name, None)
     for number, cell in enumerate(notebook.cells):
-        cell.metadata = {k: v for k, v in cell.metadata.items() if v and k not in ("papermill", "execution")}
+        cell.metadata = {
+            k: v for k, v in cell.metadata.items() if v and k not in ("papermill", "execution")
+        }
         cell.id = f"{original.stem[:2]}-{number:03d}"  # stable from one refresh to the next
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if not _is_noise(o)]

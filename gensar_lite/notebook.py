@@ -22,7 +22,9 @@ ROOT_VARIABLE = "GENSAR_WORKSPACE"
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 
 
-def start(preset_name: str = "tour", overrides: dict | None = None, run: str | None = None) -> Workspace:
+def start(
+    preset_name: str = "tour", overrides: dict | None = None, run: str | None = None
+) -> Workspace:
     """The workspace of a lesson: settings of a preset plus `overrides`.
 
     `GENSAR_PRESET` wins over `preset_name` and `GENSAR_WORKSPACE` chooses the folder, so that a checker that
@@ -30,7 +32,9 @@ def start(preset_name: str = "tour", overrides: dict | None = None, run: str | N
     the nearest one above that holds ``pyproject.toml``, else the current one.
     """
     _quiet()
-    config = override(preset(os.environ.get(PRESET_VARIABLE) or preset_name), for_own_files(overrides or {}))
+    config = override(
+        preset(os.environ.get(PRESET_VARIABLE) or preset_name), for_own_files(overrides or {})
+    )
     root = Path(os.environ.get(ROOT_VARIABLE) or project_root())
     ws = Workspace.open(config, root=root, run=run)
     say(f"preset {config.name}, source {config.data.source}, artefacts in artifacts/{ws.run}/")
@@ -60,8 +64,13 @@ def record(name: str, value: float) -> None:
 
     number = float(value)
     if number != number or number in (float("inf"), float("-inf")):
-        raise ConfigError(f"record: {name} is {number}, which is no result. Look at the cell that computed it.")
-    display({RECORD_MIME: {"name": name, "value": number}, "text/plain": f"{name} = {number:.4g}"}, raw=True)
+        raise ConfigError(
+            f"record: {name} is {number}, which is no result. Look at the cell that computed it."
+        )
+    display(
+        {RECORD_MIME: {"name": name, "value": number}, "text/plain": f"{name} = {number:.4g}"},
+        raw=True,
+    )
 
 
 def records(notebook: Path) -> dict[str, float]:
@@ -98,7 +107,11 @@ def check(answer, expected, hint: str, tolerance: float = 0.0) -> None:
     import numpy as np
 
     try:
-        right = bool(np.allclose(np.asarray(answer, dtype=float), np.asarray(expected, dtype=float), atol=tolerance))
+        right = bool(
+            np.allclose(
+                np.asarray(answer, dtype=float), np.asarray(expected, dtype=float), atol=tolerance
+            )
+        )
     except (TypeError, ValueError):
         right = answer == expected
     if not right:

@@ -24,7 +24,7 @@ def train_with_ranking(ws: Workspace, watch: Watch | None = None) -> Path:
 
 
 RUN = dict(
-    zip(STAGES, (prepare, embed, identify, train_with_ranking, decode, evaluate), strict=True),
+    zip(STAGES, (prepare, embed, identify, train_with_ranking, decode, evaluate), strict=True)
 )
 
 

@@ -9,7 +9,17 @@ import json
 
 import numpy as np
 import pandas as pd
-from bad_inputs import CSV, BadInput, as_csv, films, json_lines, parquet, ratings, with_cells, with_line
+from bad_inputs import (
+    CSV,
+    BadInput,
+    as_csv,
+    films,
+    json_lines,
+    parquet,
+    ratings,
+    with_cells,
+    with_line,
+)
 
 TSV = as_csv(ratings(), "\t")
 EVENT_COLUMNS = "events.user_id=column_1,events.item_id=column_2,events.time=column_3"
@@ -134,7 +144,10 @@ ENCODINGS = [
 ]  # fmt: skip
 
 ARRAY = json.dumps(ratings().to_dict("records"), indent=1)
-HALVES = {f"events/part-{n}.parquet": parquet(ratings()[rows]) for n, rows in ((2, slice(90)), (10, slice(90, None)))}
+HALVES = {
+    f"events/part-{n}.parquet": parquet(ratings()[rows])
+    for n, rows in ((2, slice(90)), (10, slice(90, None)))
+}
 
 FORMATS = [
     BadInput("JSON array", "READ", "", {"events.json": ARRAY}),

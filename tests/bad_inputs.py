@@ -61,7 +61,9 @@ def dated(form: str) -> pd.Series:
 
 def films() -> pd.DataFrame:
     """The clean items as text: ``movieId, title, genres``."""
-    return pd.DataFrame({"movieId": ITEMS, "title": [f"film {i}" for i in range(len(ITEMS))], "genres": "Drama"})
+    return pd.DataFrame(
+        {"movieId": ITEMS, "title": [f"film {i}" for i in range(len(ITEMS))], "genres": "Drama"}
+    )
 
 
 def as_csv(table: pd.DataFrame, separator: str = ",", **options: object) -> str:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from gensar_lite.bench.crashes import end_with_parent, result, run_once, run_together, ticks
-from gensar_lite.bench.resume import small_settings, small_training, starting_point
+from benchmarks.crashes import end_with_parent, result, run_once, run_together, ticks
+from benchmarks.resume import small_settings, small_training, starting_point
 from gensar_lite.config import DecodingConfig
 from gensar_lite.decoding import Decoder, rank_events
-from gensar_lite.training.processes import rank_and_world
+from gensar_lite.machine.processes import rank_and_world
 
 # with two processes each point costs three starts: a handful, and one where the process that writes nothing dies
 FEW = ("after step", "within write", "before rename", "after rename", "before validation")
@@ -28,8 +28,12 @@ def chosen(told: list[str], world: int) -> list[tuple[str, int, int]]:
         places.setdefault(name, []).append(place)
     if world > 1:
         # the other process writes nothing: its third tick is the one before its second step
-        return [(name, places[name][len(places[name]) // 2], 0) for name in FEW] + [("before step", 2, 1)]
-    return sorted({(name, own[i], 0) for name, own in places.items() for i in (0, len(own) // 2, -1)})
+        return [(name, places[name][len(places[name]) // 2], 0) for name in FEW] + [
+            ("before step", 2, 1)
+        ]
+    return sorted(
+        {(name, own[i], 0) for name, own in places.items() for i in (0, len(own) // 2, -1)}
+    )
 
 
 def rankings(folder: Path, world: int) -> list[pd.DataFrame]:
@@ -60,7 +64,11 @@ def main(world: int) -> dict:
             assert run_once(make, folder, world)
             if result(folder) != wanted:
                 unlike.append(kind)
-        found = {"points": len(points), "kinds": sorted({kind for kind, _, _ in points}), "unlike": unlike}
+        found = {
+            "points": len(points),
+            "kinds": sorted({kind for kind, _, _ in points}),
+            "unlike": unlike,
+        }
         found["curve"] = wanted["curve"]
         if world > 1:
             alone = small_training(accumulate=world)

@@ -22,14 +22,24 @@ def small_corpus(
     With `events` that log is used instead of a random one.
     """
     rng = np.random.default_rng(seed)
-    items = pd.DataFrame({"item_id": np.arange(num_items), "title": [f"thing number {i}" for i in range(num_items)]})
+    items = pd.DataFrame(
+        {"item_id": np.arange(num_items), "title": [f"thing number {i}" for i in range(num_items)]}
+    )
     items = items.assign(text="", brand="", category="Things")
     queries = pd.DataFrame({"query_id": [0, 1, 2], "text": ["red thing", "big thing", "thing"]})
     rows = []
     for user in range(num_users):
         for time, item in enumerate(rng.permutation(num_items)[: rng.integers(4, 9)]):
             search = rng.random() < 0.5
-            rows.append((user, time, "search" if search else "recommend", item, rng.integers(3) if search else -1))
+            rows.append(
+                (
+                    user,
+                    time,
+                    "search" if search else "recommend",
+                    item,
+                    rng.integers(3) if search else -1,
+                )
+            )
             if twin_rate and not search and rng.random() < twin_rate:
                 rows.append((user, time, "search", item, rng.integers(3)))
     if events is None:
@@ -45,7 +55,11 @@ def random_identifiers(num_items: int, num_codes: int, seed: int = 0) -> Identif
     views = []
     for _ in range(2):
         own = np.stack(
-            [rng.permutation(num_codes**2)[:num_items] // num_codes, rng.integers(num_codes, size=num_items)], 1
+            [
+                rng.permutation(num_codes**2)[:num_items] // num_codes,
+                rng.integers(num_codes, size=num_items),
+            ],
+            1,
         )
         codes = np.concatenate([shared, own], axis=1)
         while len(np.unique(codes, axis=0)) < num_items:
@@ -56,7 +70,9 @@ def random_identifiers(num_items: int, num_codes: int, seed: int = 0) -> Identif
 
 def workspace(root: Path, corpus: Corpus, identifiers, training: dict) -> Workspace:
     """A workspace whose stages before training are simply put there."""
-    ws = Workspace.open(override(preset("tiny"), {f"training.{k}": v for k, v in training.items()}), root)
+    ws = Workspace.open(
+        override(preset("tiny"), {f"training.{k}": v for k, v in training.items()}), root
+    )
     ws.build("data", lambda folder: corpus.save(folder) or {})
     ws.build("embeddings", lambda folder: {})
     ws.build("identifiers", lambda folder: identifiers.save(folder) or {})

@@ -39,9 +39,16 @@ class Scripted(Decoder):
         return Scripted(made.generator, made.tries, settings, precision, renormalise)
 
     def begin(self, task, source, mask, allowed=None) -> Paths:
-        trie = self.tries["collaborative"] if allowed is None else self._narrowed("collaborative", allowed)
+        trie = (
+            self.tries["collaborative"]
+            if allowed is None
+            else self._narrowed("collaborative", allowed)
+        )
         batch = len(source)
-        tokens, scores = source[:, :1], torch.zeros(batch, 1)  # a source's only token is the query's number
+        tokens, scores = (
+            source[:, :1],
+            torch.zeros(batch, 1),
+        )  # a source's only token is the query's number
         self.generator.builder.queries = source[:, 0].tolist()
         return Paths("collaborative", trie, Nothing(), 0, tokens, trie.roots(batch), scores)
 
@@ -51,7 +58,9 @@ class Scripted(Decoder):
             for query, nodes in zip(self.generator.builder.queries, paths.nodes, strict=True)
         ]
         forbidden = ~torch.from_numpy(paths.trie.allowed(paths.nodes, paths.level))
-        return (paths.scores[..., None] + torch.tensor(np.array(rows))).masked_fill(forbidden, -torch.inf)
+        return (paths.scores[..., None] + torch.tensor(np.array(rows))).masked_fill(
+            forbidden, -torch.inf
+        )
 
     def script(self, query: int, prefix: tuple[int, ...]) -> np.ndarray:
         """(K,) log-probabilities after a prefix."""

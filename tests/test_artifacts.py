@@ -15,14 +15,30 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gensar_lite.artifacts import INPUTS, ArtifactError, Corpus, Identifiers, ItemEmbeddings, Workspace, write_json
+from gensar_lite.artifacts import (
+    INPUTS,
+    ArtifactError,
+    Corpus,
+    Identifiers,
+    ItemEmbeddings,
+    Workspace,
+    write_json,
+)
 from gensar_lite.config import STAGES, override, preset
 
 # ------------------------------------------------------------------------------------------- records
 
 
 def corpus() -> Corpus:
-    items = pd.DataFrame({"item_id": [0, 1, 2], "title": ["a", "b", "c"], "text": "", "brand": "", "category": "X > Y"})
+    items = pd.DataFrame(
+        {
+            "item_id": [0, 1, 2],
+            "title": ["a", "b", "c"],
+            "text": "",
+            "brand": "",
+            "category": "X > Y",
+        }
+    )
     queries = pd.DataFrame({"query_id": [0, 1], "text": ["red", "blue"]})
     events = pd.DataFrame(
         {
@@ -58,19 +74,37 @@ def test_a_good_corpus_passes_and_comes_back_from_disk(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (broken("items", item_id=[0, 2, 1]), "items: item_id must be the row number; row 1 holds 2"),
-        (broken("queries", query_id=[1, 2]), "queries: query_id must be the row number; row 0 holds 1"),
+        (
+            broken("items", item_id=[0, 2, 1]),
+            "items: item_id must be the row number; row 1 holds 2",
+        ),
+        (
+            broken("queries", query_id=[1, 2]),
+            "queries: query_id must be the row number; row 0 holds 1",
+        ),
         (broken("events", event_id=[0, 1, 3, 2]), "events: event_id must be the row number; row 2"),
         (broken("events", user_id=[0, 1, 0, 1]), r"not sorted by user, then time \(row 2\)"),
         (broken("events", time=[1, 0, 0, 0]), r"not sorted by user, then time \(row 1\)"),
         (broken("events", item_id=[0, 1, 2, 3]), r"item_id 3 in row 3 does not exist \(3 known\)"),
         (broken("events", item_id=[-1, 1, 2, 0]), "item_id -1 in row 0"),
-        (broken("events", query_id=[-1, 2, 1, -1]), r"query_id 2 in row 1 does not exist \(2 known\)"),
+        (
+            broken("events", query_id=[-1, 2, 1, -1]),
+            r"query_id 2 in row 1 does not exist \(2 known\)",
+        ),
         (broken("events", query_id=[-2, 0, 1, -1]), "query_id -2 in row 0"),
-        (broken("events", task=["recommend", "browse", "search", "recommend"]), "task 'browse' is none of"),
+        (
+            broken("events", task=["recommend", "browse", "search", "recommend"]),
+            "task 'browse' is none of",
+        ),
         (broken("events", split="holdout"), "split 'holdout' is none of train, validation, test"),
-        (broken("events", query_id=[0, 0, 1, -1]), "row 0 must have a query exactly if its task is search"),
-        (broken("events", query_id=[-1, -1, 1, -1]), "row 1 must have a query exactly if its task is search"),
+        (
+            broken("events", query_id=[0, 0, 1, -1]),
+            "row 0 must have a query exactly if its task is search",
+        ),
+        (
+            broken("events", query_id=[-1, -1, 1, -1]),
+            "row 1 must have a query exactly if its task is search",
+        ),
     ],
 )
 def test_a_broken_corpus_is_told_table_and_row(bad, message):
@@ -78,7 +112,9 @@ def test_a_broken_corpus_is_told_table_and_row(bad, message):
         bad.check()
 
 
-@pytest.mark.parametrize(("table", "column"), [("items", "brand"), ("events", "split"), ("relevance", "grade")])
+@pytest.mark.parametrize(
+    ("table", "column"), [("items", "brand"), ("events", "split"), ("relevance", "grade")]
+)
 def test_a_missing_column_is_named(table, column):
     good = corpus()
     bad = Corpus(**{**vars(good), table: getattr(good, table).drop(columns=column)})
@@ -88,14 +124,18 @@ def test_a_missing_column_is_named(table, column):
 
 def test_embeddings_come_back_and_refuse_what_is_not_finite(tmp_path):
     rng = np.random.default_rng(0)
-    good = ItemEmbeddings(rng.normal(size=(5, 4)).astype(np.float32), rng.normal(size=(5, 2)).astype(np.float32))
+    good = ItemEmbeddings(
+        rng.normal(size=(5, 4)).astype(np.float32), rng.normal(size=(5, 2)).astype(np.float32)
+    )
     good.save(tmp_path)
     back = ItemEmbeddings.load(tmp_path)
     np.testing.assert_array_equal(back.semantic, good.semantic)
     np.testing.assert_array_equal(back.collaborative, good.collaborative)
     bad = good.collaborative.copy()
     bad[[1, 3], 0] = np.nan, np.inf
-    with pytest.raises(ArtifactError, match=r"2 of 5 collaborative rows hold NaN or infinity \(items 1, 3\)"):
+    with pytest.raises(
+        ArtifactError, match=r"2 of 5 collaborative rows hold NaN or infinity \(items 1, 3\)"
+    ):
         ItemEmbeddings(good.semantic, bad).check()
     with pytest.raises(ArtifactError, match="5 semantic rows but 4 collaborative"):
         ItemEmbeddings(good.semantic, good.collaborative[:4]).check()
@@ -126,7 +166,9 @@ def test_identifiers_come_back_and_keep_their_promises(tmp_path):
 
 
 def workspace(root: Path, run: str | None = None, **changes) -> Workspace:
-    return Workspace.open(override(preset("tiny"), {k.replace("__", "."): v for k, v in changes.items()}), root, run)
+    return Workspace.open(
+        override(preset("tiny"), {k.replace("__", "."): v for k, v in changes.items()}), root, run
+    )
 
 
 def writes(text: str = "one", statistics: dict | None = None):
@@ -151,7 +193,11 @@ def build_all(ws: Workspace, say=lambda text: None) -> None:
 
 
 def leftovers(ws: Workspace) -> list[str]:
-    return [p.name for p in ws.folder("data").parent.iterdir() if p.name.startswith(".") and p.suffix != ".lock"]
+    return [
+        p.name
+        for p in ws.folder("data").parent.iterdir()
+        if p.name.startswith(".") and p.suffix != ".lock"
+    ]
 
 
 def test_a_finished_stage_is_reused_and_says_so(tmp_path):
@@ -183,7 +229,9 @@ def test_other_settings_are_named_with_both_values(tmp_path):
     assert "data.seed 0 -> 3" in reason
     assert "data.num_users 150 -> 100" in reason
     assert "num_items" not in reason
-    with pytest.raises(ArtifactError, match=r"data\.seed 0 -> 3.*01_data\.ipynb.*gensar data --preset tiny"):
+    with pytest.raises(
+        ArtifactError, match=r"data\.seed 0 -> 3.*01_data\.ipynb.*gensar data --preset tiny"
+    ):
         changed.require("data")
     changed.build("data", writes())
     assert changed.why_stale("data") is None
@@ -193,7 +241,9 @@ def test_settings_of_a_later_stage_do_not_matter_upstream(tmp_path):
     build_all(workspace(tmp_path, decoding__num_beams=20))
     changed = workspace(tmp_path, decoding__num_beams=25)
     assert [stage for stage in STAGES if changed.why_stale(stage)] == ["decoding", "evaluation"]
-    assert changed.why_stale("evaluation").startswith("stands on decoding, which was built with other settings")
+    assert changed.why_stale("evaluation").startswith(
+        "stands on decoding, which was built with other settings"
+    )
 
 
 def test_a_change_upstream_makes_everything_below_stale(tmp_path):
@@ -204,10 +254,15 @@ def test_a_change_upstream_makes_everything_below_stale(tmp_path):
     assert ws.why_stale("identifiers") == "stands on embeddings, which has not been built"
     ws.build("embeddings", writes("new vectors"))
     assert ws.why_stale("identifiers") == "was built before embeddings changed"
-    assert ws.why_stale("training") == "stands on identifiers, which was built before embeddings changed"
+    assert (
+        ws.why_stale("training")
+        == "stands on identifiers, which was built before embeddings changed"
+    )
     with pytest.raises(ArtifactError, match="03_identifiers"):
         ws.build("training", never)
-    with pytest.raises(ArtifactError, match=r"elsewhere/embeddings has not been built.*--run elsewhere"):
+    with pytest.raises(
+        ArtifactError, match=r"elsewhere/embeddings has not been built.*--run elsewhere"
+    ):
         workspace(tmp_path, "elsewhere").require("embeddings")
 
 
@@ -323,7 +378,9 @@ def test_a_killed_build_publishes_nothing_and_the_next_one_cleans_up(tmp_path):
 
 
 def test_four_processes_build_a_stage_once(tmp_path):
-    said = [process.communicate(timeout=60)[0] for process in [worker(tmp_path, 0.3) for _ in range(4)]]
+    said = [
+        process.communicate(timeout=60)[0] for process in [worker(tmp_path, 0.3) for _ in range(4)]
+    ]
     assert (tmp_path / "built").read_text() == "x"
     assert sum("data: built" in text for text in said) == 1
     assert sum("data: reused" in text for text in said) == 3

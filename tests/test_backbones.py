@@ -17,14 +17,14 @@ from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.decoding import Decoder
 from gensar_lite.decoding.read import advance, encode
-from gensar_lite.embeddings.dropout import ByteDropout
 from gensar_lite.embeddings.encoders import minilm_folder
+from gensar_lite.machine.dropout import ByteDropout
 from gensar_lite.training import TASK_OF_EVENTS, TASKS, TextCodec, new_generator
 from gensar_lite.training.backbones import hidden_states, load_model, output_layer, output_rows
 from gensar_lite.training.backbones.cpu import suited, t5_attention
 from gensar_lite.training.backbones.pretrained import pretrained_config
-from gensar_lite.training.loop import Trainer
-from gensar_lite.training.losses import task_loss
+from gensar_lite.training.loop.loop import Trainer
+from gensar_lite.training.loop.losses import task_loss
 from gensar_lite.training.stage import new_mixture, save_generator, train_codec
 from gensar_lite.training.text import PAD
 
@@ -32,7 +32,9 @@ ITEMS = np.arange(40)
 
 
 def tiny_settings(**changes) -> TrainingConfig:
-    return TrainingConfig(**({"num_text_tokens": 400, "batch_size": 8, "epochs": 1, "dropout": 0.0} | changes))
+    return TrainingConfig(
+        **({"num_text_tokens": 400, "batch_size": 8, "epochs": 1, "dropout": 0.0} | changes)
+    )
 
 
 def generator_of(**changes):
@@ -73,7 +75,11 @@ def scores_by_hand(generator, task: str, row: int) -> np.ndarray:
         total = 0.0
         for level, code in enumerate(codes):
             offset, z = layout.level_offset(view, level), logits[len(sequence) - 4 + level]
-            rows = slice(offset, offset + 8) if generator.builder.settings.head == "level" else slice(None)
+            rows = (
+                slice(offset, offset + 8)
+                if generator.builder.settings.head == "level"
+                else slice(None)
+            )
             total += (z[code] - z[rows].logsumexp(0)).item()
         found.append(total)
     return np.array(found)
@@ -84,7 +90,9 @@ def scores_by_hand(generator, task: str, row: int) -> np.ndarray:
 def test_a_decoder_alone_scores_and_searches_as_its_forward_pass_does(head, task):
     generator = generator_of(backbone="gpt-micro", head=head)
     decoder, rows = Decoder.of(generator, generator.builder.settings), test_rows(generator, task)
-    wanted = np.stack([scores_by_hand(generator, task, row) for row in rows])  # sources of different lengths
+    wanted = np.stack(
+        [scores_by_hand(generator, task, row) for row in rows]
+    )  # sources of different lengths
     got = decoder.score_rows(task, rows, np.tile(ITEMS, (len(rows), 1)))
     np.testing.assert_allclose(got, wanted, atol=5e-4)
     items, scores = decoder.search(task, rows, num_beams=64)[:2]
@@ -104,7 +112,9 @@ def test_decoding_after_a_stream_equals_reading_the_whole_of_it(task, queries):
     twins = 0
     for i, row in enumerate(rows):
         batch = builder.batch(TASK_OF_EVENTS[task], np.array([row])).to("cpu")
-        twins += not torch.equal(batch.mask[0, :-1], batch.mask[0, :-1].new_ones(batch.mask.shape[-1:] * 2).tril())
+        twins += not torch.equal(
+            batch.mask[0, :-1], batch.mask[0, :-1].new_ones(batch.mask.shape[-1:] * 2).tril()
+        )
         target = torch.from_numpy(layout.tokens(generator.identifiers.view(view), view))
         target = torch.cat([torch.full((40, 1), batch.target[0, 0]), target], dim=1)
         with torch.no_grad():
@@ -113,7 +123,9 @@ def test_decoding_after_a_stream_equals_reading_the_whole_of_it(task, queries):
             )  # fmt: skip
             for level in range(3):
                 offset = layout.level_offset(view, level)
-                logp = output_rows(generator.model, hidden[:, level], slice(offset, offset + 8)).log_softmax(-1)
+                logp = output_rows(
+                    generator.model, hidden[:, level], slice(offset, offset + 8)
+                ).log_softmax(-1)
                 got[i] -= logp.gather(1, target[:, level + 1, None] - offset)[:, 0].numpy()
     np.testing.assert_allclose(got, 0, atol=5e-4)
     assert twins > 0
@@ -121,7 +133,10 @@ def test_decoding_after_a_stream_equals_reading_the_whole_of_it(task, queries):
 
 def test_a_decoder_alone_lists_what_generate_lists():
     generator = generator_of(backbone="gpt-micro", head="vocabulary")
-    decoder, rows = Decoder.of(generator, generator.builder.settings), test_rows(generator, "search")
+    decoder, rows = (
+        Decoder.of(generator, generator.builder.settings),
+        test_rows(generator, "search"),
+    )
     ours = decoder.search("search", rows, num_beams=5)[0]
     codes = generator.layout.tokens(generator.identifiers.view("search"), "semantic").tolist()
     for i, row in enumerate(rows):
@@ -144,7 +159,10 @@ def test_a_decoder_alone_lists_what_generate_lists():
 
 def test_padding_changes_nothing():
     generator = generator_of(backbone="gpt-micro")
-    decoder, rows = Decoder.of(generator, generator.builder.settings), test_rows(generator, "search")
+    decoder, rows = (
+        Decoder.of(generator, generator.builder.settings),
+        test_rows(generator, "search"),
+    )
     together = decoder.search("search", rows, 10)
     for i, row in enumerate(rows):
         items, scores = decoder.search("search", np.array([row]), 10)[:2]
@@ -176,33 +194,50 @@ def test_paths_that_are_chosen_again_go_on_from_their_own_past():
 
 def test_every_task_is_learned_by_a_decoder_alone():
     tasks = ("nrip", "nsip", "nsqp", "desc2id", "id2desc")
-    changes = {"tasks": tasks, "task_weights": (1.0,) * 5, "epochs": 3, "lr": 5e-3, "batch_size": 32}
+    changes = {
+        "tasks": tasks,
+        "task_weights": (1.0,) * 5,
+        "epochs": 3,
+        "lr": 5e-3,
+        "batch_size": 32,
+    }
     training = tiny_settings(backbone="gpt-micro", max_text_tokens=8, **changes)
     generator = new_generator(small_corpus(), random_identifiers(40, 8), training)
-    curve = Trainer(generator.model, generator.builder, new_mixture(generator, training), training).fit()
+    curve = Trainer(
+        generator.model, generator.builder, new_mixture(generator, training), training
+    ).fit()
     for task in tasks:
         assert curve[-1][f"{task}/loss"] < curve[0][f"{task}/loss"]
 
 
 def test_the_text_loss_of_a_decoder_alone_is_transformers_own():
-    training = tiny_settings(backbone="gpt-micro", head="vocabulary", tasks=("nsqp",), task_weights=(1.0,))
+    training = tiny_settings(
+        backbone="gpt-micro", head="vocabulary", tasks=("nsqp",), task_weights=(1.0,)
+    )
     generator = new_generator(small_corpus(), random_identifiers(40, 8), training)
     rows, total = generator.corpus.targets("train", "search")["event_id"].to_numpy()[:5], 0.0
     found = task_loss(
-        generator.model.eval(), generator.builder.batch(TASKS["nsqp"], rows).to("cpu"), generator.layout, training
+        generator.model.eval(),
+        generator.builder.batch(TASKS["nsqp"], rows).to("cpu"),
+        generator.layout,
+        training,
     )
     for row in rows:
         batch = generator.builder.batch(TASKS["nsqp"], np.array([row]))
         sequence = torch.tensor([[*batch.source[0], PAD, *batch.target[0]]])
         labels = torch.where(torch.arange(sequence.shape[1]) > len(batch.source[0]), sequence, -100)
-        total += generator.model(input_ids=sequence, labels=labels).loss.item() * batch.target.shape[1]
+        total += (
+            generator.model(input_ids=sequence, labels=labels).loss.item() * batch.target.shape[1]
+        )
     assert found.total.item() == pytest.approx(total, rel=1e-4)
 
 
 def test_a_fresh_decoder_drops_out_only_in_training():
     generator = generator_of(backbone="gpt-micro", dropout=0.5)
     model, ids = generator.model, torch.tensor([[5, 6, 7]])
-    assert sum(isinstance(m, ByteDropout) for m in model.modules()) == 1 + 2 * 2  # embeddings; twice a layer
+    assert (
+        sum(isinstance(m, ByteDropout) for m in model.modules()) == 1 + 2 * 2
+    )  # embeddings; twice a layer
     assert torch.equal(model(ids).logits, model(ids).logits)
     model.train()
     assert not torch.equal(model(ids).logits, model(ids).logits)
@@ -211,7 +246,14 @@ def test_a_fresh_decoder_drops_out_only_in_training():
 
 # -------------------------------------------------------------------------------------- pretrained ones
 
-T5 = {"d_model": 16, "d_ff": 32, "d_kv": 8, "num_heads": 2, "num_layers": 1, "decoder_start_token_id": PAD}
+T5 = {
+    "d_model": 16,
+    "d_ff": 32,
+    "d_kv": 8,
+    "num_heads": 2,
+    "num_layers": 1,
+    "decoder_start_token_id": PAD,
+}
 GPT = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 FAMILIES = {
     "t5": lambda n: hf.T5ForConditionalGeneration(hf.T5Config(vocab_size=n, **T5)),
@@ -219,11 +261,15 @@ FAMILIES = {
         hf.T5Config(vocab_size=n, feed_forward_proj="gated-gelu", tie_word_embeddings=False, **T5)
     ),
     "mt5": lambda n: hf.MT5ForConditionalGeneration(hf.MT5Config(vocab_size=n + 30, **T5)),
-    "llama": lambda n: hf.LlamaForCausalLM(hf.LlamaConfig(vocab_size=n, num_key_value_heads=2, **GPT)),
+    "llama": lambda n: hf.LlamaForCausalLM(
+        hf.LlamaConfig(vocab_size=n, num_key_value_heads=2, **GPT)
+    ),
     "qwen2": lambda n: hf.Qwen2ForCausalLM(
         hf.Qwen2Config(vocab_size=n + 9, num_key_value_heads=2, tie_word_embeddings=True, **GPT)
     ),
-    "gpt2": lambda n: hf.GPT2LMHeadModel(hf.GPT2Config(vocab_size=n, n_embd=16, n_layer=2, n_head=2, n_positions=256)),
+    "gpt2": lambda n: hf.GPT2LMHeadModel(
+        hf.GPT2Config(vocab_size=n, n_embd=16, n_layer=2, n_head=2, n_positions=256)
+    ),
 }
 UNTIED = ("flan-t5", "mt5", "llama")
 
@@ -255,7 +301,12 @@ def same_after_reload(generator, folder: Path) -> None:
     for task in TASK_OF_EVENTS:
         rows = test_rows(generator, task)
         table = np.tile(ITEMS, (len(rows), 1))
-        everything[task] = rows, table, mine.search(task, rows, 5).items, mine.score_rows(task, rows, table)
+        everything[task] = (
+            rows,
+            table,
+            mine.search(task, rows, 5).items,
+            mine.score_rows(task, rows, table),
+        )
     save_generator(generator, folder)
     again = Decoder.of(generator._replace(model=load_model(folder)), settings)
     for task, (rows, table, items, scores) in everything.items():
@@ -268,7 +319,9 @@ def same_after_reload(generator, folder: Path) -> None:
 def test_a_pretrained_backbone_is_widened_trained_saved_and_reloaded(tmp_path, family):
     generator, before = trained_on(publish(tmp_path / "theirs", family))
     model, layout = generator.model, generator.layout
-    assert layout.num_text == len(generator.codec.tokenizer) + {"mt5": 30, "qwen2": 9}.get(family, 0)
+    assert layout.num_text == len(generator.codec.tokenizer) + {"mt5": 30, "qwen2": 9}.get(
+        family, 0
+    )
     for table in (model.get_input_embeddings(), model.get_output_embeddings()):
         assert table.weight.shape[0] == layout.size == model.config.vocab_size
     table, head = (t.weight for t in (model.get_input_embeddings(), model.get_output_embeddings()))
@@ -290,12 +343,16 @@ def test_rows_of_the_output_layer_are_the_models_own_logits(tmp_path, family):
         if model.config.is_encoder_decoder:
             wanted = model(input_ids=batch.source, decoder_input_ids=after).logits
         else:
-            wanted = model(input_ids=torch.cat([batch.source, after], dim=1)).logits[:, batch.source.shape[1] :]
+            wanted = model(input_ids=torch.cat([batch.source, after], dim=1)).logits[
+                :, batch.source.shape[1] :
+            ]
     torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_pretrained_weights_of_half_precision_are_trained_in_full(tmp_path):
-    generator, _ = trained_on(publish(tmp_path / "theirs", "llama", dtype=torch.bfloat16), stream=True)
+    generator, _ = trained_on(
+        publish(tmp_path / "theirs", "llama", dtype=torch.bfloat16), stream=True
+    )
     assert {p.dtype for p in generator.model.parameters()} == {torch.float32}
     same_after_reload(generator, tmp_path / "ours")
 
@@ -307,7 +364,9 @@ def test_lora_trains_adapters_and_embeddings_alone_and_is_merged(tmp_path, famil
     model = generator.model
     tables = {id(t.weight) for t in (model.get_input_embeddings(), model.get_output_embeddings())}
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert trained == {name for name, p in model.named_parameters() if "lora_" in name or id(p) in tables}
+    assert trained == {
+        name for name, p in model.named_parameters() if "lora_" in name or id(p) in tables
+    }
     state = model.state_dict()
     assert all(torch.equal(state[k], v) == ("base_layer" in k or "norm" in k) for k, v in before.items()
                if "lora_" not in k and "embed" not in k and "shared" not in k and "lm_head" not in k
@@ -331,21 +390,30 @@ def test_only_safetensors_are_read(tmp_path):
     (tmp_path / "model.safetensors").unlink()
     torch.save(weights, tmp_path / "pytorch_model.bin")
     with pytest.raises(ArtifactError, match="could not be loaded"):
-        new_generator(small_corpus(), random_identifiers(40, 8), tiny_settings(backbone=str(tmp_path)))
+        new_generator(
+            small_corpus(), random_identifiers(40, 8), tiny_settings(backbone=str(tmp_path))
+        )
 
 
 @pytest.mark.parametrize(
     ("config", "said"),
     [
         (hf.BartConfig(d_model=16), "of kind bart"),
-        (hf.Qwen2Config(num_hidden_layers=2, layer_types=["full_attention", "sliding_attention"]), "sliding_attention"),
+        (
+            hf.Qwen2Config(
+                num_hidden_layers=2, layer_types=["full_attention", "sliding_attention"]
+            ),
+            "sliding_attention",
+        ),
     ],
 )
 def test_backbones_that_cannot_be_decoded_are_refused(tmp_path, config, said):
     TextCodec.train(["red thing"], 300).save(tmp_path)
     config.save_pretrained(tmp_path)
     with pytest.raises(ArtifactError, match=said):
-        new_generator(small_corpus(), random_identifiers(40, 8), tiny_settings(backbone=str(tmp_path)))
+        new_generator(
+            small_corpus(), random_identifiers(40, 8), tiny_settings(backbone=str(tmp_path))
+        )
 
 
 def test_a_revision_is_asked_for(monkeypatch):
@@ -370,7 +438,9 @@ def test_a_revision_is_asked_for(monkeypatch):
 @pytest.mark.parametrize("backbone", ["t5-micro", "gpt-micro"])
 def test_a_warm_start_keeps_what_the_encoder_knows_of_words(backbone, tmp_path):
     corpus = small_corpus()
-    items = corpus.items.assign(title=["shampoo", "conditioner", "lipstick", "mascara", "perfume"] * 8)
+    items = corpus.items.assign(
+        title=["shampoo", "conditioner", "lipstick", "mascara", "perfume"] * 8
+    )
     corpus = dataclasses.replace(corpus, items=items)
     settings = tiny_settings(backbone=backbone, warm_embeddings=True)
     generator = new_generator(corpus, random_identifiers(40, 8), settings)
@@ -379,8 +449,12 @@ def test_a_warm_start_keeps_what_the_encoder_knows_of_words(backbone, tmp_path):
     theirs = hf.AutoTokenizer.from_pretrained(minilm_folder())
     texts = ["red shampoo", "Mascara: thing", "perfume", "quokkas"]
     for text in texts[:3]:  # as the encoder cuts them
-        assert codec.tokenizer.convert_ids_to_tokens(codec.encode([text])[0]) == theirs.tokenize(text)
-    assert codec.tokenizer.unk_token_id not in codec.encode(texts)[3]  # an unknown word has its letters
+        assert codec.tokenizer.convert_ids_to_tokens(codec.encode([text])[0]) == theirs.tokenize(
+            text
+        )
+    assert (
+        codec.tokenizer.unk_token_id not in codec.encode(texts)[3]
+    )  # an unknown word has its letters
     with safe_open(minilm_folder() / "model.safetensors", "pt") as file:
         words = file.get_tensor("embeddings.word_embeddings.weight")
     ours, known = codec.tokenizer.get_vocab(), theirs.get_vocab()
@@ -392,7 +466,9 @@ def test_a_warm_start_keeps_what_the_encoder_knows_of_words(backbone, tmp_path):
         unit = torch.nn.functional.normalize(rows, dim=1)
         near.append((unit @ unit.T).flatten())
     assert torch.corrcoef(torch.stack(near))[0, 1] > 0.8  # neighbours stay neighbours
-    assert table.std().item() == pytest.approx(cold.get_input_embeddings().weight.std().item(), rel=0.05)
+    assert table.std().item() == pytest.approx(
+        cold.get_input_embeddings().weight.std().item(), rel=0.05
+    )
     codec.save(tmp_path)
     assert TextCodec.load(tmp_path).encode(texts) == codec.encode(texts)
 
@@ -400,7 +476,9 @@ def test_a_warm_start_keeps_what_the_encoder_knows_of_words(backbone, tmp_path):
 def test_a_pretrained_backbone_takes_no_warm_start():
     with pytest.raises(ConfigError, match="warm_embeddings"):
         new_generator(
-            small_corpus(), random_identifiers(40, 8), tiny_settings(backbone="some/model", warm_embeddings=True)
+            small_corpus(),
+            random_identifiers(40, 8),
+            tiny_settings(backbone="some/model", warm_embeddings=True),
         )
 
 
@@ -434,7 +512,10 @@ def test_learning_from_a_part_of_the_output_layer_is_learning_from_the_whole():
     generator = generator_of()
     model, hidden = generator.model, torch.randn(5, generator.model.config.d_model)
     grads = []
-    for layer in (output_layer(model).rows(slice(10, 90)).rows(slice(5, 20)), output_layer(model).rows(slice(15, 30))):
+    for layer in (
+        output_layer(model).rows(slice(10, 90)).rows(slice(5, 20)),
+        output_layer(model).rows(slice(15, 30)),
+    ):
         model.zero_grad()
         layer(hidden).square().sum().backward()
         grads.append(model.get_output_embeddings().weight.grad.clone())

@@ -13,7 +13,7 @@ from bad_inputs import CASES, BadInput, clean_files
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError, DataConfig
 from gensar_lite.data import Tables
-from gensar_lite.data.files import load_files
+from gensar_lite.data.own.files import load_files
 
 ALL = [*CASES, *FILE_CASES]
 
@@ -25,7 +25,11 @@ def table(name: str) -> str:
 
 def load(folder: Path, case: BadInput) -> Tables:
     """The case's files, beside the clean ones that it does not replace, as a user has them read."""
-    files = {name: text for name, text in clean_files().items() if table(name) not in map(table, case.files)}
+    files = {
+        name: text
+        for name, text in clean_files().items()
+        if table(name) not in map(table, case.files)
+    }
     files |= case.files
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import pytest
 from data_download import fetch, missing_files
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError, DataConfig
-from gensar_lite.data.beauty import FACTS, check_facts, join, load_beauty, read_attributes
+from gensar_lite.data.published.beauty import FACTS, check_facts, join, load_beauty, read_attributes
 from gensar_lite.data.sources import SOURCES, load_source
 
 SEQUENCES = "1 1 2 3\n2 3 1 2 4\n"
@@ -55,7 +55,12 @@ def test_items_by_hand(files):
     tables, _ = join(files, DataConfig(source="beauty"))
     items = tables.items
     assert items["item_id"].tolist() == [0, 1, 2, 3]
-    assert items["title"].tolist() == ["Cold Cream", 'The "Big" Jar', "Mud & Clay, 2 oz", "item 3 Bath & Body"]
+    assert items["title"].tolist() == [
+        "Cold Cream",
+        'The "Big" Jar',
+        "Mud & Clay, 2 oz",
+        "item 3 Bath & Body",
+    ]
     assert items["brand"].tolist() == ["", "Tom & Jo's", "Tom & Jo's", ""]
     assert items["category"].tolist() == [
         "Skin Care > Face",
@@ -102,13 +107,19 @@ def test_events_and_queries_by_hand(files):
 
 def test_reading_attributes_keeps_the_published_order():
     assert read_attributes(["Makeup", "Lips"]).brand is None
-    assert read_attributes(["Zed", "Makeup", "Lips"]) == ("Zed", ("Makeup", "Lips"), ("Makeup", "Lips"))
+    assert read_attributes(["Zed", "Makeup", "Lips"]) == (
+        "Zed",
+        ("Makeup", "Lips"),
+        ("Makeup", "Lips"),
+    )
     assert read_attributes([]) == (None, (), ())
 
 
 def test_another_edition_is_refused_with_every_difference(files):
     _, measured = join(files, DataConfig(source="beauty"))
-    with pytest.raises(ArtifactError, match=r"users 2 instead of 22,363; items 4 instead of 12,101"):
+    with pytest.raises(
+        ArtifactError, match=r"users 2 instead of 22,363; items 4 instead of 12,101"
+    ):
         check_facts(measured)
 
 
@@ -145,7 +156,9 @@ def beauty(tmp_path_factory):
     settings = DataConfig(source="beauty")
     if missing_files("beauty"):
         if not os.environ.get("GENSAR_MIRROR"):
-            pytest.skip("needs the files of Amazon Beauty 2014: set GENSAR_MIRROR, or run: gensar download beauty")
+            pytest.skip(
+                "needs the files of Amazon Beauty 2014: set GENSAR_MIRROR, or run: gensar download beauty"
+            )
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("GENSAR_DATA", str(tmp_path_factory.mktemp("downloads")))
             fetch("beauty", say=lambda line: None, progress=False)

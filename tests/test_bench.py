@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-import gensar_lite.bench as bench
-from gensar_lite.bench.contest import Contest, measure
-from gensar_lite.bench.identifiers import _many, generated_embeddings
-from gensar_lite.bench.plain_codes import (
+import benchmarks as bench
+from benchmarks.contest import Contest, measure
+from benchmarks.identifiers import _many, generated_embeddings
+from benchmarks.plain_codes import (
     PlainRQVAE,
     plain_epoch,
     plain_sinkhorn,
@@ -23,14 +23,25 @@ from gensar_lite.identifiers import collision_rate
 from gensar_lite.identifiers.rqvae import DualRQVAE, initialise
 from gensar_lite.identifiers.sinkhorn import sinkhorn_codes
 
-FIGURES = ["ratio", "ours", "baseline", "unit", "equal", "peak_mib_ours", "peak_mib_baseline", "settings"]
+FIGURES = [
+    "ratio",
+    "ours",
+    "baseline",
+    "unit",
+    "equal",
+    "peak_mib_ours",
+    "peak_mib_baseline",
+    "settings",
+]
 
 
 def contest(calls: list[str], **more) -> Contest:
     def side(name: str, answer: int):
         return lambda: calls.append(name) or answer
 
-    return Contest(side("ours", 1), side("plain", 2), lambda a, b: a / b, 8, "items", {"size": 8}, **more)
+    return Contest(
+        side("ours", 1), side("plain", 2), lambda a, b: a / b, 8, "items", {"size": 8}, **more
+    )
 
 
 def test_sides_are_interleaved_after_one_unmeasured_round():
@@ -40,12 +51,18 @@ def test_sides_are_interleaved_after_one_unmeasured_round():
     assert calls == ["ours", "plain"] * 3
     assert found["equal"] == 0.5
     assert found["settings"] == {"size": 8, "rounds": 2}
-    assert found["ratio"] == pytest.approx(found["ours"] / found["baseline"], abs=0.006)  # rounded to two places
+    assert found["ratio"] == pytest.approx(
+        found["ours"] / found["baseline"], abs=0.006
+    )  # rounded to two places
 
 
 def test_further_contests_and_calls_are_reported_by_name():
     inner: list[str] = []
-    found = measure("x", contest([], more={"long": contest(inner, once=True), "fact": lambda: {"seconds": 3}}), 5)
+    found = measure(
+        "x",
+        contest([], more={"long": contest(inner, once=True), "fact": lambda: {"seconds": 3}}),
+        5,
+    )
     assert list(found) == ["name", *FIGURES, "machine", "ratio_long", "long", "fact"]
     assert inner == ["ours", "plain"]  # once
     assert list(found["long"]) == FIGURES
@@ -56,19 +73,26 @@ def test_further_contests_and_calls_are_reported_by_name():
 
 def test_a_bench_is_one_json_object_or_a_table(monkeypatch):
     monkeypatch.setitem(bench.BENCHES, "x", lambda: contest([], more={"other": contest([])}))
-    assert list(json.loads(bench.run_bench("x", rounds=1, as_json=True)))[-2:] == ["ratio_other", "other"]
-    assert any(line.startswith("ratio_other") for line in bench.run_bench("x", rounds=1).splitlines())
+    assert list(json.loads(bench.run_bench("x", rounds=1, as_json=True)))[-2:] == [
+        "ratio_other",
+        "other",
+    ]
+    assert any(
+        line.startswith("ratio_other") for line in bench.run_bench("x", rounds=1).splitlines()
+    )
 
 
 @pytest.mark.slow
 def test_both_roads_of_the_training_bench_read_and_write_the_same_ids():
     """The recipe's strings, tokenised one by one, are the loop's integers: for all eight variants of the tasks."""
-    from gensar_lite.bench.training import PAPER_MIX, bench_training
+    from benchmarks.training import PAPER_MIX, bench_training
 
     contest = bench_training(num_examples=40, backbone="t5-micro", batch_size=8, num_items=250)
     assert set(contest.settings["examples"]) == set(PAPER_MIX)
     assert contest.equal(0, 0) == contest.more["clean"].equal(0, 0) == 1.0
-    assert contest.ours() > contest.baseline() == -(-contest.amount // 8)  # one task a batch: more, shorter batches
+    assert (
+        contest.ours() > contest.baseline() == -(-contest.amount // 8)
+    )  # one task a batch: more, shorter batches
 
 
 # --------------------------------------------------------------------------------- identifiers, the plain ways
@@ -90,7 +114,9 @@ def test_the_papers_repair_by_groups_resolves_most_and_keeps_prefixes():
     np.testing.assert_array_equal(found[:, :-1], codes[:, :-1])
     assert collision_rate(found) < 0.5 * collision_rate(codes)
     far = ((residual[:40, None] - book) ** 2).sum(axis=2)
-    np.testing.assert_array_equal(plain_sinkhorn(torch.from_numpy(far), 0.05).numpy(), sinkhorn_codes(far, 0.05))
+    np.testing.assert_array_equal(
+        plain_sinkhorn(torch.from_numpy(far), 0.05).numpy(), sinkhorn_codes(far, 0.05)
+    )
 
 
 def test_the_dictionary_gives_unique_identifiers_and_keeps_the_first():
@@ -104,7 +130,12 @@ def test_the_dictionary_gives_unique_identifiers_and_keeps_the_first():
 
 def test_both_epochs_start_from_the_same_loss_and_learn():
     told = IdentifiersConfig(
-        latent_dim=4, hidden=(16,), codebook_size=8, num_levels=3, num_shared=1, uniqueness="sinkhorn"
+        latent_dim=4,
+        hidden=(16,),
+        codebook_size=8,
+        num_levels=3,
+        num_shared=1,
+        uniqueness="sinkhorn",
     )
     views = tuple(torch.randn(64, d, generator=torch.Generator().manual_seed(d)) for d in (10, 6))
     losses = []

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
-from gensar_lite.bench.contest import measure
-from gensar_lite.bench.decoding import CODES, LEVELS, bench_decoding, random_catalogue
+from benchmarks.contest import measure
+from benchmarks.decoding import CODES, LEVELS, bench_decoding, random_catalogue
 
 
 @pytest.mark.slow
 def test_both_sides_give_the_same_lists():
-    contest = bench_decoding(num_items=1600, batch=3, num_beams=4, backbone="t5-micro", sizes=(300, 600))
+    contest = bench_decoding(
+        num_items=1600, batch=3, num_beams=4, backbone="t5-micro", sizes=(300, 600)
+    )
     found = measure("decoding", contest, rounds=1)
     assert found["identical"]["equal"] == 1
     assert 0 <= found["equal"] <= 1

@@ -19,8 +19,28 @@ from gensar_lite.config import STAGES, ConfigError, override, preset, section_di
 from gensar_lite.evaluation.scores import SYSTEMS
 from gensar_lite.lessons import find_lessons, save_back
 
-COMMANDS = ("download", *STAGES, "run", "notebooks", "report", "search", "recommend", "bench", "doctor")
-METRIC_KEYS = ["system", "task", "protocol", "metric", "value", "low", "high", "num_queries", "seeds"]
+COMMANDS = (
+    "download",
+    *STAGES,
+    "run",
+    "notebooks",
+    "report",
+    "search",
+    "recommend",
+    "bench",
+    "doctor",
+)
+METRIC_KEYS = [
+    "system",
+    "task",
+    "protocol",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "num_queries",
+    "seeds",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -38,13 +58,23 @@ def settings(*words: str):
 
 def test_both_names_are_the_same_program():
     script = Path(sys.executable).with_name("gensar")
-    programs = [[sys.executable, "-m", "gensar_lite"], *([[str(script)]] if script.exists() else [])]
+    programs = [
+        [sys.executable, "-m", "gensar_lite"],
+        *([[str(script)]] if script.exists() else []),
+    ]
     environment = os.environ | {"COLUMNS": "100"}
-    pages = [subprocess.run([*p, "--help"], capture_output=True, text=True, env=environment) for p in programs]
+    pages = [
+        subprocess.run([*p, "--help"], capture_output=True, text=True, env=environment)
+        for p in programs
+    ]
     for page in pages:
         assert page.returncode == 0
         assert page.stdout == pages[0].stdout
-        listed = [line.split()[0] for line in page.stdout.splitlines() if line.startswith("    ") and line.split()]
+        listed = [
+            line.split()[0]
+            for line in page.stdout.splitlines()
+            if line.startswith("    ") and line.split()
+        ]
         assert [word for word in listed if word in COMMANDS] == list(COMMANDS)
 
 
@@ -57,12 +87,16 @@ def test_every_command_explains_itself(command, capsys):
     assert page.startswith(f"usage: gensar {command}")
     if command not in ("download", "bench", "doctor"):
         assert "--preset" in page
-        assert ("--set a.b=c" in page) != (command in ("search", "recommend"))  # these ask a run as it was built
+        assert ("--set a.b=c" in page) != (
+            command in ("search", "recommend")
+        )  # these ask a run as it was built
 
 
 def test_stages_run_one_by_one(monkeypatch):
     called = []
-    monkeypatch.setattr("gensar_lite.pipeline.run_stage", lambda ws, stage: called.append((stage, ws.run)))
+    monkeypatch.setattr(
+        "gensar_lite.pipeline.run_stage", lambda ws, stage: called.append((stage, ws.run))
+    )
     for stage in STAGES:
         assert cli.main([stage, "--preset", "tiny", "--run", "mine"]) == 0
     assert called == [(stage, "mine") for stage in STAGES]
@@ -76,7 +110,11 @@ def test_set_is_parsed_to_the_fields_type():
         "--preset", "tiny", "--set", "training.lr=5e-4", "--set", "identifiers.num_shared=1",
         "--set", "training.prompts=false", "--set", "evaluation.ks=5,10", "--set", " data.source = beauty ",
     )  # fmt: skip
-    assert (changed.training.lr, changed.identifiers.num_shared, changed.training.prompts) == (5e-4, 1, False)
+    assert (changed.training.lr, changed.identifiers.num_shared, changed.training.prompts) == (
+        5e-4,
+        1,
+        False,
+    )
     assert (changed.evaluation.ks, changed.data.source) == ((5, 10), "beauty")
     assert changed.decoding == preset("tiny").decoding
 
@@ -111,10 +149,19 @@ def test_set_without_an_equals_sign_shows_how_to_write_it(word):
         ([], "COMMAND"),
         (["run", "--until", "learning"], "invalid choice: 'learning'"),
         (["run", "--presets", "tiny"], "unrecognized arguments: --presets"),
-        (["training", "--preset", "tiny"], "notebooks/01_data.ipynb again, or: gensar data --preset tiny"),
+        (
+            ["training", "--preset", "tiny"],
+            "notebooks/01_data.ipynb again, or: gensar data --preset tiny",
+        ),
         (["report", "--preset", "tiny"], "gensar evaluation --preset tiny"),
-        (["evaluation", "--preset", "tiny", "--run", "mine"], "gensar data --preset tiny --run mine"),
-        (["notebooks", "--preset", "tiny"], "/notebooks, which does not exist. The lessons come with a checkout"),
+        (
+            ["evaluation", "--preset", "tiny", "--run", "mine"],
+            "gensar data --preset tiny --run mine",
+        ),
+        (
+            ["notebooks", "--preset", "tiny"],
+            "/notebooks, which does not exist. The lessons come with a checkout",
+        ),
         (["notebooks", "--set", "training.epochs=1"], "are not passed to notebooks"),
         (["download", "beautiful"], "beautiful"),
     ],
@@ -157,10 +204,17 @@ def test_sources_are_listed_with_licence_and_citation(capsys):
 
 def finished(root: Path, run: str, stages=("data", "training"), **changes) -> None:
     """Stage folders of a run, empty but for what they say of themselves."""
-    ws = Workspace.open(override(preset("tiny"), {k.replace("__", "."): v for k, v in changes.items()}), root, run)
+    ws = Workspace.open(
+        override(preset("tiny"), {k.replace("__", "."): v for k, v in changes.items()}), root, run
+    )
     for stage in stages:
         ws.folder(stage).mkdir(parents=True)
-        meta = {"stage": stage, "settings": section_dict(getattr(ws.config, stage)), "inputs": {}, "files": {}}
+        meta = {
+            "stage": stage,
+            "settings": section_dict(getattr(ws.config, stage)),
+            "inputs": {},
+            "files": {},
+        }
         (ws.folder(stage) / "meta.json").write_text(json.dumps(meta | {"digest": stage}))
 
 
@@ -169,7 +223,8 @@ def asked(monkeypatch):
     """The runs that were asked, in order."""
     runs = []
     monkeypatch.setattr(
-        "gensar_lite.decoding.console.answer_request", lambda ws, words: runs.append(ws.run) or "an answer"
+        "gensar_lite.decoding.console.answer_request",
+        lambda ws, words: runs.append(ws.run) or "an answer",
     )
     return runs
 
@@ -191,7 +246,10 @@ def test_of_several_trained_runs_one_must_be_named(tmp_path, monkeypatch, capsys
         finished(tmp_path, run)
     for words in (["search", "red"], ["recommend"]):
         assert cli.main(words) == 1
-        assert "several runs are trained here: mine, tour. Say which: --run NAME." in capsys.readouterr().err
+        assert (
+            "several runs are trained here: mine, tour. Say which: --run NAME."
+            in capsys.readouterr().err
+        )
     assert cli.main(["search", "red", "--run", "mine"]) == 0
     assert cli.main(["search", "red", "--preset", "tour"]) == 0
     assert asked == ["mine", "tour"]
@@ -200,7 +258,10 @@ def test_of_several_trained_runs_one_must_be_named(tmp_path, monkeypatch, capsys
 def test_without_a_trained_run_the_presets_is_asked(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["search", "red"]) == 1
-    assert "artifacts/tour holds no finished stage. Build it first: gensar run --preset tour" in capsys.readouterr().err
+    assert (
+        "artifacts/tour holds no finished stage. Build it first: gensar run --preset tour"
+        in capsys.readouterr().err
+    )
     assert cli.main(["search", "red", "--run", "mine"]) == 1
     assert "gensar run --run mine --items ITEMS.csv --events EVENTS.csv" in capsys.readouterr().err
 
@@ -211,7 +272,12 @@ def test_requests_keep_ids_as_text():
     assert cli.parser().parse_args(["search", "x", "--items", "a,7"]).items == "a,7"
 
 
-OWN = {"data__source": "files", "data__items": "i.csv", "data__events": "e.csv", "training__epochs": 7}
+OWN = {
+    "data__source": "files",
+    "data__items": "i.csv",
+    "data__events": "e.csv",
+    "training__epochs": 7,
+}
 
 
 @pytest.fixture
@@ -255,7 +321,9 @@ def test_no_advice_would_put_another_source_into_a_run(tmp_path):
     finished(tmp_path, "mine", **OWN)
     shop = Workspace.open(preset("tiny"), tmp_path, "mine")
     for stage in ("data", "embeddings", "training"):
-        with pytest.raises(ArtifactError, match="holds the source files, these settings name shop") as error:
+        with pytest.raises(
+            ArtifactError, match="holds the source files, these settings name shop"
+        ) as error:
             shop.require(stage)
         assert f"gensar {stage} --run mine;" in str(error.value)
         assert "--preset" not in str(error.value)
@@ -271,7 +339,10 @@ def lesson(path: Path, text: str) -> Path:
 
 
 def test_a_lesson_that_was_edited_meanwhile_is_not_overwritten(tmp_path):
-    original, executed = lesson(tmp_path / "00_a.ipynb", "1"), lesson(tmp_path / "executed.ipynb", "2")
+    original, executed = (
+        lesson(tmp_path / "00_a.ipynb", "1"),
+        lesson(tmp_path / "executed.ipynb", "2"),
+    )
     digest = file_digest(original)
     lesson(original, "3")
     before = original.read_bytes()
@@ -285,7 +356,15 @@ def test_a_lesson_that_was_edited_meanwhile_is_not_overwritten(tmp_path):
 
 def test_a_file_that_is_no_notebook_fails_alone(tmp_path, capsys):
     (tmp_path / "00_a.ipynb").write_text("{")
-    words = ["notebooks", "--preset", "tiny", "--folder", str(tmp_path), "--workspace", str(tmp_path)]
+    words = [
+        "notebooks",
+        "--preset",
+        "tiny",
+        "--folder",
+        str(tmp_path),
+        "--workspace",
+        str(tmp_path),
+    ]
     assert cli.main(words) == 1
     assert "FAILED: cannot be read" in capsys.readouterr().out
 
@@ -344,7 +423,9 @@ def test_metrics_have_the_promised_form(road):
         assert row["system"] in SYSTEMS
         assert row["task"] in ("recommend", "search")
         assert row["protocol"] in ("full", "full/all-relevant", "random-99", "bm25-99")
-        assert row["metric"] in {f"{name}@{k}" for name in ("recall", "ndcg") for k in (5, 10, 20)} | {"mrr"}
+        assert row["metric"] in {
+            f"{name}@{k}" for name in ("recall", "ndcg") for k in (5, 10, 20)
+        } | {"mrr"}
         assert 0 <= row["low"] <= row["value"] <= row["high"] <= 1
         assert row["num_queries"] > 0
         assert row["seeds"] == [0]
@@ -355,7 +436,9 @@ def test_metrics_have_the_promised_form(road):
 @pytest.mark.slow
 def test_a_second_run_reuses_everything_in_seconds(road, capsys):
     root, _ = road
-    before = {path: path.stat().st_mtime_ns for path in (root / "artifacts").rglob("*") if path.is_file()}
+    before = {
+        path: path.stat().st_mtime_ns for path in (root / "artifacts").rglob("*") if path.is_file()
+    }
     metrics = (root / "reports/tiny/metrics.json").read_bytes()
     started = time.perf_counter()
     assert cli.main(["run", "--preset", "tiny", "--workspace", str(root)]) == 0
@@ -365,7 +448,9 @@ def test_a_second_run_reuses_everything_in_seconds(road, capsys):
         assert f"{stage}: reused artifacts/tiny/{stage}" in said
     assert "built" not in said
     assert seconds < 20
-    after = {path: path.stat().st_mtime_ns for path in (root / "artifacts").rglob("*") if path.is_file()}
+    after = {
+        path: path.stat().st_mtime_ns for path in (root / "artifacts").rglob("*") if path.is_file()
+    }
     assert after == before
     assert (root / "reports/tiny/metrics.json").read_bytes() == metrics
 

@@ -8,7 +8,16 @@ import typing
 
 import pytest
 
-from gensar_lite.config import PRESETS, STAGES, Config, ConfigError, flat, override, preset, section_dict
+from gensar_lite.config import (
+    PRESETS,
+    STAGES,
+    Config,
+    ConfigError,
+    flat,
+    override,
+    preset,
+    section_dict,
+)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -101,7 +110,14 @@ def test_an_unknown_key_is_told_the_nearest_and_the_valid_ones():
     assert "Did you mean identifiers.num_shared" in str(error.value)
     assert "identifiers.codebook_size" in str(error.value)
     assert "training.lr" not in str(error.value)  # of that section only
-    for key in ("num_shared", "identifiers", "identifiers.", "nowhere.lr", "identifiers.lr.x", "name"):
+    for key in (
+        "num_shared",
+        "identifiers",
+        "identifiers.",
+        "nowhere.lr",
+        "identifiers.lr.x",
+        "name",
+    ):
         with pytest.raises(ConfigError, match="Valid keys"):
             override(Config(), {key: 1})
 
@@ -109,7 +125,13 @@ def test_an_unknown_key_is_told_the_nearest_and_the_valid_ones():
 def test_one_seed_fans_out_to_every_stage_that_has_one():
     config = override(preset("tiny"), {"seed": "7"})
     seeds = {key: value for key, value in flat(config).items() if key.endswith(".seed")}
-    assert {key.split(".")[0] for key in seeds} == {"data", "embeddings", "identifiers", "training", "evaluation"}
+    assert {key.split(".")[0] for key in seeds} == {
+        "data",
+        "embeddings",
+        "identifiers",
+        "training",
+        "evaluation",
+    }
     assert set(seeds.values()) == {7}
     later = override(config, {"seed": 1, "data.seed": 2})
     assert (later.data.seed, later.training.seed) == (2, 1)
@@ -121,10 +143,14 @@ def test_flat_names_every_setting_once_and_leads_back():
     config = preset("beauty")
     everything = flat(config)
     assert next(iter(everything)) == "data.source"
-    assert len(everything) == sum(len(dataclasses.fields(getattr(config, stage))) for stage in STAGES)
+    assert len(everything) == sum(
+        len(dataclasses.fields(getattr(config, stage))) for stage in STAGES
+    )
     assert json.loads(json.dumps(everything)) == everything
     assert dataclasses.replace(override(Config(), everything), name="beauty") == config
-    as_text = {k: ",".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in everything.items()}
+    as_text = {
+        k: ",".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in everything.items()
+    }
     assert dataclasses.replace(override(Config(), as_text), name="beauty") == config
 
 

@@ -19,19 +19,28 @@ from gensar_lite.evaluation.counts import (
     query_clicks,
     transition_counts,
 )
-from gensar_lite.evaluation.metrics import rank_of_target, recall_at
 from gensar_lite.evaluation.runs import to_matrix
-from gensar_lite.evaluation.tuning import counting_systems, tune_item_knn, tune_query_clicks, tune_transitions
+from gensar_lite.evaluation.tuning import (
+    counting_systems,
+    tune_item_knn,
+    tune_query_clicks,
+    tune_transitions,
+)
+from gensar_lite.metrics import rank_of_target, recall_at
 
 
-def corpus_of(rows: list[tuple], num_items: int, exclude_seen: bool = True, queries: tuple[str, ...] = ()) -> Corpus:
+def corpus_of(
+    rows: list[tuple], num_items: int, exclude_seen: bool = True, queries: tuple[str, ...] = ()
+) -> Corpus:
     """`rows`: (user, time, item, split) or (user, time, item, split, query)."""
     rows = [(*row, -1)[:5] for row in rows]
     events = pd.DataFrame(rows, columns=["user_id", "time", "item_id", "split", "query_id"])
     events = events.sort_values(["user_id", "time"], kind="stable", ignore_index=True)
     events["task"] = np.where(events["query_id"] >= 0, "search", "recommend")
     events["event_id"] = np.arange(len(events))
-    items = pd.DataFrame({"item_id": range(num_items), "title": "t", "text": "", "brand": "", "category": ""})
+    items = pd.DataFrame(
+        {"item_id": range(num_items), "title": "t", "text": "", "brand": "", "category": ""}
+    )
     table = pd.DataFrame({"query_id": range(len(queries)), "text": list(queries)})
     relevance = pd.DataFrame({"query_id": [], "item_id": [], "grade": []}, dtype=int)
     return Corpus(items, table, events, relevance, exclude_seen).check()
@@ -50,14 +59,18 @@ def logs(sequences: list) -> list[tuple]:
 def recall(scorer, corpus: Corpus, k: int) -> np.ndarray:
     targets = corpus.targets("test")
     run = top_k_run(scorer, targets, k, left_out(corpus))
-    ranks = rank_of_target(to_matrix(run, targets["event_id"].to_numpy(), k), targets["item_id"].to_numpy())
+    ranks = rank_of_target(
+        to_matrix(run, targets["event_id"].to_numpy(), k), targets["item_id"].to_numpy()
+    )
     return recall_at(ranks, k)
 
 
 # --------------------------------------------------------------------------------------- transitions
 
 
-LIKELY = np.array([0.4, 0.25, 0.15])  # of three items after each item; the rest of a row is spread evenly
+LIKELY = np.array(
+    [0.4, 0.25, 0.15]
+)  # of three items after each item; the rest of a row is spread evenly
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +101,13 @@ def test_transitions_reach_the_recall_of_the_chain(chain, k):
 
 def test_transition_counts_by_hand():
     rows = [(0, 0, 0, "train"), (0, 0, 1, "train"), (0, 5, 2, "train"), (0, 9, 3, "train")]
-    rows += [(0, 10, 4, "validation"), (0, 11, 5, "test"), (1, 0, 2, "train"), (1, 1, 3, "train"), (2, 0, 4, "train")]
+    rows += [
+        (0, 10, 4, "validation"),
+        (0, 11, 5, "test"),
+        (1, 0, 2, "train"),
+        (1, 1, 3, "train"),
+        (2, 0, 4, "train"),
+    ]
     corpus = corpus_of(rows, 6)
     expected = np.zeros((6, 6))
     expected[0, 2] = expected[1, 2] = 0.5  # a step of two items; inside it nothing follows anything
@@ -100,7 +119,13 @@ def test_transition_counts_by_hand():
 
 
 def test_a_search_twin_is_no_second_transition():
-    rows = [(0, 0, 0, "train"), (0, 0, 0, "train", 0), (0, 1, 1, "train"), (0, 1, 1, "train", 0), (0, 2, 2, "test")]
+    rows = [
+        (0, 0, 0, "train"),
+        (0, 0, 0, "train", 0),
+        (0, 1, 1, "train"),
+        (0, 1, 1, "train", 0),
+        (0, 2, 2, "test"),
+    ]
     corpus = corpus_of(rows, 3, queries=("a",))
     assert transition_counts(corpus, 1, 1.0).toarray()[0, 1] == 1
     last = Past(corpus).steps(np.array([4]), back=1, decay=1.0).toarray()
@@ -114,12 +139,23 @@ def test_a_very_long_step_tells_nothing(monkeypatch):
 
 
 def test_transition_scores_by_hand():
-    rows = [(0, 0, 0, "train"), (0, 1, 1, "train"), (0, 2, 0, "train"), (0, 3, 2, "test"), (1, 0, 1, "test")]
+    rows = [
+        (0, 0, 0, "train"),
+        (0, 1, 1, "train"),
+        (0, 2, 0, "train"),
+        (0, 3, 2, "test"),
+        (1, 0, 1, "test"),
+    ]
     corpus = corpus_of(rows, 3)
     share = np.array([2, 1, 0]) / 3
-    scorer = Transitions(Past(corpus), transition_counts(corpus, 1, 1.0), popularity_share(corpus), 2, 0.5, prior=1.0)
+    scorer = Transitions(
+        Past(corpus), transition_counts(corpus, 1, 1.0), popularity_share(corpus), 2, 0.5, prior=1.0
+    )
     after = {0: (np.array([0, 1, 0]) + share) / 2, 1: (np.array([1, 0, 0]) + share) / 2}
-    expected = [after[0] + 0.5 * after[1], share]  # the last item, and the one before; no history: popularity
+    expected = [
+        after[0] + 0.5 * after[1],
+        share,
+    ]  # the last item, and the one before; no history: popularity
     np.testing.assert_allclose(scorer.scores(corpus.targets("test")), expected, rtol=1e-6)
 
 
@@ -139,13 +175,18 @@ def test_item_knn_keeps_to_the_club():
     popular = top_k_run(Popularity.fit(corpus), targets, 10, left_out(corpus))
     assert (popular["item_id"] // 20 == popular["event_id"].map(club)).mean() < 0.7
     seen = Seen.of_log(corpus.events)
-    assert all(not set(part["item_id"]) & set(seen.of(event)) for event, part in run.groupby("event_id"))
+    assert all(
+        not set(part["item_id"]) & set(seen.of(event)) for event, part in run.groupby("event_id")
+    )
 
 
 def random_log(num_items: int = 30, num_users: int = 25) -> Corpus:
     rng = np.random.default_rng(3)
     weight = 1 / np.arange(1, num_items + 1)
-    sequences = [rng.choice(num_items, rng.integers(5, 14), p=weight / weight.sum()) for _ in range(num_users)]
+    sequences = [
+        rng.choice(num_items, rng.integers(5, 14), p=weight / weight.sum())
+        for _ in range(num_users)
+    ]
     return corpus_of(logs(sequences), num_items, exclude_seen=False)
 
 
@@ -172,12 +213,16 @@ def test_item_knn_equals_a_dense_reference(monkeypatch, most):
         plain = plain_similarity(corpus, shrinkage, most)
         np.testing.assert_allclose(ours.toarray(), plain, rtol=1e-6)
         targets = corpus.targets("test")
-        scores = ItemKNN(Past(corpus), ours, popularity_share(corpus), decay=0.8, repeat=0.5).scores(targets)
+        scores = ItemKNN(
+            Past(corpus), ours, popularity_share(corpus), decay=0.8, repeat=0.5
+        ).scores(targets)
         for row, target in zip(scores, targets.itertuples(), strict=True):
             earlier = corpus.events.query(f"user_id == {target.user_id} and time < {target.time}")
             weight = np.zeros(corpus.num_items)
             for event in earlier.itertuples():
-                weight[event.item_id] = 0.8 ** (target.time - event.time - 1)  # the latest of a repeated item
+                weight[event.item_id] = 0.8 ** (
+                    target.time - event.time - 1
+                )  # the latest of a repeated item
             np.testing.assert_allclose(row, weight @ plain + 0.5 * weight, rtol=1e-5, atol=1e-5)
 
 
@@ -188,7 +233,9 @@ def test_only_the_latest_items_of_a_long_user_count(monkeypatch):
 
 
 def test_repeat_is_chosen_where_everybody_takes_the_same_again():
-    sequences = [[user % 20] * 6 for user in range(40)]  # nobody takes two things: no item is like another
+    sequences = [
+        [user % 20] * 6 for user in range(40)
+    ]  # nobody takes two things: no item is like another
     corpus = corpus_of(logs(sequences), 20, exclude_seen=False)
     tuned = tune_item_knn(corpus)
     assert tuned.record["repeat"] == 1
@@ -199,8 +246,19 @@ def test_repeat_is_chosen_where_everybody_takes_the_same_again():
 
 
 def test_query_clicks_by_hand():
-    rows = [(0, 0, 0, "train", 0), (0, 1, 1, "train", 0), (1, 0, 1, "train", 2), (1, 1, 3, "train"), (2, 0, 3, "train")]
-    rows += [(2, 1, 3, "train", 3), (3, 0, 0, "test", 0), (3, 1, 1, "test", 1), (3, 2, 1, "test", 2)]
+    rows = [
+        (0, 0, 0, "train", 0),
+        (0, 1, 1, "train", 0),
+        (1, 0, 1, "train", 2),
+        (1, 1, 3, "train"),
+        (2, 0, 3, "train"),
+    ]
+    rows += [
+        (2, 1, 3, "train", 3),
+        (3, 0, 0, "test", 0),
+        (3, 1, 1, "test", 1),
+        (3, 2, 1, "test", 2),
+    ]
     corpus = corpus_of(rows, 4, queries=("red", "green", "red", "blue"))  # two ids, one string
     targets, share = corpus.targets("test"), np.array([1, 2, 0, 3]) / 6
     (scorer,) = query_clicks(corpus, (0.5,))
@@ -210,9 +268,16 @@ def test_query_clicks_by_hand():
 
 
 def test_query_clicks_are_left_out_where_no_string_comes_again():
-    rows = [(0, 0, 0, "train", 0), (0, 1, 1, "validation", 0), (0, 2, 2, "test", 1), (1, 0, 1, "train")]
+    rows = [
+        (0, 0, 0, "train", 0),
+        (0, 1, 1, "validation", 0),
+        (0, 2, 2, "test", 1),
+        (1, 0, 1, "train"),
+    ]
     corpus = corpus_of(rows, 3, queries=("red", "green"))
-    test, validation = ({"search": corpus.targets(split, "search")} for split in ("test", "validation"))
+    test, validation = (
+        {"search": corpus.targets(split, "search")} for split in ("test", "validation")
+    )
     assert counting_systems(corpus, test) == {"search": {}}
     assert set(counting_systems(corpus, validation)["search"]) == {"query-clicks"}
 
@@ -221,14 +286,18 @@ def test_query_clicks_are_left_out_where_no_string_comes_again():
 
 
 def test_a_choice_reads_validation_and_never_test(chain):
-    changed = chain.events.assign(item_id=chain.events["item_id"].where(chain.events["split"] != "test", 0))
+    changed = chain.events.assign(
+        item_id=chain.events["item_id"].where(chain.events["split"] != "test", 0)
+    )
     other = Corpus(chain.items, chain.queries, changed, chain.relevance, False)
     assert tune_transitions(other).record == tune_transitions(chain).record
     assert tune_item_knn(other).record == tune_item_knn(chain).record
 
 
 def test_a_log_without_validation_takes_the_first_choice():
-    corpus = corpus_of([(0, 0, 0, "train", 0), (0, 1, 1, "train"), (0, 2, 1, "test")], 3, queries=("a",))
+    corpus = corpus_of(
+        [(0, 0, 0, "train", 0), (0, 1, 1, "train"), (0, 2, 1, "test")], 3, queries=("a",)
+    )
     records = [tune(corpus).record for tune in (tune_transitions, tune_item_knn, tune_query_clicks)]
     assert [record["targets"] for record in records] == [0, 0, 0]
     assert np.isfinite(tune_transitions(corpus).scorer.scores(corpus.targets("test"))).all()

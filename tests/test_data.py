@@ -8,13 +8,23 @@ from hypothesis import strategies as st
 
 from gensar_lite.artifacts import ArtifactError, Corpus, Workspace
 from gensar_lite.config import DataConfig, override, preset
-from gensar_lite.data import Tables, build_corpus, history_bounds, history_items, joint_time_split, prepare, seen_items
+from gensar_lite.data import (
+    Tables,
+    build_corpus,
+    history_bounds,
+    history_items,
+    joint_time_split,
+    prepare,
+    seen_items,
+)
 
 ITEMS, QUERIES = 9, 3
 
 
 def tables(events: pd.DataFrame) -> Tables:
-    items = pd.DataFrame({"item_id": range(ITEMS), "title": "t", "text": "", "brand": "", "category": "c"})
+    items = pd.DataFrame(
+        {"item_id": range(ITEMS), "title": "t", "text": "", "brand": "", "category": "c"}
+    )
     queries = pd.DataFrame({"query_id": range(QUERIES), "text": ["a", "b", "c"]})
     relevance = pd.DataFrame({"query_id": [0], "item_id": [0], "grade": [1]})
     return Tables(items, queries, events, relevance, {})
@@ -33,7 +43,9 @@ def logs(draw) -> pd.DataFrame:
             search = draw(st.booleans())
             query = draw(st.integers(0, QUERIES - 1)) if search else -1
             task = "search" if search else "recommend"
-            rows.append((user, draw(st.integers(0, 5)), task, draw(st.integers(0, ITEMS - 1)), query))
+            rows.append(
+                (user, draw(st.integers(0, 5)), task, draw(st.integers(0, ITEMS - 1)), query)
+            )
     return frame(rows).sample(frac=1, random_state=draw(st.integers(0, 9)))
 
 
@@ -67,14 +79,18 @@ def test_the_last_time_step_tests_and_the_one_before_validates_both_tasks(events
     for _, log in corpus.events.groupby("user_id"):
         steps = sorted(log["time"].unique())
         assert len(steps) >= 3
-        wanted = log["time"].map(lambda t, s=steps: {s[-1]: "test", s[-2]: "validation"}.get(t, "train"))
+        wanted = log["time"].map(
+            lambda t, s=steps: {s[-1]: "test", s[-2]: "validation"}.get(t, "train")
+        )
         assert (log["split"] == wanted).all()
 
 
 @given(logs(), st.integers(0, 99))
 @settings(max_examples=50, deadline=None)
 def test_the_order_of_input_rows_changes_nothing(events, seed):
-    events = events.drop_duplicates(["user_id", "time"])  # without ties the order of rows says nothing
+    events = events.drop_duplicates(
+        ["user_id", "time"]
+    )  # without ties the order of rows says nothing
     one, two = corpus_or_none(events), corpus_or_none(events.sample(frac=1, random_state=seed))
     if one is None:
         assert two is None
@@ -102,7 +118,12 @@ def test_seen_items_and_history_items_equal_a_loop(events, length):
 
 def test_a_purchase_and_its_search_twin_are_one_item_of_a_history():
     log = frame(
-        [(0, 0, "recommend", 4, -1), (0, 0, "search", 4, 1), (0, 1, "recommend", 5, -1), (0, 2, "recommend", 6, -1)]
+        [
+            (0, 0, "recommend", 4, -1),
+            (0, 0, "search", 4, 1),
+            (0, 1, "recommend", 5, -1),
+            (0, 2, "recommend", 6, -1),
+        ]
     )
     corpus = build_corpus(tables(log), DataConfig())[0]
     assert history_items(corpus.events, np.array([3]), 3).tolist() == [[-1, 4, 5]]
@@ -114,8 +135,12 @@ def test_split_by_hand():
 
 
 def test_a_log_where_nobody_is_long_enough_is_refused_with_the_funnel():
-    with pytest.raises(ArtifactError, match=r"no user has at least 3 time steps.*events_read.*min_events"):
-        build_corpus(tables(frame([(0, 0, "recommend", 1, -1), (0, 1, "recommend", 2, -1)])), DataConfig())
+    with pytest.raises(
+        ArtifactError, match=r"no user has at least 3 time steps.*events_read.*min_events"
+    ):
+        build_corpus(
+            tables(frame([(0, 0, "recommend", 1, -1), (0, 1, "recommend", 2, -1)])), DataConfig()
+        )
 
 
 def leaks(corpus: Corpus) -> int:
@@ -165,7 +190,7 @@ def test_a_few_training_steps_on_beauty_lower_the_loss(beauty):
     from gensar_lite.artifacts import Identifiers, ItemEmbeddings
     from gensar_lite.decoding import Decoder
     from gensar_lite.identifiers import build_identifiers
-    from gensar_lite.training.loop import Trainer
+    from gensar_lite.training.loop.loop import Trainer
     from gensar_lite.training.stage import new_generator, new_mixture
 
     config = override(
@@ -182,12 +207,19 @@ def test_a_few_training_steps_on_beauty_lower_the_loss(beauty):
     places = pd.factorize(beauty.items["category"])[0]
     centre = rng.normal(size=(places.max() + 1, 64))
     vectors = (centre[places] + 0.5 * rng.normal(size=(len(places), 64))).astype(np.float32)
-    built = build_identifiers(ItemEmbeddings(vectors, vectors[:, ::-1].copy()), config.identifiers).identifiers
+    built = build_identifiers(
+        ItemEmbeddings(vectors, vectors[:, ::-1].copy()), config.identifiers
+    ).identifiers
     assert isinstance(built, Identifiers)
     generator = new_generator(beauty, built, config.training)
-    trainer = Trainer(generator.model, generator.builder, new_mixture(generator, config.training), config.training)
+    trainer = Trainer(
+        generator.model, generator.builder, new_mixture(generator, config.training), config.training
+    )
     plans = trainer.mixture.epoch(1)[:40]
-    losses = [sums[:, 0].sum() / sums[:, 1].sum() for sums in (trainer._one_step([plan]) for plan in plans)]
+    losses = [
+        sums[:, 0].sum() / sums[:, 1].sum()
+        for sums in (trainer._one_step([plan]) for plan in plans)
+    ]
     assert np.mean(losses[-10:]) < 0.97 * np.mean(losses[:10])
     rows = beauty.targets("test", "search")["event_id"].to_numpy()[:8]
     items = Decoder.of(generator, config.training).search("search", rows, num_beams=10).items

@@ -128,7 +128,13 @@ def test_offline_makes_no_connection_and_says_what_to_do(monkeypatch, tmp_path):
     with pytest.raises(DownloadError) as caught:
         fetch(row(), say=_quiet)
     message = str(caught.value)
-    for needed in ("2 of 2 files", "GENSAR_OFFLINE=1", "GENSAR_MIRROR", f"https://{HOST}/a.txt", str(tmp_path)):
+    for needed in (
+        "2 of 2 files",
+        "GENSAR_OFFLINE=1",
+        "GENSAR_MIRROR",
+        f"https://{HOST}/a.txt",
+        str(tmp_path),
+    ):
         assert needed in message
 
 
@@ -176,7 +182,9 @@ def test_every_row_is_complete():
         for file in source.files:
             assert file.url.startswith("https://")
             assert file.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", file.sha256)
-            assert (file.sha256 is None) == (file.size is None)  # both come from the real bytes, or none does
+            assert (file.sha256 is None) == (
+                file.size is None
+            )  # both come from the real bytes, or none does
 
 
 def test_the_list_says_what_is_here():
@@ -196,4 +204,6 @@ def test_the_readme_names_every_source_and_licence():
 
 def test_the_package_does_not_know_gensar_lite():
     for path in Path(data_download.__file__).parent.glob("*.py"):
-        assert not re.search(r"^\s*(from|import) gensar_lite", path.read_text(), re.MULTILINE), path.name
+        assert not re.search(r"^\s*(from|import) gensar_lite", path.read_text(), re.MULTILINE), (
+            path.name
+        )

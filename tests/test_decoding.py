@@ -19,7 +19,7 @@ from gensar_lite.decoding.stage import to_run
 from gensar_lite.decoding.steps import advance, encode
 from gensar_lite.training import new_generator
 from gensar_lite.training.backbones import shift_right
-from gensar_lite.training.losses import task_loss
+from gensar_lite.training.loop.losses import task_loss
 from gensar_lite.training.text import PAD
 
 
@@ -47,7 +47,11 @@ def teacher_forced_levels(decoder: Decoder, task: str, rows: np.ndarray) -> np.n
     view = {"search": "semantic", "recommend": "collaborative"}[task]
     batch = generator.builder.batch(next(t for t in _tasks() if t.events == task), rows)
     targets = np.concatenate(
-        [np.full((40, 1), batch.target[0, 0]), layout.tokens(generator.identifiers.view(task), view)], 1
+        [
+            np.full((40, 1), batch.target[0, 0]),
+            layout.tokens(generator.identifiers.view(task), view),
+        ],
+        1,
     )
     found = np.zeros((len(rows), 40, 3))
     for i in range(len(rows)):
@@ -65,7 +69,9 @@ def teacher_forced_levels(decoder: Decoder, task: str, rows: np.ndarray) -> np.n
                 step = torch.full_like(step, -torch.inf).index_copy(
                     1, torch.arange(offset, offset + 8), step[:, offset : offset + 8]
                 )
-            found[i, :, level] = step.log_softmax(-1).gather(1, target[:, 1 + level : 2 + level]).squeeze(1).numpy()
+            found[i, :, level] = (
+                step.log_softmax(-1).gather(1, target[:, 1 + level : 2 + level]).squeeze(1).numpy()
+            )
     return found
 
 
@@ -141,7 +147,9 @@ def test_narrow_beam_equals_generate_with_a_prefix_function(trained):
         prefix_allowed_tokens_fn=lambda _, ids: sorted(children.get(tuple(ids.tolist()), {1})),
     )
     whole = {tuple(sequence): item for item, sequence in enumerate(table.tolist())}
-    theirs = np.array([whole[tuple(ids[2:6])] for ids in out.sequences.tolist()]).reshape(len(rows), 5)
+    theirs = np.array([whole[tuple(ids[2:6])] for ids in out.sequences.tolist()]).reshape(
+        len(rows), 5
+    )
     scores = out.sequences_scores.view(len(rows), 5).numpy()
     ours = decoder.search("recommend", rows, num_beams=5)
     # the behaviour token is given here and predicted there: a query's scores differ by one number
@@ -154,10 +162,14 @@ def test_narrow_beam_equals_generate_with_a_prefix_function(trained):
 
 def test_rank_events_leaves_out_seen_items_for_recommendation_only(decoder):
     corpus = decoder.generator.corpus
-    run = rank_events(decoder, corpus.targets("test"), DecodingConfig(num_beams=40, top_k=40), progress=False)
+    run = rank_events(
+        decoder, corpus.targets("test"), DecodingConfig(num_beams=40, top_k=40), progress=False
+    )
     for event_id, rows in run.groupby("event_id"):
         event = corpus.events.iloc[event_id]
-        mine = corpus.events[(corpus.events["user_id"] == event["user_id"]) & (corpus.events["time"] < event["time"])]
+        mine = corpus.events[
+            (corpus.events["user_id"] == event["user_id"]) & (corpus.events["time"] < event["time"])
+        ]
         if event["task"] == "recommend":
             assert not set(rows["item_id"]) & set(mine["item_id"])
             assert len(rows) == 40 - mine["item_id"].nunique()
@@ -168,7 +180,9 @@ def test_rank_events_leaves_out_seen_items_for_recommendation_only(decoder):
 
 
 def test_to_run_by_hand():
-    run = to_run(np.array([7]), np.array([[4, -1, 2, 3]]), np.array([[0.0, -1.0, -2.0, -3.0]]), top_k=2)
+    run = to_run(
+        np.array([7]), np.array([[4, -1, 2, 3]]), np.array([[0.0, -1.0, -2.0, -3.0]]), top_k=2
+    )
     assert run.values.tolist() == [[7, 4, 1, 0.0], [7, 2, 2, -2.0]]
 
 
@@ -180,8 +194,13 @@ def test_left_out_items_give_their_places_to_others(decoder):
     assert np.array_equal(decoder.search("recommend", rows, 40, exclude=pairs).items[:, :8], left)
     narrow = decoder.search("recommend", rows, 6, exclude=pairs)
     assert (narrow.items >= 0).all()
-    assert not any(np.isin(items, pairs[1][pairs[0] == query]).any() for query, items in enumerate(narrow.items))
-    np.testing.assert_allclose(decoder.score_rows("recommend", rows, narrow.items), narrow.scores, atol=1e-4)
+    assert not any(
+        np.isin(items, pairs[1][pairs[0] == query]).any()
+        for query, items in enumerate(narrow.items)
+    )
+    np.testing.assert_allclose(
+        decoder.score_rows("recommend", rows, narrow.items), narrow.scores, atol=1e-4
+    )
 
 
 def test_one_query_alone_is_answered_as_among_others(decoder):
@@ -208,16 +227,25 @@ def test_renormalised_scores_by_hand(decoder):
     own = dataclasses.replace(decoder, renormalise=True)
     rows = decoder.generator.corpus.targets("test", "search")["event_id"].to_numpy()[:2]
     found = own.search("search", rows, 64)
-    codes, plain = decoder.generator.identifiers.semantic, teacher_forced_levels(decoder, "search", rows)
+    codes, plain = (
+        decoder.generator.identifiers.semantic,
+        teacher_forced_levels(decoder, "search", rows),
+    )
     for query in range(2):
         for item, score in zip(found.items[query], found.scores[query], strict=True):
             wanted = 0.0
             for level in range(3):
                 same = (codes[:, :level] == codes[item, :level]).all(axis=1)
-                siblings = {int(c): plain[query, i, level] for i, c in enumerate(codes[:, level]) if same[i]}
-                wanted += siblings[int(codes[item, level])] - np.log(np.exp(list(siblings.values())).sum())
+                siblings = {
+                    int(c): plain[query, i, level] for i, c in enumerate(codes[:, level]) if same[i]
+                }
+                wanted += siblings[int(codes[item, level])] - np.log(
+                    np.exp(list(siblings.values())).sum()
+                )
             assert score == pytest.approx(wanted, abs=5e-4)
-    assert np.exp(found.scores).sum(axis=1) == pytest.approx(1, abs=1e-3)  # all of the probability lies on items
+    assert np.exp(found.scores).sum(axis=1) == pytest.approx(
+        1, abs=1e-3
+    )  # all of the probability lies on items
     everything = np.tile(np.arange(40), (2, 1))
     again = np.take_along_axis(own.score_rows("search", rows, everything), found.items, axis=1)
     np.testing.assert_allclose(again, found.scores, atol=1e-4)
@@ -227,24 +255,35 @@ def test_renormalised_scores_by_hand(decoder):
 def test_weights_read_once_find_what_weights_read_anew_find(decoder, precision):
     anew = dataclasses.replace(decoder, precision=precision)
     rows = decoder.generator.corpus.targets("test", "search")["event_id"].to_numpy()
-    for a, b in zip(anew.prepared().search("search", rows, 6), anew.search("search", rows, 6), strict=True):
+    for a, b in zip(
+        anew.prepared().search("search", rows, 6), anew.search("search", rows, 6), strict=True
+    ):
         np.testing.assert_array_equal(a, b)
-    wrong = dataclasses.replace(decoder.prepared(), precision=precision)  # read in another format: read again
-    np.testing.assert_array_equal(wrong.search("search", rows, 6).scores, anew.search("search", rows, 6).scores)
+    wrong = dataclasses.replace(
+        decoder.prepared(), precision=precision
+    )  # read in another format: read again
+    np.testing.assert_array_equal(
+        wrong.search("search", rows, 6).scores, anew.search("search", rows, 6).scores
+    )
 
 
 def test_a_search_follows_a_model_that_is_trained_on():
     corpus = small_corpus()
     training = TrainingConfig(num_text_tokens=400, dropout=0.0)
     generator = new_generator(corpus, random_identifiers(40, 8), training)
-    decoder, rows = Decoder.of(generator, training), corpus.targets("test", "search")["event_id"].to_numpy()
+    decoder, rows = (
+        Decoder.of(generator, training),
+        corpus.targets("test", "search")["event_id"].to_numpy(),
+    )
     before, kept = decoder.search("search", rows, 6).scores, decoder.prepared()
     with torch.no_grad():
         for p in generator.model.parameters():
             p.mul_(1.5)
     after = decoder.search("search", rows, 6).scores
     assert not np.allclose(after, before)
-    np.testing.assert_array_equal(dataclasses.replace(kept, stacks=None).search("search", rows, 6).scores, after)
+    np.testing.assert_array_equal(
+        dataclasses.replace(kept, stacks=None).search("search", rows, 6).scores, after
+    )
 
 
 def test_bf16_keeps_nearly_the_same_list(decoder):
@@ -252,17 +291,36 @@ def test_bf16_keeps_nearly_the_same_list(decoder):
     half = dataclasses.replace(decoder, precision="bf16").search("recommend", rows, 40)
     full = decoder.search("recommend", rows, 40)
     by_item = [np.argsort(found.items, axis=1) for found in (half, full)]
-    a, b = (np.take_along_axis(f.scores, o, axis=1) for f, o in zip((half, full), by_item, strict=True))
+    a, b = (
+        np.take_along_axis(f.scores, o, axis=1) for f, o in zip((half, full), by_item, strict=True)
+    )
     assert not np.array_equal(a, b)
     assert np.abs(a - b).mean() < 0.3
-    assert np.mean([len(set(x) & set(y)) for x, y in zip(half.items[:, :10], full.items[:, :10], strict=True)]) > 8
+    assert (
+        np.mean(
+            [
+                len(set(x) & set(y))
+                for x, y in zip(half.items[:, :10], full.items[:, :10], strict=True)
+            ]
+        )
+        > 8
+    )
 
 
 @pytest.mark.parametrize("feed", ["relu", "gated-gelu"])
 def test_a_step_equals_transformers_own_decoder(feed):
-    sizes = {"d_model": 16, "d_ff": 24, "d_kv": 8, "num_heads": 3, "num_layers": 2, "vocab_size": 50}
+    sizes = {
+        "d_model": 16,
+        "d_ff": 24,
+        "d_kv": 8,
+        "num_heads": 3,
+        "num_layers": 2,
+        "vocab_size": 50,
+    }
     torch.manual_seed(0)
-    model = T5ForConditionalGeneration(T5Config(**sizes, feed_forward_proj=feed, decoder_start_token_id=0)).eval()
+    model = T5ForConditionalGeneration(
+        T5Config(**sizes, feed_forward_proj=feed, decoder_start_token_id=0)
+    ).eval()
     source = torch.randint(3, 50, (3, 40))
     mask = torch.arange(40) < torch.tensor([[40], [7], [25]])
     tokens = torch.randint(3, 50, (3, 4, 5))  # four paths of five tokens a query
@@ -273,7 +331,9 @@ def test_a_step_equals_transformers_own_decoder(feed):
         states = model.encoder(input_ids=source, attention_mask=mask.long()).last_hidden_state
         for path in range(4):
             wanted = model.decoder(
-                input_ids=tokens[:, path], encoder_hidden_states=states, encoder_attention_mask=mask.long()
+                input_ids=tokens[:, path],
+                encoder_hidden_states=states,
+                encoder_attention_mask=mask.long(),
             ).last_hidden_state
             torch.testing.assert_close(torch.stack(found, 2)[:, path], wanted, atol=2e-5, rtol=1e-4)
 
@@ -296,7 +356,7 @@ from helpers import random_identifiers, small_corpus
 from gensar_lite.config import DecodingConfig, TrainingConfig
 from gensar_lite.decoding import Decoder, rank_events
 from gensar_lite.training import new_generator
-from gensar_lite.training.processes import rank_and_world
+from gensar_lite.machine.processes import rank_and_world
 rank, world = rank_and_world()
 corpus, settings = small_corpus(), TrainingConfig(num_text_tokens=400, dropout=0.0)
 decoder = Decoder.of(new_generator(corpus, random_identifiers(40, 8), settings), settings)

@@ -16,13 +16,20 @@ from scipy.stats import entropy
 from sklearn.metrics import normalized_mutual_info_score
 
 from gensar_lite.__main__ import main
-from gensar_lite.artifacts import VIEWS, ArtifactError, Corpus, Identifiers, ItemEmbeddings, Workspace
+from gensar_lite.artifacts import (
+    VIEWS,
+    ArtifactError,
+    Corpus,
+    Identifiers,
+    ItemEmbeddings,
+    Workspace,
+)
 from gensar_lite.config import IdentifiersConfig, override, preset
 from gensar_lite.embeddings.agreement import neighbours
+from gensar_lite.experiments.growth import WAYS, grown, growth_cost, held_out
+from gensar_lite.experiments.identifier_grid import compare_identifiers
 from gensar_lite.identifiers.diagnostics import HEADLINE, describe, diagnose
 from gensar_lite.identifiers.figures import code_tree, meaning_figure, recall_figure, usage_figure
-from gensar_lite.identifiers.grid import compare_identifiers
-from gensar_lite.identifiers.growth import WAYS, grown, growth_cost, held_out
 from gensar_lite.identifiers.meaning import (
     co_purchase_lift,
     distance_correlation,
@@ -36,11 +43,18 @@ from gensar_lite.identifiers.meaning import (
 from gensar_lite.identifiers.quantizer import residual_quantize
 from gensar_lite.identifiers.steps_figure import residual_steps
 from gensar_lite.identifiers.strategies import build_identifiers
-from gensar_lite.identifiers.usage import code_imbalance, codebook_usage, prefix_collisions, prefix_numbers
+from gensar_lite.identifiers.usage import (
+    code_imbalance,
+    codebook_usage,
+    prefix_collisions,
+    prefix_numbers,
+)
 from gensar_lite.identifiers.words import code_words, typical_words
 
 FIVE = np.array([[0, 0], [0, 1], [0, 1], [2, 0], [2, 2]])  # (N, L), K = 4
-CODES = arrays(np.int64, st.tuples(st.integers(1, 30), st.integers(1, 4)), elements=st.integers(0, 3))
+CODES = arrays(
+    np.int64, st.tuples(st.integers(1, 30), st.integers(1, 4)), elements=st.integers(0, 3)
+)
 
 
 def log(rows: list[tuple], split: str = "train", task: str = "recommend") -> pd.DataFrame:
@@ -57,7 +71,9 @@ def test_five_items_by_hand():
     assert table.loc[1].tolist() == pytest.approx([2, 2.5, 3, 1.0])
     assert table.loc[2].tolist() == pytest.approx([4, 1.25, 2, 0.4])
     # counts 0 0 2 3: differences of the six pairs 0 2 3 2 3 1 = 11, twice over 4 * 4 pairs, over twice the mean 1.25
-    assert code_imbalance(FIVE, 4) == pytest.approx([22 / 16 / 2.5, (0 + 1 + 2 + 1 + 2 + 1) * 2 / 16 / 2.5])
+    assert code_imbalance(FIVE, 4) == pytest.approx(
+        [22 / 16 / 2.5, (0 + 1 + 2 + 1 + 2 + 1) * 2 / 16 / 2.5]
+    )
 
 
 def test_imbalance_of_even_codes_is_0_and_of_a_single_one_nearly_1():
@@ -137,7 +153,11 @@ def lift_by_pairs(codes, events):
     for depth in range(1, codes.shape[1] + 1):
 
         def same(pairs, depth=depth):
-            return np.mean([(codes[a[1], :depth] == codes[b[1], :depth]).all() for a, b in pairs]) if pairs else 0
+            return (
+                np.mean([(codes[a[1], :depth] == codes[b[1], :depth]).all() for a, b in pairs])
+                if pairs
+                else 0
+            )
 
         found.append(same(own) / same(every) if own and same(every) else np.nan)
     return found
@@ -155,16 +175,21 @@ def test_co_purchase_lift_of_five_items():
 @settings(max_examples=80, deadline=None)
 def test_co_purchase_lift_by_enumeration(codes, rows):
     events = log([(user, item % len(codes)) for user, item in rows])
-    np.testing.assert_allclose(co_purchase_lift(codes, events), lift_by_pairs(codes, events), equal_nan=True)
+    np.testing.assert_allclose(
+        co_purchase_lift(codes, events), lift_by_pairs(codes, events), equal_nan=True
+    )
 
 
 def test_only_train_recommendations_count():
     train = log([(0, 0), (0, 1), (1, 3), (1, 4), (2, 2), (2, 4)])
     more = [
-        log([(0, 3), (1, 0)], split=split, task=task) for split, task in (("test", "recommend"), ("train", "search"))
+        log([(0, 3), (1, 0)], split=split, task=task)
+        for split, task in (("test", "recommend"), ("train", "search"))
     ]
     more.append(log([(0, 4)], split="validation"))
-    np.testing.assert_array_equal(co_purchase_lift(FIVE, train), co_purchase_lift(FIVE, pd.concat([train, *more])))
+    np.testing.assert_array_equal(
+        co_purchase_lift(FIVE, train), co_purchase_lift(FIVE, pd.concat([train, *more]))
+    )
     assert np.isnan(co_purchase_lift(FIVE, more[0])).all()
 
 
@@ -177,14 +202,18 @@ def tastes():
     rows = []
     for user, own in enumerate(liked):
         pool = np.flatnonzero(taste == own)
-        rows += [(user, i) for i in rng.choice(pool, 8, replace=False, p=share[pool] / share[pool].sum())]
+        rows += [
+            (user, i) for i in rng.choice(pool, 8, replace=False, p=share[pool] / share[pool].sum())
+        ]
     return taste, log(rows)
 
 
 def test_codes_that_are_tastes_have_a_high_lift_and_random_codes_one_of_about_1(tastes):
     taste, events = tastes
     rng = np.random.default_rng(1)
-    assert 8 < co_purchase_lift(taste[:, None], events)[0] < 12  # all own pairs, a tenth of the others
+    assert (
+        8 < co_purchase_lift(taste[:, None], events)[0] < 12
+    )  # all own pairs, a tenth of the others
     random = [co_purchase_lift(rng.permutation(taste)[:, None], events)[0] for _ in range(20)]
     assert np.mean(random) == pytest.approx(1, abs=0.08)
 
@@ -198,9 +227,15 @@ def test_neighbour_recall_by_loops():
     items = np.array([3, 7, 39])
     near = neighbours(vectors, 6, items)
     for depth in range(1, 4):
-        kept = [(codes[j, :depth] == codes[i, :depth]).all() for i, row in zip(items, near, strict=True) for j in row]
+        kept = [
+            (codes[j, :depth] == codes[i, :depth]).all()
+            for i, row in zip(items, near, strict=True)
+            for j in row
+        ]
         assert neighbour_recall(codes, near, items)[depth - 1] == pytest.approx(np.mean(kept))
-        pairs = [(codes[i, :depth] == codes[j, :depth]).all() for i, j in combinations(range(40), 2)]
+        pairs = [
+            (codes[i, :depth] == codes[j, :depth]).all() for i, j in combinations(range(40), 2)
+        ]
         assert same_prefix_rate(codes)[depth - 1] == pytest.approx(np.mean(pairs))
 
 
@@ -213,7 +248,9 @@ def test_recall_is_1_for_groups_of_neighbours_and_chance_for_all_the_others():
     assert neighbour_recall(everyone, near, items) == 0
     assert same_prefix_rate(group[:, None]) == pytest.approx(7 / 39)
     rng = np.random.default_rng(3)
-    mixed = np.mean([neighbour_recall(rng.permutation(group)[:, None], near, items)[0] for _ in range(60)])
+    mixed = np.mean(
+        [neighbour_recall(rng.permutation(group)[:, None], near, items)[0] for _ in range(60)]
+    )
     assert mixed == pytest.approx(7 / 39, abs=0.02)
 
 
@@ -222,7 +259,12 @@ def test_residuals_are_what_loops_leave_over():
     vectors, codes = rng.normal(size=(30, 4)) + 2, rng.integers(4, size=(30, 3))
     left = vectors - vectors.mean(axis=0)
     for level, found in enumerate(level_residuals(codes, vectors)):
-        left = np.stack([row - left[codes[:, level] == codes[i, level]].mean(axis=0) for i, row in enumerate(left)])
+        left = np.stack(
+            [
+                row - left[codes[:, level] == codes[i, level]].mean(axis=0)
+                for i, row in enumerate(left)
+            ]
+        )
         np.testing.assert_allclose(found, left, atol=1e-12)
 
 
@@ -270,7 +312,9 @@ def test_typical_words_by_hand():
 
 
 def test_code_words_of_a_level_and_after_a_prefix():
-    items = pd.DataFrame({"title": ["tent", "big tent", "lamp", "<b>pan</b>", "kettle"], "text": ""})
+    items = pd.DataFrame(
+        {"title": ["tent", "big tent", "lamp", "<b>pan</b>", "kettle"], "text": ""}
+    )
     codes = np.array([[0, 0], [0, 1], [0, 1], [1, 0], [1, 1]])
     table = code_words(codes, items)
     assert table["code"].tolist() == [0, 1]
@@ -332,13 +376,19 @@ def test_diagnose_is_the_same_again_and_reads_codes_before_repair(made):
     assert value(other, "semantic", 3, "collision_rate_before") == 1
     assert value(other, "semantic", 3, "collision_rate") == 0
     assert value(other, "semantic", 1, "perplexity") == 1
-    assert value(other, "semantic", 1, "purity/leaf") == 1  # meaning is that of the final identifiers
+    assert (
+        value(other, "semantic", 1, "purity/leaf") == 1
+    )  # meaning is that of the final identifiers
 
 
 def test_a_joint_view_is_asked_and_a_missing_category_left_out(made):
     identifiers, embeddings, corpus = made
-    joint = ItemEmbeddings(embeddings.semantic, embeddings.collaborative, embeddings.semantic, np.zeros(60, dtype=bool))
-    assert value(diagnose(identifiers, joint, corpus), "semantic", 1, "neighbour_recall/joint") == pytest.approx(0.9)
+    joint = ItemEmbeddings(
+        embeddings.semantic, embeddings.collaborative, embeddings.semantic, np.zeros(60, dtype=bool)
+    )
+    assert value(
+        diagnose(identifiers, joint, corpus), "semantic", 1, "neighbour_recall/joint"
+    ) == pytest.approx(0.9)
     half = corpus.items.assign(category=corpus.items["category"].where(np.arange(60) < 30, ""))
     blank = Corpus(half, corpus.queries, corpus.events, corpus.relevance)
     assert value(diagnose(identifiers, embeddings, blank), "semantic", 1, "purity/leaf") == 1
@@ -373,7 +423,8 @@ def test_figures_show_the_table_and_say_it(made):
         named = [trace.name for trace in figure.data if trace.showlegend]
         assert len(named) == len(set(named)), "each line stands in the legend once"
         looks = {
-            view: {(t.line.color, t.marker.symbol) for t in figure.data if t.name.startswith(view)} for view in VIEWS
+            view: {(t.line.color, t.marker.symbol) for t in figure.data if t.name.startswith(view)}
+            for view in VIEWS
         }
         assert all(len(look) == 1 for look in looks.values())
         assert not looks["semantic"] & looks["collaborative"]
@@ -390,7 +441,14 @@ def test_figures_show_the_table_and_say_it(made):
 @pytest.mark.parametrize("kind", ["icicle", "sunburst"])
 def test_the_code_tree_counts_items_and_escapes_strangers(kind):
     codes = np.array([[4, 0], [4, 0], [4, 1], [2, 0], [2, 3], [1, 1]])
-    titles = ['<a href="https://x.example">tent</a>', "R&D", "%{x} $y$", "pan\u202e", "kettle", "lamp"]
+    titles = [
+        '<a href="https://x.example">tent</a>',
+        "R&D",
+        "%{x} $y$",
+        "pan\u202e",
+        "kettle",
+        "lamp",
+    ]
     groups = ["<b>Camp</b>", "<b>Camp</b>", "Other", "Kitchen", "Kitchen", ""]
     figure, alt = code_tree(codes, titles, groups, kind, codes_a_node=(2, 1))
     tree = figure.data[0]
@@ -404,19 +462,25 @@ def test_the_code_tree_counts_items_and_escapes_strangers(kind):
     assert "&lt;a href=" in written
     assert "R&amp;D" in written
     assert "\u202e" not in written
-    assert "2 of 3 first codes, the largest holding 3 items, mostly <b>Camp</b>;" in alt  # a page escapes its alt texts
+    assert (
+        "2 of 3 first codes, the largest holding 3 items, mostly <b>Camp</b>;" in alt
+    )  # a page escapes its alt texts
 
 
 def test_residuals_shrink_frame_by_frame():
     """Two dimensions are their own plane, so distances stay; the shares of the norm are counted by hand."""
     items = np.array([[4.5, 3.0], [3.5, 2.0], [-3.0, 1.0], [-2.5, 2.5], [0.5, -3.0]])
-    books = np.array([[[4.0, 2.5], [-3.0, 2.0], [0.0, -3.0]], [[0.5, 0.5], [-0.25, -0.75], [0.5, -0.25]]])  # (L, K, d)
+    books = np.array(
+        [[[4.0, 2.5], [-3.0, 2.0], [0.0, -3.0]], [[0.5, 0.5], [-0.25, -0.75], [0.5, -0.25]]]
+    )  # (L, K, d)
     codes, steps = residual_quantize(items, books)
     figure, alt = residual_steps(steps, codes)
     assert [frame.name for frame in figure.frames] == ["0", "1", "2"]
     for frame, step in zip(figure.frames, steps, strict=True):
         drawn = np.stack([frame.data[0].x, frame.data[0].y], axis=1)  # (N, 2)
-        np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), np.linalg.norm(step, axis=1), atol=0.02)
+        np.testing.assert_allclose(
+            np.linalg.norm(drawn, axis=1), np.linalg.norm(step, axis=1), atol=0.02
+        )
     squares = [(step**2).sum() for step in steps]
     assert squares == pytest.approx([77.25, 2.75, 0.3125])
     assert "100%, 4%, 0% of the squared norm" in alt
@@ -432,7 +496,9 @@ def test_residual_steps_are_a_fixed_sample_and_mark_the_largest_codes():
     steps = [rng.normal(size=(50, 3)), np.zeros((50, 3))]
     codes = np.repeat(np.arange(7), [20, 10, 8, 6, 3, 2, 1])[:, None]
     figure, alt = residual_steps(steps, codes, sample=50)
-    assert list(figure.data[0].marker.symbol).count("circle-open") == 6, "three codes beyond the largest four"
+    assert list(figure.data[0].marker.symbol).count("circle-open") == 6, (
+        "three codes beyond the largest four"
+    )
     assert "100%, 0%" in alt
     few, _ = residual_steps(steps, codes, sample=12, seed=3)
     assert len(few.data[0].x) == 12
@@ -447,7 +513,14 @@ def test_residual_steps_are_a_fixed_sample_and_mark_the_largest_codes():
 @pytest.fixture(scope="module")
 def workspace(made, tmp_path_factory):
     _, embeddings, corpus = made
-    small = {"codebook_size": 16, "num_levels": 3, "num_shared": 1, "latent_dim": 4, "hidden": (8,), "epochs": 3}
+    small = {
+        "codebook_size": 16,
+        "num_levels": 3,
+        "num_shared": 1,
+        "latent_dim": 4,
+        "hidden": (8,),
+        "epochs": 3,
+    }
     config = override(preset("tiny"), {f"identifiers.{key}": value for key, value in small.items()})
     ws = Workspace.open(config, tmp_path_factory.mktemp("grid"))
     ws.build("data", lambda folder: corpus.save(folder) or {})
@@ -460,7 +533,9 @@ PAIRS = [("dual", "rq-kmeans"), ("semantic", "rq-kmeans"), ("random", "none")]
 
 @pytest.fixture(scope="module")
 def grid(workspace):
-    return compare_identifiers(workspace, (0, 1), PAIRS), workspace.root / "reports" / "identifiers-tiny"
+    return compare_identifiers(
+        workspace, (0, 1), PAIRS
+    ), workspace.root / "reports" / "identifiers-tiny"
 
 
 def test_the_grid_knows_its_control(grid):
@@ -477,7 +552,11 @@ def test_the_grid_knows_its_control(grid):
     cells = [kept[kept["seed"] == seed] for seed in (0, 1)]
     values = [c.set_index(["view", "level", "measure"])["value"][pure] for c in cells]
     assert values[0] != values[1], "another seed is another control"
-    row = table[(table["strategy"] == "random") & (table["measure"] == "purity/leaf") & (table["level"] == 1)].iloc[0]
+    row = table[
+        (table["strategy"] == "random")
+        & (table["measure"] == "purity/leaf")
+        & (table["level"] == 1)
+    ].iloc[0]
     assert row["mean"] == pytest.approx(np.mean(values), rel=1e-6)
     assert row["std"] == pytest.approx(np.std(values), abs=1e-6)
 
@@ -499,7 +578,9 @@ def test_the_pages_picture_is_there_and_said(grid):
     _, folder = grid
     page = (folder / "index.md").read_text()
     assert (folder / "grid.png").read_bytes()[:4] == b"\x89PNG"
-    assert "![A dot a view for 3 pairs of strategy and quantizer: least codewords in use from" in page
+    assert (
+        "![A dot a view for 3 pairs of strategy and quantizer: least codewords in use from" in page
+    )
     assert sum(path.stat().st_size for path in folder.rglob("*")) < 300_000
 
 
@@ -529,16 +610,29 @@ def test_the_cost_of_growth_by_hand(made):
     categories[held_out(60, 0)[0]] = ""  # one held-out item has no category, so five are asked
     table = growth_cost(embeddings, categories, told)
     found = table.set_index(["way", "view", "level", "measure"])["value"]
-    codes = {"assigned": grown(embeddings, held_out(60, 0), told), "refitted": build_identifiers(embeddings, told)[0]}
+    codes = {
+        "assigned": grown(embeddings, held_out(60, 0), told),
+        "refitted": build_identifiers(embeddings, told)[0],
+    }
     for way, ids in codes.items():
         asked, right = held_out(60, 0)[1:], 0
         for item in asked:
-            inside = [categories[j] for j in range(60) if ids.semantic[j, 0] == ids.semantic[item, 0] and categories[j]]
+            inside = [
+                categories[j]
+                for j in range(60)
+                if ids.semantic[j, 0] == ids.semantic[item, 0] and categories[j]
+            ]
             counts = Counter(inside).most_common()
             right += categories[item] in [name for name, count in counts if count == counts[0][1]]
         assert found[way, "semantic", 1, "purity"] == pytest.approx(right / 5)
-        assert found[way, "semantic", 1, "purity"] == 1, "vectors follow the category, also of items never seen"
-        assert found[way, "semantic", 1, "unexplained"] < 0.1 < found[way, "semantic", 1, "neighbour_recall"]
+        assert found[way, "semantic", 1, "purity"] == 1, (
+            "vectors follow the category, also of items never seen"
+        )
+        assert (
+            found[way, "semantic", 1, "unexplained"]
+            < 0.1
+            < found[way, "semantic", 1, "neighbour_recall"]
+        )
     assert set(table["way"]) == set(WAYS)
 
 
@@ -559,7 +653,9 @@ def test_a_finished_cell_is_reused_until_what_it_was_made_from_changes(workspace
     assert cell.stat().st_mtime_ns == before
     compare_identifiers(workspace, (2,), PAIRS[:1])
     assert pd.read_parquet(cell)["seed"].unique().tolist() == [0, 1, 2]  # the others stay
-    other = Workspace(workspace.root, override(workspace.config, {"identifiers.num_shared": 2}), workspace.run)
+    other = Workspace(
+        workspace.root, override(workspace.config, {"identifiers.num_shared": 2}), workspace.run
+    )
     compare_identifiers(other, (0,), PAIRS[:1])
     assert pd.read_parquet(cell)["seed"].unique().tolist() == [0]
 
@@ -567,8 +663,14 @@ def test_a_finished_cell_is_reused_until_what_it_was_made_from_changes(workspace
 def test_wrong_pairs_and_seeds_are_told(workspace, capsys):
     with pytest.raises(ArtifactError, match=r"dual\+none is no valid pair.*dual\+rq-kmeans"):
         compare_identifiers(workspace, (0,), [("dual", "none")])
-    many = Workspace(workspace.root, override(workspace.config, {"identifiers.num_levels": 20}), workspace.run)
-    with pytest.raises(ArtifactError, match=r"no pair could be built.*pq cuts vectors into 20 parts"):
+    many = Workspace(
+        workspace.root, override(workspace.config, {"identifiers.num_levels": 20}), workspace.run
+    )
+    with pytest.raises(
+        ArtifactError, match=r"no pair could be built.*pq cuts vectors into 20 parts"
+    ):
         compare_identifiers(many, (0,), [("semantic", "pq")])
-    assert main(["grid", "--preset", "tiny", "--workspace", str(workspace.root), "--seeds", "a"]) == 1
+    assert (
+        main(["grid", "--preset", "tiny", "--workspace", str(workspace.root), "--seeds", "a"]) == 1
+    )
     assert "--seeds 0,1,2" in capsys.readouterr().err

@@ -16,9 +16,17 @@ def _own_environment(tmp_path, monkeypatch):
 
 def test_the_report(tmp_path):
     lines = dict(doctor.report())
-    assert {"python", "torch", "cores", "memory", "GPU", "bf16", "free disk", "source beauty", "text encoder"} <= set(
-        lines
-    )
+    assert {
+        "python",
+        "torch",
+        "cores",
+        "memory",
+        "GPU",
+        "bf16",
+        "free disk",
+        "source beauty",
+        "text encoder",
+    } <= set(lines)
     assert all(lines.values())
     assert "does not exist" in lines["mirror"]
     assert lines["offline mode"].startswith("on")

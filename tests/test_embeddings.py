@@ -10,9 +10,9 @@ from gensar_lite.artifacts import ArtifactError, ItemEmbeddings
 from gensar_lite.config import ConfigError, EmbeddingsConfig
 from gensar_lite.embeddings import SASRecRanker, encode, item_texts, train_sasrec
 from gensar_lite.embeddings.collaborative import full_softmax, new_model
-from gensar_lite.embeddings.dropout import ByteDropout
-from gensar_lite.embeddings.precision import use_bf16
 from gensar_lite.embeddings.softmax import chunked_cross_entropy
+from gensar_lite.machine.dropout import ByteDropout
+from gensar_lite.machine.precision import use_bf16
 
 SMALL = EmbeddingsConfig(dim=16, max_epochs=2, eval_every=1, max_length=5, dropout=0.0)
 
@@ -20,7 +20,10 @@ SMALL = EmbeddingsConfig(dim=16, max_epochs=2, eval_every=1, max_length=5, dropo
 def test_sasrec_never_looks_ahead():
     torch.manual_seed(0)
     model = new_model(20, SMALL).eval()
-    one, two = torch.tensor([[1, 2, 3, 4, 5]]), torch.tensor([[1, 2, 3, 9, 20]])  # differ from the fourth item on
+    one, two = (
+        torch.tensor([[1, 2, 3, 4, 5]]),
+        torch.tensor([[1, 2, 3, 9, 20]]),
+    )  # differ from the fourth item on
     with torch.no_grad():
         np.testing.assert_allclose(model(one)[:, :3], model(two)[:, :3], atol=1e-6)
         assert not torch.allclose(model(one)[:, 3], model(two)[:, 3])
@@ -31,8 +34,13 @@ def test_full_softmax_by_hand():
     model = new_model(4, SMALL)
     hidden = torch.randn(2, 16)
     scores = hidden @ model.items.weight[:4].T
-    wanted = -(scores[0, 1].exp() / scores[0].exp().sum()).log() - (scores[1, 3].exp() / scores[1].exp().sum()).log()
-    assert full_softmax(model, hidden, torch.tensor([1, 3])).item() == pytest.approx(wanted.item() / 2, rel=1e-5)
+    wanted = (
+        -(scores[0, 1].exp() / scores[0].exp().sum()).log()
+        - (scores[1, 3].exp() / scores[1].exp().sum()).log()
+    )
+    assert full_softmax(model, hidden, torch.tensor([1, 3])).item() == pytest.approx(
+        wanted.item() / 2, rel=1e-5
+    )
 
 
 def test_a_ranker_scores_from_the_history_alone():
@@ -45,7 +53,9 @@ def test_a_ranker_scores_from_the_history_alone():
     for place in range(len(targets)):
         event = targets.iloc[place]
         log = corpus.events
-        past = log[(log["user_id"] == event["user_id"]) & (log["time"] < event["time"])]["item_id"].tolist()[-5:]
+        past = log[(log["user_id"] == event["user_id"]) & (log["time"] < event["time"])][
+            "item_id"
+        ].tolist()[-5:]
         with torch.no_grad():
             alone = model.scores(model(torch.tensor([past]))[:, -1])[0].numpy()
         np.testing.assert_allclose(together[place], alone, atol=1e-5)
@@ -55,7 +65,9 @@ def test_training_is_deterministic_and_learns_a_cycle():
     rows = [(u, t, "recommend", (u + t) % 12, -1) for u in range(60) for t in range(8)]
     events = pd.DataFrame(rows, columns=["user_id", "time", "task", "item_id", "query_id"])
     corpus = small_corpus(num_items=12, events=events)
-    settings = EmbeddingsConfig(dim=32, max_epochs=40, eval_every=10, dropout=0.0, lr=5e-3, patience=9)
+    settings = EmbeddingsConfig(
+        dim=32, max_epochs=40, eval_every=10, dropout=0.0, lr=5e-3, patience=9
+    )
     (one, curve), (two, again) = train_sasrec(corpus, settings), train_sasrec(corpus, settings)
     assert curve[-1]["ndcg@10"] > 0.9  # the next item is always the next number
     assert [r["loss"] for r in curve] == [r["loss"] for r in again]
@@ -63,7 +75,9 @@ def test_training_is_deterministic_and_learns_a_cycle():
 
 
 def test_bce_trains_too():
-    _, curve = train_sasrec(small_corpus(), EmbeddingsConfig(dim=16, max_epochs=3, eval_every=1, loss="bce"))
+    _, curve = train_sasrec(
+        small_corpus(), EmbeddingsConfig(dim=16, max_epochs=3, eval_every=1, loss="bce")
+    )
     assert curve[-1]["loss"] < curve[0]["loss"] + 0.1
 
 
@@ -122,4 +136,6 @@ def test_byte_dropout_keeps_its_share_and_the_mean():
     x = torch.ones(10, 10, requires_grad=True)
     out = ByteDropout(0.5)(x)
     out.sum().backward()
-    assert torch.equal(x.grad, out.detach())  # what was dropped learns nothing, the rest is scaled alike
+    assert torch.equal(
+        x.grad, out.detach()
+    )  # what was dropped learns nothing, the rest is scaled alike

@@ -13,8 +13,13 @@ from scipy.stats import binomtest
 
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import EvaluationConfig
-from gensar_lite.evaluation.metrics import make_qrels, rank_of_target, relevance_metrics, target_metrics
-from gensar_lite.evaluation.protocols import Seen, bm25_candidates, protocol_name, random_candidates, sample_targets
+from gensar_lite.evaluation.protocols import (
+    Seen,
+    bm25_candidates,
+    protocol_name,
+    random_candidates,
+    sample_targets,
+)
 from gensar_lite.evaluation.report import console_table
 from gensar_lite.evaluation.runs import check_run, run_from_scores, to_matrix, write_trec
 from gensar_lite.evaluation.scores import by_group, join_scores, score_run, summary, values_of
@@ -25,6 +30,7 @@ from gensar_lite.evaluation.uncertainty import (
     bootstrap_means,
     paired_difference,
 )
+from gensar_lite.metrics import make_qrels, rank_of_target, relevance_metrics, target_metrics
 
 KS = (1, 5, 10)
 
@@ -32,15 +38,22 @@ KS = (1, 5, 10)
 def random_lists(seed: int = 0, queries: int = 60, items: int = 80, k: int = 20) -> np.ndarray:
     rng = np.random.default_rng(seed)
     ranked = np.stack([rng.permutation(items)[:k] for _ in range(queries)])
-    ranked[np.arange(k)[None] >= rng.integers(1, k + 1, queries)[:, None]] = -1  # some lists are short
+    ranked[
+        np.arange(k)[None] >= rng.integers(1, k + 1, queries)[:, None]
+    ] = -1  # some lists are short
     return ranked
 
 
 def ranx_values(grades: dict, ranked: np.ndarray, metric: str) -> np.ndarray:
     """What ranx says for each query; lists become strictly decreasing scores, so there are no ties."""
     ranx = pytest.importorskip("ranx")
-    run = {f"q{i}": {str(x): 1.0 / (j + 1) for j, x in enumerate(row) if x >= 0} for i, row in enumerate(ranked)}
-    found = ranx.evaluate(ranx.Qrels(grades), ranx.Run(run), metric, return_mean=False, make_comparable=True)
+    run = {
+        f"q{i}": {str(x): 1.0 / (j + 1) for j, x in enumerate(row) if x >= 0}
+        for i, row in enumerate(ranked)
+    }
+    found = ranx.evaluate(
+        ranx.Qrels(grades), ranx.Run(run), metric, return_mean=False, make_comparable=True
+    )
     order = np.argsort([int(name[1:]) for name in sorted(grades)])  # ranx orders names as text
     return np.asarray(found)[order]
 
@@ -73,7 +86,9 @@ def test_all_relevant_by_hand():
     values = relevance_metrics(qrels, ranked, np.array([0, 1]), (1, 3))
     ideal = 2 + 1 / math.log2(3) + 1 / 2
     assert values["recall@1"] == pytest.approx([1 / 3, 0])
-    assert values["recall@3"] == pytest.approx([2 / 3, 0])  # query 1 has no relevant item: 0, not skipped
+    assert values["recall@3"] == pytest.approx(
+        [2 / 3, 0]
+    )  # query 1 has no relevant item: 0, not skipped
     assert values["ndcg@3"] == pytest.approx([(2 + 1 / 2) / ideal, 0])
     assert values["mrr"] == pytest.approx([1, 0])
 
@@ -102,11 +117,23 @@ def test_one_target_agrees_with_ranx():
 def test_all_relevant_agrees_with_ranx(click):
     rng, ranked = np.random.default_rng(2), random_lists(3)
     queries, clicked = rng.integers(0, 7, 60), rng.integers(0, 80, 60)
-    rows = [(q, int(i), int(rng.integers(1, 4))) for q in range(7) for i in rng.permutation(80)[: 3 + 4 * q]]
+    rows = [
+        (q, int(i), int(rng.integers(1, 4)))
+        for q in range(7)
+        for i in rng.permutation(80)[: 3 + 4 * q]
+    ]
     relevance = pd.DataFrame(rows, columns=["query_id", "item_id", "grade"])
-    ours = relevance_metrics(make_qrels(relevance, 7, 80, 10), ranked, queries, KS, clicked if click else None)
-    table = {q: dict(zip(part["item_id"], part["grade"], strict=True)) for q, part in relevance.groupby("query_id")}
-    grades = {f"q{i}": {str(item): int(grade) for item, grade in table[q].items()} for i, q in enumerate(queries)}
+    ours = relevance_metrics(
+        make_qrels(relevance, 7, 80, 10), ranked, queries, KS, clicked if click else None
+    )
+    table = {
+        q: dict(zip(part["item_id"], part["grade"], strict=True))
+        for q, part in relevance.groupby("query_id")
+    }
+    grades = {
+        f"q{i}": {str(item): int(grade) for item, grade in table[q].items()}
+        for i, q in enumerate(queries)
+    }
     for i, item in enumerate(clicked if click else []):
         grades[f"q{i}"][str(item)] = grades[f"q{i}"].get(str(item), 0) + 1
     for metric, values in ours.items():
@@ -126,7 +153,9 @@ def test_qrels_take_the_highest_grade_and_refuse_a_deeper_cut():
 @given(st.lists(st.permutations(range(8)), min_size=1, max_size=5), st.data())
 def test_metric_properties(lists, data):
     ranked = np.array(lists)[:, :5]
-    targets = np.array(data.draw(st.lists(st.integers(0, 7), min_size=len(lists), max_size=len(lists))))
+    targets = np.array(
+        data.draw(st.lists(st.integers(0, 7), min_size=len(lists), max_size=len(lists)))
+    )
     values = target_metrics(ranked, targets, (1, 3, 5))
     for name, value in values.items():
         assert ((value >= 0) & (value <= 1)).all(), name
@@ -135,7 +164,9 @@ def test_metric_properties(lists, data):
     assert (values["mrr"] <= values["ndcg@5"]).all()
     # one target = all relevant with one relevant item
     table = pd.DataFrame({"query_id": np.arange(len(targets)), "item_id": targets, "grade": 1})
-    same = relevance_metrics(make_qrels(table, len(targets), 8, 5), ranked, np.arange(len(targets)), (1, 3, 5))
+    same = relevance_metrics(
+        make_qrels(table, len(targets), 8, 5), ranked, np.arange(len(targets)), (1, 3, 5)
+    )
     for name, value in values.items():
         np.testing.assert_allclose(value, same[name], atol=1e-12)
     # renaming the items changes nothing
@@ -196,7 +227,9 @@ def test_systems_that_agree_everywhere_differ_by_a_rare_share_at_most():
 
 
 def test_tables_never_say_that_nothing_is_certain():
-    targets = pd.DataFrame({"event_id": range(9), "item_id": range(9), "task": "search", "query_id": 0})
+    targets = pd.DataFrame(
+        {"event_id": range(9), "item_id": range(9), "task": "search", "query_id": 0}
+    )
     run = pd.DataFrame({"event_id": range(9), "item_id": range(9), "rank": 1, "score": 1.0})
     scores = join_scores(
         [
@@ -208,7 +241,9 @@ def test_tables_never_say_that_nothing_is_certain():
     rows = summary(scores, settings) + by_group(scores, pd.Series(["a"] * 5 + ["b"] * 4), settings)
     assert {row["value"] for row in rows} == {0, 1}
     assert all(row["low"] < row["high"] for row in rows)
-    text = console_table([{**rows[0], "task": "search", "metric": "ndcg@10", "value": 0.0, "low": 0.0, "high": 1e-6}])
+    text = console_table(
+        [{**rows[0], "task": "search", "metric": "ndcg@10", "value": 0.0, "low": 0.0, "high": 1e-6}]
+    )
     assert ".0000 [.0000, .0001]" in text
 
 
@@ -228,7 +263,9 @@ def test_paired_difference_is_sharper_than_two_intervals():
 
 def small_log() -> tuple[pd.DataFrame, Seen]:
     """Two users, five events each, one a step; items in the order 0..4 and 5..9."""
-    events = pd.DataFrame({"event_id": range(10), "user_id": [0] * 5 + [1] * 5, "time": [*range(5)] * 2})
+    events = pd.DataFrame(
+        {"event_id": range(10), "user_id": [0] * 5 + [1] * 5, "time": [*range(5)] * 2}
+    )
     events = events.assign(task="recommend", item_id=range(10), query_id=-1, split="train")
     start = np.repeat([0, 5], 5)
     return events, Seen(events, start, np.arange(10))
@@ -306,7 +343,11 @@ def test_top_k_equals_a_full_sort_with_ties_by_item(seed, k):
     scores[rng.random((3, 9)) < 0.2] = -np.inf
     run = check_run(run_from_scores(np.array([4, 7, 9]), scores, k), num_items=9)
     for row, event in enumerate([4, 7, 9]):
-        plain = [i for i in sorted(range(9), key=lambda i: (-scores[row, i], i)) if scores[row, i] > -np.inf][:k]
+        plain = [
+            i
+            for i in sorted(range(9), key=lambda i: (-scores[row, i], i))
+            if scores[row, i] > -np.inf
+        ][:k]
         assert run.loc[run["event_id"] == event, "item_id"].tolist() == plain
 
 
@@ -317,13 +358,24 @@ def test_candidates_keep_their_ids_and_padding_never_ranks():
 
 
 def test_matrix_and_trec_forms(tmp_path):
-    run = pd.DataFrame({"event_id": [5, 5, 9], "item_id": [1, 2, 3], "rank": [1, 2, 1], "score": [-1.0, -1.0, -4.0]})
+    run = pd.DataFrame(
+        {
+            "event_id": [5, 5, 9],
+            "item_id": [1, 2, 3],
+            "rank": [1, 2, 1],
+            "score": [-1.0, -1.0, -4.0],
+        }
+    )
     assert to_matrix(run, np.array([9, 6, 5]), 2).tolist() == [[3, -1], [-1, -1], [1, 2]]
     lines = write_trec(run, tmp_path / "x.trec", "my system").read_text().splitlines()
     assert lines[1] == "5 Q0 2 2 0.500000000 my_system"
     assert len(lines) == 3
     names = ["x", "a b", "a%20b", "日本\u3000語"]
-    lines = write_trec(run, tmp_path / "own.trec", "joint", names).read_text(encoding="utf-8").splitlines()
+    lines = (
+        write_trec(run, tmp_path / "own.trec", "joint", names)
+        .read_text(encoding="utf-8")
+        .splitlines()
+    )
     assert [line.split()[2] for line in lines] == ["a%20b", "a%2520b", "日本%E3%80%80語"]
     assert all(len(line.split()) == 6 for line in lines)
 
@@ -341,14 +393,18 @@ def test_matrix_and_trec_forms(tmp_path):
     ],
 )
 def test_a_broken_run_is_refused(column, values, message):
-    run = pd.DataFrame({"event_id": [5, 5, 9], "item_id": [1, 2, 3], "rank": [1, 2, 1], "score": [1.0, 1.0, 0.0]})
+    run = pd.DataFrame(
+        {"event_id": [5, 5, 9], "item_id": [1, 2, 3], "rank": [1, 2, 1], "score": [1.0, 1.0, 0.0]}
+    )
     check_run(run, 10, np.array([5, 9, 11]))
     with pytest.raises(ArtifactError, match=message):
         check_run(run.assign(**{column: values}), 10, np.array([5, 9, 11]))
 
 
 def test_an_unsorted_or_empty_run_is_fine():
-    run = pd.DataFrame({"event_id": [9, 5, 5], "item_id": [3, 2, 1], "rank": [1, 2, 1], "score": [0.0, 1.0, 1.0]})
+    run = pd.DataFrame(
+        {"event_id": [9, 5, 5], "item_id": [3, 2, 1], "rank": [1, 2, 1], "score": [0.0, 1.0, 1.0]}
+    )
     assert check_run(run, 10)["item_id"].tolist() == [1, 2, 3]
     assert check_run(run.iloc[:0], 10).empty
 
@@ -367,11 +423,18 @@ def test_summary_has_a_row_a_metric_and_counts_the_unanswered():
     assert [set(row) for row in rows] == [
         {"system", "task", "protocol", "metric", "value", "low", "high", "num_queries", "seeds"}
     ] * 6
-    assert all(row["value"] == 0.5 and row["num_queries"] == 4 and row["seeds"] == [7] for row in rows)
+    assert all(
+        row["value"] == 0.5 and row["num_queries"] == 4 and row["seeds"] == [7] for row in rows
+    )
     assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
     assert values_of(scores, "joint", "recommend", "mrr").tolist() == [1, 1, 0, 0]
-    groups = by_group(scores, pd.Series(["a", "a", "b", "b"]), EvaluationConfig(), "mrr", task="recommend")
-    assert [(r["group"], r["system"], r["value"]) for r in groups[::2]] == [("a", "joint", 1.0), ("b", "joint", 0.0)]
+    groups = by_group(
+        scores, pd.Series(["a", "a", "b", "b"]), EvaluationConfig(), "mrr", task="recommend"
+    )
+    assert [(r["group"], r["system"], r["value"]) for r in groups[::2]] == [
+        ("a", "joint", 1.0),
+        ("b", "joint", 0.0),
+    ]
 
 
 def test_pareto_front_and_hypervolume_by_hand():

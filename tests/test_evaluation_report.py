@@ -15,10 +15,25 @@ from gensar_lite.artifacts import ArtifactError, Corpus, Identifiers, ItemEmbedd
 from gensar_lite.config import ConfigError, override, preset
 from gensar_lite.data import history_bounds
 from gensar_lite.data.report import Finding, Report
-from gensar_lite.evaluation import fonts, plots, stage
-from gensar_lite.evaluation.baselines import BM25, CategoryPopularity, Oracle, Popularity, candidate_run, top_k_run
+from gensar_lite.drawing import fonts
+from gensar_lite.evaluation import plots, stage
+from gensar_lite.evaluation.baselines import (
+    BM25,
+    CategoryPopularity,
+    Oracle,
+    Popularity,
+    candidate_run,
+    top_k_run,
+)
 from gensar_lite.evaluation.data_section import sasrec_read, share, target_rows
-from gensar_lite.evaluation.plots import curve_figure, figure_png, identifier_map, metric_bars, pca_2d, plain
+from gensar_lite.evaluation.plots import (
+    curve_figure,
+    figure_png,
+    identifier_map,
+    metric_bars,
+    pca_2d,
+    plain,
+)
 from gensar_lite.evaluation.plots import tradeoff_figure as draw_tradeoff
 from gensar_lite.evaluation.protocols import Seen
 from gensar_lite.evaluation.report import (
@@ -52,7 +67,13 @@ def tiny_corpus() -> Corpus:
     texts = [f"a {'red lamp' if i < 6 else 'blue chair'} number{i}" for i in range(NUM_ITEMS)]
     category = ["Light > $Lamps$" if i < 6 else "<b>Seats</b> > Chairs" for i in range(NUM_ITEMS)]
     items = pd.DataFrame(
-        {"item_id": range(NUM_ITEMS), "title": titles, "text": texts, "brand": "", "category": category}
+        {
+            "item_id": range(NUM_ITEMS),
+            "title": titles,
+            "text": texts,
+            "brand": "",
+            "category": category,
+        }
     )
     queries = pd.DataFrame({"query_id": [0, 1, 2], "text": ["red lamp", "<i>chair</i>", "lapm"]})
     queries["kind"] = ["category", "category", "misspelling"]
@@ -65,9 +86,14 @@ def tiny_corpus() -> Corpus:
             rows.append((user, step, task, (3 * user + 2 * step) % NUM_ITEMS, query, split))
     events = pd.DataFrame(rows, columns=["user_id", "time", "task", "item_id", "query_id", "split"])
     events.insert(0, "event_id", range(len(events)))
-    answers = [(0, i) for i in range(6)] + [(1, i) for i in range(6, 12)] + [(2, i) for i in range(6)]
+    answers = (
+        [(0, i) for i in range(6)] + [(1, i) for i in range(6, 12)] + [(2, i) for i in range(6)]
+    )
     return Corpus(
-        items, queries, events, pd.DataFrame(answers, columns=["query_id", "item_id"]).assign(grade=1)
+        items,
+        queries,
+        events,
+        pd.DataFrame(answers, columns=["query_id", "item_id"]).assign(grade=1),
     ).check()
 
 
@@ -166,7 +192,15 @@ def test_candidate_run_ranks_candidates_only():
 
 
 METRICS = [
-    {"system": s, "task": t, "protocol": p, "metric": m, "value": v, "low": v - 0.01, "high": v + 0.02}
+    {
+        "system": s,
+        "task": t,
+        "protocol": p,
+        "metric": m,
+        "value": v,
+        "low": v - 0.01,
+        "high": v + 0.02,
+    }
     | {"num_queries": 40, "seeds": [0]}
     for s, tasks, v in (
         ("joint", ("search", "recommend"), 0.1),
@@ -236,7 +270,9 @@ def test_a_second_font_is_taken_for_letters_that_the_first_lacks():
     """A letter that one of matplotlib's own fonts has and its default font has not."""
     own = fonts._glyphs(fonts.findfont("DejaVu Sans"))
     others = {name: fonts._glyphs(path) - own for name, path in fonts._installed()}
-    letter = min(character for glyphs in others.values() for character in glyphs if character.isprintable())
+    letter = min(
+        character for glyphs in others.values() for character in glyphs if character.isprintable()
+    )
     families, known = fonts.fonts_for(frozenset("a" + letter))
     assert known == {"a", letter}
     assert families[0] == "DejaVu Sans"
@@ -262,11 +298,17 @@ def test_figures_are_the_same_every_time():
 
 def test_pca_finds_the_long_axis():
     rng = np.random.default_rng(0)
-    vectors = np.outer(rng.standard_normal(200), [3.0, 4.0, 0.0]) + 0.01 * rng.standard_normal((200, 3)) + 7
+    vectors = (
+        np.outer(rng.standard_normal(200), [3.0, 4.0, 0.0])
+        + 0.01 * rng.standard_normal((200, 3))
+        + 7
+    )
     xy = pca_2d(vectors)
     assert xy.shape == (200, 2)
     assert xy[:, 0].std() > 100 * xy[:, 1].std()
-    np.testing.assert_allclose(np.abs(xy[:, 0]), np.abs((vectors - vectors.mean(0)) @ [0.6, 0.8, 0]), atol=0.1)
+    np.testing.assert_allclose(
+        np.abs(xy[:, 0]), np.abs((vectors - vectors.mean(0)) @ [0.6, 0.8, 0]), atol=0.1
+    )
     assert pca_2d(np.arange(3.0)[:, None]).shape == (3, 2)
 
 
@@ -305,9 +347,19 @@ def test_verdicts_say_who_wins_from_the_numbers():
 
 def test_search_is_told_apart_by_kind_and_by_seen():
     row = {"metric": "ndcg@10", "value": 0.1, "low": 0.0, "high": 0.2}
-    groups = [("kind", "synonym", 3), ("kind", "category", 4), ("seen", "seen", 6), ("seen", "unseen", 1)]
-    rows = [row | {"column": c, "group": g, "num_queries": n, "system": "bm25"} for c, g, n in groups]
-    rows += [rows[3] | {"system": "joint", "value": 0.2}, rows[3] | {"system": "category-popularity"}]
+    groups = [
+        ("kind", "synonym", 3),
+        ("kind", "category", 4),
+        ("seen", "seen", 6),
+        ("seen", "unseen", 1),
+    ]
+    rows = [
+        row | {"column": c, "group": g, "num_queries": n, "system": "bm25"} for c, g, n in groups
+    ]
+    rows += [
+        rows[3] | {"system": "joint", "value": 0.2},
+        rows[3] | {"system": "category-popularity"},
+    ]
     kinds, seen = group_tables(rows)
     assert kinds["columns"] == ["synonym (3)", "category (4)"]
     assert seen["columns"] == ["seen (6)", "unseen (1)"]
@@ -320,7 +372,10 @@ def test_search_is_told_apart_by_kind_and_by_seen():
 
 def test_groups_need_their_columns():
     queries = pd.DataFrame({"text": ["a", "b"], "kind": ["x", "y"], "seen": [True, True]})
-    assert set(stage.query_groups(queries)) == {"kind", "seen"}  # all are seen: both together would tell nothing new
+    assert set(stage.query_groups(queries)) == {
+        "kind",
+        "seen",
+    }  # all are seen: both together would tell nothing new
     assert set(stage.query_groups(queries[["text", "seen"]])) == {"seen"}
     assert stage.query_groups(queries[["text"]]) == {}
 
@@ -349,10 +404,19 @@ class FakeRanker:
 
 
 def finished_workspace(
-    root, monkeypatch, source: str = "shop", corpus: Corpus | None = None, report: Report | None = None, **changes
+    root,
+    monkeypatch,
+    source: str = "shop",
+    corpus: Corpus | None = None,
+    report: Report | None = None,
+    **changes,
 ) -> Workspace:
     """Every stage before evaluation, by hand: random vectors, made-up identifiers, a random joint run."""
-    told = {"data.source": source, "evaluation.num_bootstrap": 20, "evaluation.num_negatives": 4} | changes
+    told = {
+        "data.source": source,
+        "evaluation.num_bootstrap": 20,
+        "evaluation.num_negatives": 4,
+    } | changes
     ws = Workspace.open(override(preset("tiny"), told), root, run="hand")
     corpus, rng = corpus or tiny_corpus(), np.random.default_rng(0)
 
@@ -360,11 +424,15 @@ def finished_workspace(
         corpus.save(folder)
         if report:
             report.save(folder)
-        facts = {"search": {"shop": "the built-in shop", "files": "none"}.get(source, "semi-synthetic")}
+        facts = {
+            "search": {"shop": "the built-in shop", "files": "none"}.get(source, "semi-synthetic")
+        }
         return {"items": NUM_ITEMS, "facts": facts}
 
     def embeddings(folder):
-        ItemEmbeddings(*(rng.random((NUM_ITEMS, 4), dtype=np.float32) for _ in range(2))).save(folder)
+        ItemEmbeddings(*(rng.random((NUM_ITEMS, 4), dtype=np.float32) for _ in range(2))).save(
+            folder
+        )
         return {"sasrec_read": {"windows": 7, "items_read": 1234, "items_asked_for": 99}}
 
     def identifiers(folder):
@@ -401,10 +469,15 @@ def test_evaluate_writes_scores_and_metrics(tmp_path, monkeypatch, capsys):
         ("search", "full/all-relevant"),
         ("search", "bm25-4"),
     }
-    systems = {task: {r["system"] for r in metrics if r["task"] == task} for task in ("search", "recommend")}
+    systems = {
+        task: {r["system"] for r in metrics if r["task"] == task}
+        for task in ("search", "recommend")
+    }
     assert systems["search"] == {"joint", "popularity", "category-popularity", "bm25"}
     assert systems["recommend"] == {"joint", "popularity", "transitions", "item-knn", "sasrec-ce"}
-    assert all(0 <= r["low"] <= r["value"] <= r["high"] <= 1 and r["num_queries"] == 3 for r in metrics)
+    assert all(
+        0 <= r["low"] <= r["value"] <= r["high"] <= 1 and r["num_queries"] == 3 for r in metrics
+    )
     scores = pd.read_parquet(folder / "scores.parquet")
     assert list(scores.columns) == ["system", "protocol", "task", "metric", "event_id", "value"]
     keys = ["system", "protocol", "task", "metric"]
@@ -451,7 +524,9 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        self.addresses += [v for k, v in attrs if k in ("src", "href", "srcset", "action", "data", "poster")]
+        self.addresses += [
+            v for k, v in attrs if k in ("src", "href", "srcset", "action", "data", "poster")
+        ]
         self.handlers += [k for k, _ in attrs if k.startswith("on")]
         self.alts += [v for k, v in attrs if k == "alt"]
 
@@ -496,14 +571,25 @@ def test_the_shops_page_shows_texts_escaped_and_whole(tmp_path, monkeypatch):
     shown = [payload for payload in PAYLOADS if payload in page.text]
     assert len(shown) >= 4  # six examples show most of the titles, letter by letter
     assert "the built-in shop is made up" in page.text.lower()
-    for part in ("Search against recommendation", "misspelling (1)", "0-1", "perplexity", "gensar run --preset tiny"):
+    for part in (
+        "Search against recommendation",
+        "misspelling (1)",
+        "0-1",
+        "perplexity",
+        "gensar run --preset tiny",
+    ):
         assert part in page.text
 
 
 def test_the_page_of_real_data_has_no_item_text_and_says_semi_synthetic(tmp_path, monkeypatch):
     _, page = report_of(finished_workspace(tmp_path, monkeypatch, source="beauty"))
     corpus = tiny_corpus()
-    for text in [*corpus.items["title"], *corpus.items["text"], *corpus.items["category"], *corpus.queries["text"]]:
+    for text in [
+        *corpus.items["title"],
+        *corpus.items["text"],
+        *corpus.items["category"],
+        *corpus.queries["text"],
+    ]:
         assert text not in page.text
     assert "semi-synthetic" in page.text
     assert "not ours to publish" in page.text
@@ -521,14 +607,38 @@ def own_corpus() -> Corpus:
 
 
 def test_the_page_of_own_files_speaks_their_ids_and_shows_the_report(tmp_path, monkeypatch):
-    finding = Finding("DROP", "events", "have no <i>time</i>", 1, 2000, (5,), "{secret cell}", "Dropped & counted.")
+    finding = Finding(
+        "DROP",
+        "events",
+        "have no <i>time</i>",
+        1,
+        2000,
+        (5,),
+        "{secret cell}",
+        "Dropped & counted.",
+    )
     columns = {"items": {"item_id": "movieId"}, "events": {"time": "when"}}
-    files = {"items": {"file": "films.csv", "rows": 1012}, "events": {"file": "log.csv", "rows": 2000}}
-    report = Report(files, columns, {"items": ["year"], "events": []}, [finding], {"items": 12, "test targets": 345})
+    files = {
+        "items": {"file": "films.csv", "rows": 1012},
+        "events": {"file": "log.csv", "rows": 2000},
+    }
+    report = Report(
+        files,
+        columns,
+        {"items": ["year"], "events": []},
+        [finding],
+        {"items": 12, "test targets": 345},
+    )
     ws = finished_workspace(tmp_path, monkeypatch, "files", own_corpus(), report)
     text, page = report_of(ws)
     for part in (
-        *("films.csv", "item_id = movieId", "1,012", "1 of 2,000 rows have no <i>time</i>", "under 0.1 %"),
+        *(
+            "films.csv",
+            "item_id = movieId",
+            "1,012",
+            "1 of 2,000 rows have no <i>time</i>",
+            "under 0.1 %",
+        ),
         *(
             "Dropped & counted.",
             "345",
@@ -551,7 +661,12 @@ def test_the_page_of_own_files_speaks_their_ids_and_shows_the_report(tmp_path, m
 def test_targets_of_each_task_and_split_by_hand():
     assert target_rows(tiny_corpus()) == [("recommend", "12", "3", "3"), ("search", "0", "3", "3")]
     assert target_rows(own_corpus()) == [("recommend", "12", "3", "3")]
-    assert [share(*pair) for pair in ((0, 5), (1, 3), (5, 5), (1, 9999))] == ["0 %", "33.3 %", "100.0 %", "under 0.1 %"]
+    assert [share(*pair) for pair in ((0, 5), (1, 3), (5, 5), (1, 9999))] == [
+        "0 %",
+        "33.3 %",
+        "100.0 %",
+        "under 0.1 %",
+    ]
     assert sasrec_read({}) == ""
 
 
@@ -562,7 +677,9 @@ def test_a_system_that_can_answer_nothing_has_no_row(tmp_path, monkeypatch, caps
     _, page = report_of(finished_workspace(tmp_path, monkeypatch, corpus=silent))
     metrics = json.loads((tmp_path / "reports/hand/metrics.json").read_text())
     assert {"bm25", "query-clicks"}.isdisjoint(row["system"] for row in metrics)
-    assert {row["protocol"] for row in metrics if row["task"] == "search"} >= {"bm25-4"}, "its negatives are random"
+    assert {row["protocol"] for row in metrics if row["task"] == "search"} >= {"bm25-4"}, (
+        "its negatives are random"
+    )
     assert "it answers nothing here: bm25/search" in page.text
     assert "bm25 " not in capsys.readouterr().out
 

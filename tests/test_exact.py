@@ -12,7 +12,7 @@ from scripted import Scripted, random_codes, sources
 from gensar_lite.config import DecodingConfig, TrainingConfig
 from gensar_lite.decoding import Decoder, rank_events, search_exact
 from gensar_lite.decoding.exact import branch_and_bound
-from gensar_lite.evaluation.exactness import beam_misses
+from gensar_lite.experiments.exactness import beam_misses
 from gensar_lite.training import new_generator
 
 shapes = st.tuples(st.integers(1, 40), st.integers(2, 6), st.integers(1, 4), st.integers(0, 999))
@@ -21,7 +21,9 @@ kinds = st.sampled_from(["smooth", "ties", "holes"])
 
 def scripted(shape: tuple[int, int, int, int], kind: str) -> Scripted:
     num_items, num_codes, num_levels, seed = shape
-    return Scripted.of_codes(random_codes(num_items, num_codes, num_levels, seed), num_codes, seed, kind)
+    return Scripted.of_codes(
+        random_codes(num_items, num_codes, num_levels, seed), num_codes, seed, kind
+    )
 
 
 def check_exact(found, row: int, truth: np.ndarray, k: int) -> None:
@@ -53,7 +55,9 @@ def test_a_beam_is_sound_and_what_it_certifies_is_exact(shape, kind, num_beams):
 
 @given(shapes, kinds, st.integers(1, 4), st.integers(1, 12), st.sampled_from([1, 8, 1000]))
 @settings(max_examples=40, deadline=None)
-def test_search_exact_equals_enumeration_however_narrow_it_starts(shape, kind, num_beams, k, widest):
+def test_search_exact_equals_enumeration_however_narrow_it_starts(
+    shape, kind, num_beams, k, widest
+):
     decoder = scripted(shape, kind)
     found = search_exact(decoder, "recommend", *sources(3), num_beams, k, widest=widest)
     for query in range(3):
@@ -77,12 +81,21 @@ def test_exact_inside_a_part_of_the_catalogue(shape, k, widest, seed):
     mask = rng.random(num_items) < 0.6
     few = np.where(rng.random((3, 5)) < 0.8, rng.integers(num_items, size=(3, 5)), -1)
     pairs = np.nonzero(rng.random((3, num_items)) < 0.3)
-    for limits in ({"allowed": mask}, {"allowed": few}, {"exclude": pairs}, {"allowed": mask, "exclude": pairs}):
+    for limits in (
+        {"allowed": mask},
+        {"allowed": few},
+        {"exclude": pairs},
+        {"allowed": mask, "exclude": pairs},
+    ):
         found = search_exact(decoder, "recommend", *sources(3), 1, k, widest=widest, **limits)
         for query in range(3):
             left = np.ones(num_items, dtype=bool)
             if "allowed" in limits:
-                left = mask.copy() if limits["allowed"] is mask else np.isin(np.arange(num_items), few[query])
+                left = (
+                    mask.copy()
+                    if limits["allowed"] is mask
+                    else np.isin(np.arange(num_items), few[query])
+                )
             if "exclude" in limits:
                 left[pairs[1][pairs[0] == query]] = False
             check_exact(found, query, np.where(left, decoder.enumerate(query), -np.inf), k)

@@ -24,10 +24,17 @@ from gensar_lite.data.families import (
     text_family,
     title_words,
 )
-from gensar_lite.data.queries import even_choice, path_query, query_table, relevance_table, search_twins, stem
+from gensar_lite.data.queries import (
+    even_choice,
+    path_query,
+    query_table,
+    relevance_table,
+    search_twins,
+    stem,
+)
+from gensar_lite.data.shop.synthetic import make_shop
 from gensar_lite.data.sources import load_source
 from gensar_lite.data.splitting import held_out_queries
-from gensar_lite.data.synthetic import make_shop
 
 ALL = ("category", "attribute", "text")
 SETTINGS = DataConfig(query_families=ALL)
@@ -43,13 +50,19 @@ def five_items() -> pd.DataFrame:
         ("BOLT Soap Box", "Bolt", "Skin > Lotions"),
         ("Bolt Gem", "", ""),
     ]
-    return pd.DataFrame(rows, columns=["title", "brand", "category"]).rename_axis("item_id").reset_index()
+    return (
+        pd.DataFrame(rows, columns=["title", "brand", "category"])
+        .rename_axis("item_id")
+        .reset_index()
+    )
 
 
 def graded(family) -> dict[str, dict[int, int]]:
     """``query text -> item -> grade``."""
     found = {text: {} for text in family.texts}
-    for query, item, grade in family.relevance[["query_id", "item_id", "grade"]].to_numpy().tolist():
+    for query, item, grade in (
+        family.relevance[["query_id", "item_id", "grade"]].to_numpy().tolist()
+    ):
         assert item not in found[family.texts[query]]
         found[family.texts[query]][item] = grade
     return found
@@ -77,7 +90,11 @@ def test_category_family_by_hand():
 def test_attribute_family_by_hand():
     family = attribute_family(five_items())
     assert graded(family) == {
-        "acme lotion": {0: 2, 1: 1, 3: 1},  # another brand's lotions answer in part; another category does not
+        "acme lotion": {
+            0: 2,
+            1: 1,
+            3: 1,
+        },  # another brand's lotions answer in part; another category does not
         "bolt cream": {2: 2},
         "bolt lotion": {3: 2, 0: 1, 1: 1},
     }
@@ -86,7 +103,13 @@ def test_attribute_family_by_hand():
 
 def test_text_family_by_hand():
     family = text_family(five_items())
-    assert family.item_query.tolist() == [0, 1, 2, 3, -1]  # the gem is one of its kind, and bolt is a name
+    assert family.item_query.tolist() == [
+        0,
+        1,
+        2,
+        3,
+        -1,
+    ]  # the gem is one of its kind, and bolt is a name
     said = [set(text.lower().split()) - FILLERS for text in family.texts]
     assert said == [{"rose", "lotion"}, {"rose", "soap"}, {"lotion", "box"}, {"soap", "box"}]
     answers = list(graded(family).values())
@@ -102,7 +125,13 @@ def test_a_word_is_telling_where_it_is_neither_rare_nor_common_nor_a_name():
 
 
 def test_the_name_of_a_brand_tells_nothing_even_where_the_brand_is_not_given():
-    items = pd.DataFrame({"title": ["Nova Mist", "Nova Foam", "Mist Foam"], "brand": ["Nova", "", ""], "category": "c"})
+    items = pd.DataFrame(
+        {
+            "title": ["Nova Mist", "Nova Foam", "Mist Foam"],
+            "brand": ["Nova", "", ""],
+            "category": "c",
+        }
+    )
     assert set(title_words(items).query("telling")["stem"]) == {"mist", "foam"}
     assert text_family(items).item_query.tolist() == [-1, -1, 0]
 
@@ -147,18 +176,26 @@ def test_relevance_of_the_shop_equals_a_slow_reading_of_titles_and_brands(shop):
     for query in shop.queries.itertuples():
         if query.kind == "category":
             wanted[query.query_id] = {
-                i: 1 for i, p in enumerate(items["category"]) if path_query(p.split(" > ")) == query.text
+                i: 1
+                for i, p in enumerate(items["category"])
+                if path_query(p.split(" > ")) == query.text
             }
         elif query.kind == "attribute":
             mine = [i for i in range(len(items)) if query.text.endswith(path_query([leaf[i]]))]
-            exact = {i for i in mine if query.text == " ".join([*_letters(items["brand"][i]), path_query([leaf[i]])])}
+            exact = {
+                i
+                for i in mine
+                if query.text == " ".join([*_letters(items["brand"][i]), path_query([leaf[i]])])
+            }
             same = {leaf[i] for i in exact}
             wanted[query.query_id] = {i: 2 if i in exact else 1 for i in mine if leaf[i] in same}
         else:
             pair = {stem(word) for word in set(query.text.lower().split()) - FILLERS}
             exact = {i for i, held in enumerate(stems) if pair <= held}
             paths = {items["category"][i] for i in exact}
-            part = {i for i, held in enumerate(stems) if pair & held and items["category"][i] in paths}
+            part = {
+                i for i, held in enumerate(stems) if pair & held and items["category"][i] in paths
+            }
             wanted[query.query_id] = {i: 2 if i in exact else 1 for i in part | exact}
     found = {}
     for query, item, grade in shop.relevance[["query_id", "item_id", "grade"]].to_numpy().tolist():
@@ -171,7 +208,9 @@ def _letters(text: str) -> list[str]:
 
 
 def test_every_click_has_the_best_grade_and_queries_of_a_kind_are_distinct(shop):
-    searches = shop.events[shop.events["task"] == "search"].merge(shop.relevance, on=["query_id", "item_id"])
+    searches = shop.events[shop.events["task"] == "search"].merge(
+        shop.relevance, on=["query_id", "item_id"]
+    )
     assert len(searches) == (shop.events["task"] == "search").sum()
     best = shop.relevance.groupby("query_id")["grade"].max()
     assert (searches["grade"].to_numpy() == best.loc[searches["query_id"]].to_numpy()).all()
@@ -187,7 +226,9 @@ def test_category_alone_is_what_it_was_before_there_were_families():
     tables = make_shop(DataConfig())
     purchases = tables.events[tables.events["task"] == "recommend"]
     search = semi_synthetic_search(tables.items, purchases, DataConfig())
-    queries, item_query = query_table(path_query(path.split(" > ")) for path in tables.items["category"])
+    queries, item_query = query_table(
+        path_query(path.split(" > ")) for path in tables.items["category"]
+    )
     pd.testing.assert_frame_equal(search.queries[["query_id", "text"]], queries)
     pd.testing.assert_frame_equal(search.relevance, relevance_table(item_query))
     twins = search_twins(purchases, item_query, 0.758, np.random.default_rng(0))
@@ -199,16 +240,22 @@ def test_category_alone_is_what_it_was_before_there_were_families():
 
 
 def test_the_shop_draws_equal_shares_and_reports_them(shop):
-    asked = shop.queries["kind"].to_numpy()[shop.events.loc[shop.events["task"] == "search", "query_id"]]
+    asked = shop.queries["kind"].to_numpy()[
+        shop.events.loc[shop.events["task"] == "search", "query_id"]
+    ]
     counts = pd.Series(asked).value_counts()
     assert counts.max() - counts.min() <= 1
     assert shop.facts["search events by kind"] == counts.to_dict()
-    assert shop.facts["share of search by kind"] == dict.fromkeys(ALL, pytest.approx(1 / 3, abs=1e-3))
+    assert shop.facts["share of search by kind"] == dict.fromkeys(
+        ALL, pytest.approx(1 / 3, abs=1e-3)
+    )
     assert shop.facts["search made"].startswith("; ".join(SAID[kind] for kind in ALL))
     assert shop.facts["queries by kind"] == shop.queries["kind"].value_counts().to_dict()
 
 
-masks = st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()).filter(any), min_size=1, max_size=7)
+masks = st.lists(
+    st.tuples(st.booleans(), st.booleans(), st.booleans()).filter(any), min_size=1, max_size=7
+)
 
 
 @given(masks, st.integers(0, 99))
@@ -224,7 +271,9 @@ def test_shares_are_as_even_as_any_choice_can_make_them_to_a_row(rows, seed):
 
 
 def test_scarce_families_give_what_they_have():
-    possible = np.array([[True, False, True]] * 70 + [[True, True, True]] * 20 + [[False, True, False]] * 4)
+    possible = np.array(
+        [[True, False, True]] * 70 + [[True, True, True]] * 20 + [[False, True, False]] * 4
+    )
     counts = np.bincount(even_choice(possible, np.random.default_rng(0)))
     assert counts.tolist() == [35, 24, 35]
     other = even_choice(possible, np.random.default_rng(1))
@@ -279,7 +328,9 @@ def test_a_string_is_held_out_under_every_id():
 def test_seen_says_whether_a_train_search_has_the_string(corpora):
     for corpus in corpora[:2]:
         trained = set(corpus.queries["text"].iloc[corpus.targets("train", "search")["query_id"]])
-        assert corpus.queries["seen"].tolist() == [text in trained for text in corpus.queries["text"]]
+        assert corpus.queries["seen"].tolist() == [
+            text in trained for text in corpus.queries["text"]
+        ]
     _, part, funnel = corpora
     asked = part.targets("test", "search")["query_id"]
     counted = funnel["search_targets"]["test"]
@@ -288,11 +339,17 @@ def test_seen_says_whether_a_train_search_has_the_string(corpora):
 
 
 def test_the_same_string_under_two_ids_is_seen_under_both():
-    items = pd.DataFrame({"item_id": range(5), "title": "t", "text": "", "brand": "", "category": "c"})
-    queries = pd.DataFrame({"query_id": [0, 1, 2], "text": ["a", "a", "b"], "kind": ["x", "y", "y"]})
+    items = pd.DataFrame(
+        {"item_id": range(5), "title": "t", "text": "", "brand": "", "category": "c"}
+    )
+    queries = pd.DataFrame(
+        {"query_id": [0, 1, 2], "text": ["a", "a", "b"], "kind": ["x", "y", "y"]}
+    )
     rows = [(0, t, "search", t, q) for t, q in enumerate((0, 0, 2, 1))]
     events = pd.DataFrame(rows, columns=["user_id", "time", "task", "item_id", "query_id"])
-    corpus, _ = build_corpus(Tables(items, queries, events, queries[:0].assign(item_id=[], grade=[]), {}), DataConfig())
+    corpus, _ = build_corpus(
+        Tables(items, queries, events, queries[:0].assign(item_id=[], grade=[]), {}), DataConfig()
+    )
     assert corpus.queries["seen"].tolist() == [True, True, False]
 
 
@@ -300,7 +357,9 @@ def test_the_tokenizer_of_a_model_from_scratch_reads_no_unseen_query(corpora, mo
     from gensar_lite.training import stage
 
     part, read = corpora[1], []
-    monkeypatch.setattr(stage.TextCodec, "train", staticmethod(lambda texts, num_tokens: read.extend(texts)))
+    monkeypatch.setattr(
+        stage.TextCodec, "train", staticmethod(lambda texts, num_tokens: read.extend(texts))
+    )
     stage.train_codec(part, preset("tiny").training)
     unseen = set(part.queries.loc[~part.queries["seen"], "text"])
     assert unseen
@@ -313,7 +372,9 @@ def test_nothing_leaks_from_any_family(corpora):
         start, end = history_bounds(corpus.events)
         item, user = corpus.events["item_id"].tolist(), corpus.events["user_id"].tolist()
         assert not any(item[row] in item[start[row] : end[row]] for row in range(len(item)))
-        assert all(user[start[row]] == user[row] for row in range(len(item)) if end[row] > start[row])
+        assert all(
+            user[start[row]] == user[row] for row in range(len(item)) if end[row] > start[row]
+        )
         assert (corpus.events.groupby(["user_id", "time"])["split"].nunique() == 1).all()
 
 
@@ -322,9 +383,9 @@ def test_a_shop_with_unseen_queries_is_prepared_and_counted(tmp_path):
     corpus = Corpus.load(prepare(ws))
     counted = ws.meta("data")["statistics"]["search_targets"]["test"]
     assert counted["unseen"] > 0
-    assert counted["category"] + counted["attribute"] + counted["synonym"] + counted["misspelling"] == len(
-        corpus.targets("test", "search")
-    )
+    assert counted["category"] + counted["attribute"] + counted["synonym"] + counted[
+        "misspelling"
+    ] == len(corpus.targets("test", "search"))
 
 
 # --------------------------------------------------------------------------------------- the real files
@@ -356,4 +417,8 @@ def test_shares_of_beauty_are_equal_to_an_event():
     facts = load_source(preset("beauty").data).facts
     assert facts["search events by kind"] == dict.fromkeys(ALL, 50_155)
     assert facts["search events"] == round(0.758 * 198_502)
-    assert facts["items without a query by kind"] == {"category": 0, "attribute": 4_671, "text": 714}
+    assert facts["items without a query by kind"] == {
+        "category": 0,
+        "attribute": 4_671,
+        "text": 714,
+    }

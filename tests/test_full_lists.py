@@ -25,12 +25,16 @@ NUM_ITEMS = 50
 shapes = st.tuples(st.integers(1, 40), st.integers(2, 6), st.integers(1, 4), st.integers(0, 999))
 
 
-def some_pairs(num_items: int, share: float, seed: int, num_queries: int = 3) -> tuple[np.ndarray, np.ndarray]:
+def some_pairs(
+    num_items: int, share: float, seed: int, num_queries: int = 3
+) -> tuple[np.ndarray, np.ndarray]:
     """Excluded items of each query in any order, some of them twice, as those who buy again have
     them."""
     rng = np.random.default_rng(seed)
     query, item = np.nonzero(rng.random((num_queries, num_items)) < share)
-    order = rng.permutation(np.r_[np.arange(len(query)), np.flatnonzero(rng.random(len(query)) < 0.3)])
+    order = rng.permutation(
+        np.r_[np.arange(len(query)), np.flatnonzero(rng.random(len(query)) < 0.3)]
+    )
     return query[order], item[order]
 
 
@@ -54,7 +58,10 @@ def test_spent_continuations_are_those_without_another_item(shape, share, seed):
                 for row in mine[one]:
                     below.setdefault(tuple(codes[row, : level + 1].tolist()), set()).add(row)
                 wanted |= {(one, prefix) for prefix, rows in below.items() if rows <= out}
-            got = {(q, (*prefix(trie, int(node), level), int(code))) for q, node, code in zip(*spent, strict=True)}
+            got = {
+                (q, (*prefix(trie, int(node), level), int(code)))
+                for q, node, code in zip(*spent, strict=True)
+            }
             assert got == wanted
             assert len(spent.query) == len(wanted)
 
@@ -68,7 +75,13 @@ def prefix(trie: Trie, node: int, level: int) -> tuple[int, ...]:
     return tuple(reversed(codes))
 
 
-@given(shapes, st.sampled_from(["smooth", "ties"]), st.integers(1, 9), st.floats(0, 1), st.integers(0, 99))
+@given(
+    shapes,
+    st.sampled_from(["smooth", "ties"]),
+    st.integers(1, 9),
+    st.floats(0, 1),
+    st.integers(0, 99),
+)
 @settings(max_examples=60, deadline=None)
 def test_a_beam_of_any_width_is_full(shape, kind, num_beams, share, seed):
     """However much is excluded, of the whole catalogue or of a part: m beams bring m items, or
@@ -86,7 +99,9 @@ def test_a_beam_of_any_width_is_full(shape, kind, num_beams, share, seed):
             items = answer.items[query][answer.items[query] >= 0]
             assert len(set(items.tolist())) == len(items) == min(num_beams, left.sum())
             assert left[items].all()
-            np.testing.assert_allclose(decoder.enumerate(query)[items], answer.scores[query][: len(items)], atol=1e-5)
+            np.testing.assert_allclose(
+                decoder.enumerate(query)[items], answer.scores[query][: len(items)], atol=1e-5
+            )
 
 
 @given(
@@ -97,8 +112,12 @@ def test_a_beam_of_any_width_is_full(shape, kind, num_beams, share, seed):
 )
 def test_batches_hold_every_request_once_and_are_wide_enough(requests, k, num_beams, batch_size):
     lengths, left_out = np.array(requests, dtype=np.int64).reshape(-1, 2).T
-    batches = batches_of_like_width(lengths, left_out, k, DecodingConfig(num_beams=num_beams, batch_size=batch_size))
-    assert sorted(place for batch in batches for place in batch.places.tolist()) == list(range(len(requests)))
+    batches = batches_of_like_width(
+        lengths, left_out, k, DecodingConfig(num_beams=num_beams, batch_size=batch_size)
+    )
+    assert sorted(place for batch in batches for place in batch.places.tolist()) == list(
+        range(len(requests))
+    )
     for places, width in batches:
         assert len(places) == 1 or len(places) <= min(batch_size, MAX_PATHS // width)
         needed = k + np.minimum(left_out[places], WIDENED)
@@ -117,7 +136,10 @@ def long_histories(exclude_seen: bool = True, known: int = 30, newcomers: int = 
     for user in range(10):
         items = rng.permutation(NUM_ITEMS)[: known + 2]
         path = [*rng.choice(items[:known], 5), *items]
-        rows += [(user, time, "search" if time % 3 == 0 else "recommend", item) for time, item in enumerate(path)]
+        rows += [
+            (user, time, "search" if time % 3 == 0 else "recommend", item)
+            for time, item in enumerate(path)
+        ]
     rows += [(10 + new, time, "recommend", time) for new in range(newcomers) for time in range(3)]
     events = pd.DataFrame(rows, columns=["user_id", "time", "task", "item_id"])
     events["query_id"] = np.where(events["task"] == "search", 1, -1)
@@ -148,20 +170,27 @@ def brute_force(decoder: Decoder, events: pd.DataFrame, k: int) -> dict[int, lis
         every = np.arange(NUM_ITEMS)
         scores = decoder.score_rows(event.task, np.array([event.event_id]), every[None])[0]
         if event.task == "recommend" and decoder.generator.corpus.exclude_seen:
-            scores[log.loc[(log["user_id"] == event.user_id) & (log["time"] < event.time), "item_id"]] = -np.inf
+            scores[
+                log.loc[(log["user_id"] == event.user_id) & (log["time"] < event.time), "item_id"]
+            ] = -np.inf
         order = np.argsort(-scores, kind="stable")[: min(k, np.isfinite(scores).sum())]
         lists[event.event_id] = order.tolist()
     return lists
 
 
 def as_lists(run: pd.DataFrame) -> dict[int, list[int]]:
-    return {event: rows.sort_values("rank")["item_id"].tolist() for event, rows in run.groupby("event_id")}
+    return {
+        event: rows.sort_values("rank")["item_id"].tolist()
+        for event, rows in run.groupby("event_id")
+    }
 
 
 @pytest.mark.parametrize("top_k", [10, 25])
 def test_an_exact_run_is_the_brute_force_ranking_however_long_the_histories(decoder, top_k):
     targets = decoder.generator.corpus.targets("test")
-    run = rank_events(decoder, targets, DecodingConfig(num_beams=3, top_k=top_k, exact=True), progress=False)
+    run = rank_events(
+        decoder, targets, DecodingConfig(num_beams=3, top_k=top_k, exact=True), progress=False
+    )
     assert as_lists(run) == brute_force(decoder, targets, top_k)
 
 
@@ -170,11 +199,15 @@ def test_every_list_of_a_narrow_beam_is_full(decoder, num_beams):
     """Ten of ten, where a user who knows 30 of 50 items has only 20 left."""
     corpus = decoder.generator.corpus
     targets = pd.concat([corpus.targets("validation"), corpus.targets("test")])
-    run = rank_events(decoder, targets, DecodingConfig(num_beams=num_beams, top_k=10), progress=False)
+    run = rank_events(
+        decoder, targets, DecodingConfig(num_beams=num_beams, top_k=10), progress=False
+    )
     lengths = run.groupby("event_id").size()
     assert set(lengths.index) == set(targets["event_id"])
     assert (lengths == 10).all()
-    most = rank_events(decoder, targets, DecodingConfig(num_beams=num_beams, top_k=NUM_ITEMS), progress=False)
+    most = rank_events(
+        decoder, targets, DecodingConfig(num_beams=num_beams, top_k=NUM_ITEMS), progress=False
+    )
     assert {event: len(items) for event, items in as_lists(most).items()} == {
         event: len(items) for event, items in brute_force(decoder, targets, NUM_ITEMS).items()
     }
@@ -187,15 +220,22 @@ def test_the_stage_and_a_recommender_give_one_list(decoder):
     run = as_lists(rank_events(decoder, targets, own, progress=False))
     shop = dataclasses.replace(Recommender.of(decoder.generator), settings=own)
     for event in targets.itertuples():
-        before = corpus.events[(corpus.events["user_id"] == event.user_id) & (corpus.events["time"] < event.time)]
-        history = [Event(e.item_id, "big thing" if e.task == "search" else None) for e in before.itertuples()]
+        before = corpus.events[
+            (corpus.events["user_id"] == event.user_id) & (corpus.events["time"] < event.time)
+        ]
+        history = [
+            Event(e.item_id, "big thing" if e.task == "search" else None)
+            for e in before.itertuples()
+        ]
         assert [a.item_id for a in shop.recommend(history, 7)] == run[event.event_id]
 
 
 def test_a_log_that_repeats_itself_keeps_what_was_met():
     decoder = decoder_of(long_histories(exclude_seen=False))
     targets = decoder.generator.corpus.targets("test")
-    run = rank_events(decoder, targets, DecodingConfig(num_beams=3, top_k=30, exact=True), progress=False)
+    run = rank_events(
+        decoder, targets, DecodingConfig(num_beams=3, top_k=30, exact=True), progress=False
+    )
     assert as_lists(run) == brute_force(decoder, targets, 30)
 
 

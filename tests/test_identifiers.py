@@ -35,11 +35,15 @@ from gensar_lite.identifiers.quantizer import DualCodebooks, Latents
 from gensar_lite.identifiers.rqvae import DualRQVAE, fit_rq_vae, initialise, latents_of, revive
 from gensar_lite.identifiers.strategies import VALID_PAIRS
 
-SMALL = IdentifiersConfig(num_levels=4, num_shared=2, codebook_size=8, latent_dim=4, hidden=(16, 8), epochs=12)
+SMALL = IdentifiersConfig(
+    num_levels=4, num_shared=2, codebook_size=8, latent_dim=4, hidden=(16, 8), epochs=12
+)
 
 
 def small(**changes) -> IdentifiersConfig:
-    return override(preset("tiny"), {f"identifiers.{k}": v for k, v in (vars(SMALL) | changes).items()}).identifiers
+    return override(
+        preset("tiny"), {f"identifiers.{k}": v for k, v in (vars(SMALL) | changes).items()}
+    ).identifiers
 
 
 def random_embeddings(num_items: int = 60, seed: int = 0) -> ItemEmbeddings:
@@ -50,7 +54,9 @@ def random_embeddings(num_items: int = 60, seed: int = 0) -> ItemEmbeddings:
 
 
 def views_of(embeddings: ItemEmbeddings) -> tuple[torch.Tensor, torch.Tensor]:
-    return tuple(torch.tensor(standardise(getattr(embeddings, v), v), dtype=torch.float32) for v in VIEWS)
+    return tuple(
+        torch.tensor(standardise(getattr(embeddings, v), v), dtype=torch.float32) for v in VIEWS
+    )
 
 
 # ------------------------------------------------------------------------------- residual quantization
@@ -92,7 +98,9 @@ def test_ties_go_to_the_lower_code():
 def test_both_views_share_the_trunk_and_quantize_their_own_half():
     rng = np.random.default_rng(0)
     latents = Latents(rng.normal(size=(50, 3)), rng.normal(size=(50, 2)))
-    books = DualCodebooks(rng.normal(size=(2, 6, 5)), rng.normal(size=(2, 6, 3)), rng.normal(size=(2, 6, 2)))
+    books = DualCodebooks(
+        rng.normal(size=(2, 6, 5)), rng.normal(size=(2, 6, 3)), rng.normal(size=(2, 6, 2))
+    )
     found = dual_quantize(latents, books)
     shared, rest = by_hand(np.hstack(latents), books.trunk)
     for view, half in (("semantic", rest[:, :3]), ("collaborative", rest[:, 3:])):
@@ -164,7 +172,9 @@ def test_repair_is_unique_keeps_prefixes_and_is_the_cheapest(case):
     for prefix in np.unique(codes[:, :-1], axis=0):
         rows = np.flatnonzero((codes[:, :-1] == prefix).all(axis=1))
         if len(np.unique(codes[rows, -1])) == len(rows):
-            np.testing.assert_array_equal(after[rows], codes[rows])  # nothing to repair, nothing changed
+            np.testing.assert_array_equal(
+                after[rows], codes[rows]
+            )  # nothing to repair, nothing changed
             continue
         every = itertools.permutations(range(len(book)), len(rows))
         best = min(cost(residual[rows], book, choice) for choice in every)
@@ -172,15 +182,24 @@ def test_repair_is_unique_keeps_prefixes_and_is_the_cheapest(case):
 
 
 def test_a_bucket_with_more_items_than_codes_says_so():
-    with pytest.raises(ArtifactError, match="5 items share one semantic prefix, but the last level has only 4 codes"):
-        make_unique(np.zeros((5, 3), dtype=np.int64), np.zeros((5, 2)), np.zeros((4, 2)), "semantic")
+    with pytest.raises(
+        ArtifactError,
+        match="5 items share one semantic prefix, but the last level has only 4 codes",
+    ):
+        make_unique(
+            np.zeros((5, 3), dtype=np.int64), np.zeros((5, 2)), np.zeros((4, 2)), "semantic"
+        )
 
 
 def test_repair_of_one_level_and_of_nothing():
     book = np.arange(6.0)[:, None]
-    after = make_unique(np.array([[2], [2], [2]]), np.array([[2.0], [2.1], [2.6]]), book, "semantic")
+    after = make_unique(
+        np.array([[2], [2], [2]]), np.array([[2.0], [2.1], [2.6]]), book, "semantic"
+    )
     assert sorted(after.ravel()) in ([1, 2, 3], [2, 3, 4])
-    assert make_unique(np.zeros((0, 3), dtype=np.int64), np.zeros((0, 2)), book, "semantic").shape == (0, 3)
+    assert make_unique(
+        np.zeros((0, 3), dtype=np.int64), np.zeros((0, 2)), book, "semantic"
+    ).shape == (0, 3)
 
 
 def test_collision_rate_counts_items_not_groups():
@@ -246,7 +265,9 @@ def numpy_loss(state: dict[str, np.ndarray], views: list[np.ndarray], mu: float)
         total, terms = np.zeros_like(rest), []
         for book in books:
             word = book[((rest[:, None] - book) ** 2).sum(axis=2).argmin(axis=1)]
-            terms.append((1 + mu) * ((rest - word) ** 2).mean())  # sg[] changes gradients, not values
+            terms.append(
+                (1 + mu) * ((rest - word) ** 2).mean()
+            )  # sg[] changes gradients, not values
             rest, total = rest - word, total + word
         return total, rest, terms
 
@@ -273,7 +294,9 @@ def test_the_loss_is_the_papers(widths, shared):
     state = {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
     loss, codes = model(*views)
     assert len(codes) == shared + 2 * (4 - shared) if len(widths) == 2 else 4
-    assert loss.item() == pytest.approx(numpy_loss(state, [view.numpy() for view in views], told.commitment))
+    assert loss.item() == pytest.approx(
+        numpy_loss(state, [view.numpy() for view in views], told.commitment)
+    )
     loss.backward()  # of a codeword: the codebook term alone, for nothing else of the loss may move it
     name = "trunk" if shared else "branches.1"
     grad = dict(model.named_parameters())[name].grad[0] if shared else model.branches[1].grad[0]
@@ -330,7 +353,10 @@ def test_the_last_epoch_leaves_no_codeword_unused(monkeypatch):
 def test_training_learns_and_tells_every_epoch():
     rng, seen = np.random.default_rng(0), []
     groups = rng.integers(6, size=60)  # six groups with noise: something to learn
-    views = [standardise(rng.normal(size=(6, d))[groups] + rng.normal(size=(60, d)) / 5, "any") for d in (12, 6)]
+    views = [
+        standardise(rng.normal(size=(6, d))[groups] + rng.normal(size=(60, d)) / 5, "any")
+        for d in (12, 6)
+    ]
     model, curve = fit_rq_vae(*views, small(epochs=40, lr=0.01), watch=seen.append)
     assert [row["epoch"] for row in curve] == list(range(1, 41))
     assert seen == curve
@@ -341,7 +367,11 @@ def test_training_learns_and_tells_every_epoch():
 def test_a_reloaded_model_in_training_mode_keeps_its_codebooks():
     embeddings = random_embeddings()
     built = build_identifiers(embeddings, small(quantizer="rq-vae"))
-    state = {k.removeprefix("rqvae."): torch.tensor(v) for k, v in built.tensors.items() if k.startswith("rqvae.")}
+    state = {
+        k.removeprefix("rqvae."): torch.tensor(v)
+        for k, v in built.tensors.items()
+        if k.startswith("rqvae.")
+    }
     model = DualRQVAE((12, 6), SMALL)
     model.load_state_dict(state)  # strict: nothing outside the saved tensors
     with torch.no_grad():
@@ -383,7 +413,9 @@ def test_every_valid_pair_builds(strategy, quantizer, num_items):
     assert found.identifiers.num_shared == {"dual": 2, "separate": 0}.get(strategy, 4)
     assert bool(found.curve) == (quantizer == "rq-vae")
     for view in VIEWS:
-        np.testing.assert_array_equal(found.before[view][:, :-1], getattr(found.identifiers, view)[:, :-1])
+        np.testing.assert_array_equal(
+            found.before[view][:, :-1], getattr(found.identifiers, view)[:, :-1]
+        )
         assert collision_rate(getattr(found.identifiers, view)) == 0
 
 
@@ -415,13 +447,18 @@ def test_vectors_that_are_not_finite_are_named():
     embeddings = random_embeddings()
     embeddings.semantic[[7, 12]] = np.nan
     for strategy in ("dual", "semantic"):
-        with pytest.raises(ArtifactError, match=r"2 of 60 semantic rows hold NaN or infinity \(items 7, 12\)"):
+        with pytest.raises(
+            ArtifactError, match=r"2 of 60 semantic rows hold NaN or infinity \(items 7, 12\)"
+        ):
             build_identifiers(embeddings, small(strategy=strategy))
 
 
 def test_twins_get_different_identifiers():
     embeddings = random_embeddings()
-    embeddings.semantic[:5], embeddings.collaborative[:5] = embeddings.semantic[0], embeddings.collaborative[0]
+    embeddings.semantic[:5], embeddings.collaborative[:5] = (
+        embeddings.semantic[0],
+        embeddings.collaborative[0],
+    )
     found = build_identifiers(embeddings, SMALL)
     assert len(np.unique(found.before["semantic"][:5], axis=0)) == 1
     assert len(np.unique(found.identifiers.semantic[:5, :-1], axis=0)) == 1
@@ -434,7 +471,9 @@ def test_one_seed_one_result(strategy, quantizer):
     one, two = (built(strategy=strategy, quantizer=quantizer) for _ in range(2))
     other = built(strategy=strategy, quantizer=quantizer, seed=5)
     for view in VIEWS:
-        np.testing.assert_array_equal(getattr(one.identifiers, view), getattr(two.identifiers, view))
+        np.testing.assert_array_equal(
+            getattr(one.identifiers, view), getattr(two.identifiers, view)
+        )
         assert (getattr(one.identifiers, view) != getattr(other.identifiers, view)).any()
 
 
@@ -452,7 +491,9 @@ def test_the_number_of_threads_changes_nothing():
     for name, tensor in found[0].tensors.items():
         np.testing.assert_array_equal(tensor, found[1].tensors[name])
     np.testing.assert_array_equal(found[0].identifiers.semantic, found[1].identifiers.semantic)
-    np.testing.assert_array_equal(found[0].identifiers.collaborative, found[1].identifiers.collaborative)
+    np.testing.assert_array_equal(
+        found[0].identifiers.collaborative, found[1].identifiers.collaborative
+    )
 
 
 # -------------------------------------------------------------------------------------------- diagnostics
@@ -502,7 +543,11 @@ def test_names_and_foreign_tokens():
     layout = TokenLayout(num_text=100, num_levels=3, num_shared=1, codebook_size=4)
     assert layout.size == 100 + 3 + 5 * 4
     assert [layout.name(t) for t in (5, 100, 101, 102)] == ["text:5", "<R_I>", "<S_Q>", "<S_I>"]
-    assert [layout.name(t) for t in layout.tokens(np.array([3, 0, 1]), "semantic")] == ["shared1:3", "sem2:0", "sem3:1"]
+    assert [layout.name(t) for t in layout.tokens(np.array([3, 0, 1]), "semantic")] == [
+        "shared1:3",
+        "sem2:0",
+        "sem3:1",
+    ]
     collaborative = layout.tokens(np.array([3, 0, 1]), "collaborative")
     assert [layout.name(t) for t in collaborative] == ["shared1:3", "col2:0", "col3:1"]
     with pytest.raises(ValueError, match="not a semantic identifier"):
@@ -514,7 +559,8 @@ def test_a_one_view_strategy_has_one_set_of_tokens():
     layout = layout_for(found, 10)
     assert layout.size == 10 + 3 + 4 * 8
     np.testing.assert_array_equal(
-        layout.tokens(found.semantic, "semantic"), layout.tokens(found.collaborative, "collaborative")
+        layout.tokens(found.semantic, "semantic"),
+        layout.tokens(found.collaborative, "collaborative"),
     )
 
 
@@ -523,7 +569,10 @@ def test_a_one_view_strategy_has_one_set_of_tokens():
 
 @pytest.mark.parametrize("quantizer", ["rq-kmeans", "rq-vae"])
 def test_the_stage(tmp_path, quantizer):
-    changes = {f"identifiers.{k}": v for k, v in (vars(SMALL) | {"quantizer": quantizer, "epochs": 3}).items()}
+    changes = {
+        f"identifiers.{k}": v
+        for k, v in (vars(SMALL) | {"quantizer": quantizer, "epochs": 3}).items()
+    }
     ws = Workspace.open(override(preset("tiny"), changes), tmp_path)
     with pytest.raises(ArtifactError, match="01_data"):
         identify(ws)
@@ -533,7 +582,9 @@ def test_the_stage(tmp_path, quantizer):
     found = Identifiers.load(folder)
     assert ws.config.identifiers.num_shared == found.num_shared == 2
     tensors = load_file(folder / "quantizer.safetensors")
-    assert {"trunk", "semantic", "collaborative", "before.semantic", "before.collaborative"} <= set(tensors)
+    assert {"trunk", "semantic", "collaborative", "before.semantic", "before.collaborative"} <= set(
+        tensors
+    )
     assert (folder / "curve.parquet").exists() == (quantizer == "rq-vae")
     told = ws.meta("identifiers")["statistics"]
     layout = {"num_levels": 4, "num_shared": 2, "codebook_size": 8, "codewords": 8, "warnings": []}

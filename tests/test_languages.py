@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gensar_lite.artifacts import Corpus
 from gensar_lite.data.families import PHRASES, attribute_family, category_family, text_family
-from gensar_lite.data.files import _other_scripts
+from gensar_lite.data.own.files import _other_scripts
 from gensar_lite.data.queries import path_query
 from gensar_lite.data.words import LETTERS, TOKEN, WRITTEN, other_scripts, words_of
 from gensar_lite.embeddings.encoders import find_encoder
@@ -44,16 +44,23 @@ from gensar_lite.identifiers.words import typical_words
 )
 def test_words_by_hand(text, expected):
     # the Thai vowel sara am is a letter that NFKC takes apart
-    assert words_of(text) == [unicodedata.normalize("NFKC", word) if "ำ" in word else word for word in expected]
+    assert words_of(text) == [
+        unicodedata.normalize("NFKC", word) if "ำ" in word else word for word in expected
+    ]
 
 
 def test_the_form_in_which_a_text_was_typed_is_nothing():
     for text in ("한국어 신발", "crème brûlée", "ガラス", "Ёлка"):
-        assert words_of(unicodedata.normalize("NFD", text)) == words_of(unicodedata.normalize("NFC", text))
+        assert words_of(unicodedata.normalize("NFD", text)) == words_of(
+            unicodedata.normalize("NFC", text)
+        )
 
 
 def test_a_short_word_counts_as_its_script_writes_it():
-    assert words_of("신발 चाय ab", LETTERS, 3) == ["신발", "चाय"]  # two syllables; two consonants and a vowel sign
+    assert words_of("신발 चाय ab", LETTERS, 3) == [
+        "신발",
+        "चाय",
+    ]  # two syllables; two consonants and a vowel sign
     assert words_of("日 a", LETTERS, 3) == ["日"]
     assert words_of("ソニー WH", whole=True) == ["ソニー", "wh"]
 
@@ -85,11 +92,17 @@ def test_shares_of_scripts_by_hand():
 
 def corpus_of(titles: list[str], queries: list[str]) -> Corpus:
     """A search of each query by one user; what was taken is nothing here."""
-    items = pd.DataFrame({"item_id": range(len(titles)), "title": titles, "text": "", "brand": "", "category": ""})
+    items = pd.DataFrame(
+        {"item_id": range(len(titles)), "title": titles, "text": "", "brand": "", "category": ""}
+    )
     table = pd.DataFrame({"query_id": range(len(queries)), "text": queries})
-    events = pd.DataFrame({"event_id": range(len(queries)), "user_id": 0, "time": range(len(queries))})
+    events = pd.DataFrame(
+        {"event_id": range(len(queries)), "user_id": 0, "time": range(len(queries))}
+    )
     events = events.assign(task="search", item_id=0, query_id=range(len(queries)), split="test")
-    return Corpus(items, table, events, pd.DataFrame({"query_id": [], "item_id": [], "grade": []}, dtype=int)).check()
+    return Corpus(
+        items, table, events, pd.DataFrame({"query_id": [], "item_id": [], "grade": []}, dtype=int)
+    ).check()
 
 
 TITLES = [
@@ -118,7 +131,9 @@ def test_bm25_answers_in_every_script(query, item):
     assert np.isfinite(scores[item])
 
 
-@pytest.mark.parametrize("titles", [["A", "7", "&", ""], ["the", "of", "a", "an"], ["", "", "", ""]])
+@pytest.mark.parametrize(
+    "titles", [["A", "7", "&", ""], ["the", "of", "a", "an"], ["", "", "", ""]]
+)
 def test_bm25_of_a_catalogue_without_words_has_no_answers(titles):
     corpus = corpus_of(titles, ["A", "the red shoe", ""])
     scores = BM25(corpus).scores(corpus.targets("test"))
@@ -155,7 +170,9 @@ def test_two_telling_words_of_titles_in_other_scripts(first, second, rest):
     assert family.item_query[:4].tolist() == [0] * 4
     assert (family.item_query[4:] == -1).all()
     assert not re.search("[a-z]", " ".join(family.texts))
-    assert len(PHRASES[0]) == len(PHRASES[1]) == len("{0} {1}"), "the first two phrases have no word of their own"
+    assert len(PHRASES[0]) == len(PHRASES[1]) == len("{0} {1}"), (
+        "the first two phrases have no word of their own"
+    )
     best = family.relevance.query("query_id == 0 and grade == 2")["item_id"]
     assert best.tolist() == [0, 1, 2, 3]
 

@@ -23,11 +23,17 @@ from gensar_lite.data.leaks import (
     targets_in_own_history,
     to_days,
 )
+from gensar_lite.data.shop.synthetic import make_shop
 from gensar_lite.data.sources import load_source
 from gensar_lite.data.splitting import joint_time_split
-from gensar_lite.data.synthetic import make_shop
 from gensar_lite.evaluation.baselines import CategoryPopularity
-from gensar_lite.evaluation.copying import LENGTH, Copying, copying_scores, from_history, from_train
+from gensar_lite.experiments.copying import (
+    LENGTH,
+    Copying,
+    copying_scores,
+    from_history,
+    from_train,
+)
 
 COLUMNS = ["user_id", "time", "task", "item_id", "query_id"]
 
@@ -56,7 +62,13 @@ def test_the_released_order_of_five_events():
     events = released_order(five_events())
     assert events["item_id"].tolist() == [4, 5, 6, 5, 6]
     assert events["task"].tolist() == ["recommend"] * 3 + ["search"] * 2
-    assert events["time"].tolist() == [0, 1, 2, 3, 4]  # a history is all rows above: item 5 is not the last one above
+    assert events["time"].tolist() == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]  # a history is all rows above: item 5 is not the last one above
     start, end = history_bounds(events)
     histories = [events["item_id"].tolist()[a:b] for a, b in zip(start, end, strict=True)]
     assert histories == [[], [4], [4, 5], [4, 5, 6], [4, 5, 6, 5]]
@@ -65,9 +77,13 @@ def test_the_released_order_of_five_events():
 def test_a_twin_is_taken_out_where_it_is_the_very_last_event():
     events = released_order(five_events().iloc[[0, 1, 2]])
     assert events["time"].tolist() == [0, 1, 1]  # the search does not see its purchase
-    later = released_order(five_events().iloc[[0, 1, 3, 4]])  # purchases 5 and 6, only 6 searched for
+    later = released_order(
+        five_events().iloc[[0, 1, 3, 4]]
+    )  # purchases 5 and 6, only 6 searched for
     assert later["time"].tolist() == [0, 1, 2, 2]
-    other = released_order(five_events().iloc[[0, 1, 2, 3]])  # purchases 5 and 6, only 5 searched for
+    other = released_order(
+        five_events().iloc[[0, 1, 2, 3]]
+    )  # purchases 5 and 6, only 5 searched for
     assert other["time"].tolist() == [0, 1, 2, 3]
 
 
@@ -134,24 +150,36 @@ def test_the_counts_equal_a_loop_over_rows(log):
     events = release(log)
     # the same events, time in its old order, purchases first
     key = ["user_id", "task", "item_id", "query_id"]
-    assert sorted(map(tuple, events[key].to_numpy().tolist())) == sorted(map(tuple, log[key].to_numpy().tolist()))
+    assert sorted(map(tuple, events[key].to_numpy().tolist())) == sorted(
+        map(tuple, log[key].to_numpy().tolist())
+    )
     old = log.set_index(key)["time"]
-    place = [(row.user_id, old.loc[tuple(getattr(row, k) for k in key)], row.task) for row in events.itertuples()]
+    place = [
+        (row.user_id, old.loc[tuple(getattr(row, k) for k in key)], row.task)
+        for row in events.itertuples()
+    ]
     assert place == sorted(place)
     # histories: every row above of the same user, but the own purchase where it stands directly above
     own, rows = {"recommend": 0, "search": 0}, list(events.itertuples())
     for at, row in enumerate(rows):
         above = [r for r in rows[:at] if r.user_id == row.user_id]
-        if row.task == "search" and above and (above[-1].item_id, above[-1].task) == (row.item_id, "recommend"):
+        if (
+            row.task == "search"
+            and above
+            and (above[-1].item_id, above[-1].task) == (row.item_id, "recommend")
+        ):
             above = above[:-1]
         own[row.task] += row.item_id in [r.item_id for r in above]
     counted = targets_in_own_history(events)
     assert counted[["train", "validation", "test"]].sum(axis=1).to_dict() == own
     # a user's last event of a task is test, the one before validation
     for _, mine in events.groupby(["user_id", "task"]):
-        assert mine["split"].tolist() == (["train"] * len(mine) + ["validation", "test"])[-len(mine) :]
+        assert (
+            mine["split"].tolist() == (["train"] * len(mine) + ["validation", "test"])[-len(mine) :]
+        )
     torn = sum(
-        {mine.loc[mine["task"] == t, "split"].iloc[0] for t in ("recommend", "search")} == {"train", "test"}
+        {mine.loc[mine["task"] == t, "split"].iloc[0] for t in ("recommend", "search")}
+        == {"train", "test"}
         for _, mine in events.groupby(["user_id", "item_id"])
         if len(mine) == 2
     )
@@ -165,17 +193,22 @@ def test_the_counts_equal_a_loop_over_rows(log):
 def twins() -> Tables:
     """The shop's purchases with category twins: what lesson 01 works on."""
     tables = make_shop(DataConfig())
-    search = semi_synthetic_search(tables.items, tables.events[tables.events["task"] == "recommend"], DataConfig())
+    search = semi_synthetic_search(
+        tables.items, tables.events[tables.events["task"] == "recommend"], DataConfig()
+    )
     return Tables(tables.items, search.queries, search.events, search.relevance, search.facts)
 
 
 def corpus_of(tables: Tables, split: str, steps: int, base: DataConfig | None = None) -> Corpus:
     events = to_days(tables.events, steps)
-    return build_corpus(tables._replace(events=events), dataclasses.replace(base or DataConfig(), split=split))[0]
+    return build_corpus(
+        tables._replace(events=events), dataclasses.replace(base or DataConfig(), split=split)
+    )[0]
 
 
 @pytest.mark.parametrize(
-    ("steps", "own", "targets", "torn"), [(1, 0, 2_706, 139), (2, 651, 2_436, 128), (3, 781, 1_936, 96)]
+    ("steps", "own", "targets", "torn"),
+    [(1, 0, 2_706, 139), (2, 651, 2_436, 128), (3, 781, 1_936, 96)],
 )
 def test_leaks_of_the_shop(twins, steps, own, targets, torn):
     assert leak_counts(corpus_of(twins, "per-task", steps).events) == {
@@ -196,9 +229,15 @@ def test_the_score_that_a_leak_buys_on_the_shop(twins):
         table = copying_scores(corpus_of(twins, split, 2), max_targets=10_000)
         assert (table["num_queries"] > 2_000).all()
         score[split] = table.set_index(["task", "ranker"])["ndcg@10"]
-    for split, task in (("joint-time", "search"), ("joint-time", "recommend"), ("per-task", "recommend")):
+    for split, task in (
+        ("joint-time", "search"),
+        ("joint-time", "recommend"),
+        ("per-task", "recommend"),
+    ):
         mine = score[split][task]
-        assert mine["copies history"] <= mine["popularity"], "nobody takes an item twice: copying wins nothing"
+        assert mine["copies history"] <= mine["popularity"], (
+            "nobody takes an item twice: copying wins nothing"
+        )
         assert mine["copies train"] <= mine["popularity"]
     leaky = score["per-task"]["search"]
     assert leaky["copies history"] - leaky["popularity"] == pytest.approx(0.128, abs=0.01)
@@ -212,8 +251,12 @@ def test_a_whole_run_can_use_the_released_split(tmp_path):
     assert tests.groupby(["user_id", "task"]).size().max() == 1
     both = tests.groupby("user_id")["task"].nunique()
     assert (both == 2).any(), "a user is tested on both tasks, at two times"
-    with pytest.raises(ConfigError, match=r"data\.split: there is no 'random'.*joint-time, each-task, per-task"):
-        build_corpus(load_source(ws.config.data), dataclasses.replace(ws.config.data, split="random"))
+    with pytest.raises(
+        ConfigError, match=r"data\.split: there is no 'random'.*joint-time, each-task, per-task"
+    ):
+        build_corpus(
+            load_source(ws.config.data), dataclasses.replace(ws.config.data, split="random")
+        )
 
 
 # ------------------------------------------------------------------------------------------- copying
@@ -223,16 +266,30 @@ def test_copied_items_stand_on_top_of_their_grade():
     """Items 0-2 answer query 0 (grades 2, 1, 1), 3-5 nothing; the history is 2, 3, 1 (oldest first)."""
     rows = [(0, t, "recommend", i, -1) for t, i in enumerate((2, 3, 1))] + [(0, 3, "search", 0, 0)]
     rows += [(u, t, "recommend", i, -1) for u in (1, 2) for t, i in enumerate((4, 5, 0, 2))]
-    items = pd.DataFrame({"item_id": range(6), "title": "t", "text": "", "brand": "", "category": "c"})
+    items = pd.DataFrame(
+        {"item_id": range(6), "title": "t", "text": "", "brand": "", "category": "c"}
+    )
     relevance = pd.DataFrame({"query_id": 0, "item_id": [0, 1, 2], "grade": [2, 1, 1]})
-    tables = Tables(items, pd.DataFrame({"query_id": [0], "text": ["a"]}), frame(rows), relevance, {})
+    tables = Tables(
+        items, pd.DataFrame({"query_id": [0], "text": ["a"]}), frame(rows), relevance, {}
+    )
     corpus, _ = build_corpus(tables, DataConfig())
     target = corpus.targets("test", "search")
     ranker = Copying(CategoryPopularity.fit(corpus), from_history(corpus))
     order = np.argsort(-ranker.scores(target)[0], kind="stable").tolist()
-    assert order == [0, 1, 2, 3, 4, 5]  # grade 2; then 1 and 2, the later first; then the copied 3; then by train count
+    assert order == [
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]  # grade 2; then 1 and 2, the later first; then the copied 3; then by train count
     assert from_history(corpus)(target)[0].tolist() == [-1] * (LENGTH - 3) + [2, 3, 1]
-    assert from_train(corpus)(target)[0].tolist() == [-1] * (LENGTH - 2) + [2, 3]  # item 1 is validation's
+    assert from_train(corpus)(target)[0].tolist() == [-1] * (LENGTH - 2) + [
+        2,
+        3,
+    ]  # item 1 is validation's
 
 
 @given(logs())
@@ -253,13 +310,18 @@ def test_what_training_saw_equals_a_loop(log):
 def test_leaks_of_beauty():
     whole = DataConfig(source="beauty")
     tables = load_source(whole)
-    counts = {steps: leak_counts(corpus_of(tables, "per-task", steps, whole).events) for steps in (1, 2)}
+    counts = {
+        steps: leak_counts(corpus_of(tables, "per-task", steps, whole).events) for steps in (1, 2)
+    }
     assert [counts[s]["search targets in own history"] for s in (1, 2)] == [0, 9_598]
     assert counts[1]["train and test"] == counts[2]["train and test"] == 1_296
     assert counts[1]["search targets"] == 22_361
     honest = corpus_of(tables, "joint-time", 2, whole)
     assert leak_counts(honest.events)["search targets in own history"] == 0
     leaky = copying_scores(corpus_of(tables, "per-task", 2, whole), 500)
-    leaky, fair = (t.set_index(["task", "ranker"])["ndcg@10"]["search"] for t in (leaky, copying_scores(honest, 500)))
+    leaky, fair = (
+        t.set_index(["task", "ranker"])["ndcg@10"]["search"]
+        for t in (leaky, copying_scores(honest, 500))
+    )
     assert fair["copies history"] < fair["popularity"]
     assert leaky["copies history"] - leaky["popularity"] > 0.15

@@ -23,18 +23,18 @@ from transformers import T5Config, T5ForConditionalGeneration
 from gensar_lite.artifacts import ArtifactError, Corpus
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.decoding import Decoder, load_decoder
+from gensar_lite.machine.memory import give_back
+from gensar_lite.machine.processes import gather_frame, my_share, together
 from gensar_lite.pipeline import train_with_ranking
 from gensar_lite.training import harmonic_mean, new_generator
-from gensar_lite.training.checkpoint import Checkpoints, Group, checkpoint_name
-from gensar_lite.training.interrupt import Interrupt
-from gensar_lite.training.loop import Trainer
-from gensar_lite.training.memory import give_back
-from gensar_lite.training.mixture import Plan
-from gensar_lite.training.optimiser import learning_rate
-from gensar_lite.training.processes import gather_frame, my_share, together
-from gensar_lite.training.progress import figures
+from gensar_lite.training.loop.checkpoint import Checkpoints, Group, checkpoint_name
+from gensar_lite.training.loop.interrupt import Interrupt
+from gensar_lite.training.loop.loop import Trainer
+from gensar_lite.training.loop.optimiser import learning_rate
+from gensar_lite.training.loop.progress import figures
+from gensar_lite.training.loop.steps import dropout_seed, my_slots, plans_of_step, steps_an_epoch
+from gensar_lite.training.sequences.mixture import Plan
 from gensar_lite.training.stage import new_mixture
-from gensar_lite.training.steps import dropout_seed, my_slots, plans_of_step, steps_an_epoch
 
 SMALL = TrainingConfig(num_text_tokens=400, batch_size=8, epochs=3)
 
@@ -71,9 +71,14 @@ def test_harmonic_mean_by_hand():
 # ---------------------------------------------------------------------------------------- checkpoints
 
 
-def checkpoint(folder: Path, step: int, epochs: int = 0, said: list | None = None, **identity) -> dict:
+def checkpoint(
+    folder: Path, step: int, epochs: int = 0, said: list | None = None, **identity
+) -> dict:
     tensors = {"w": torch.full((3,), float(step)), "b": torch.arange(4)}
-    groups = {"model": Group(f"weights-{step}", tensors), "best": Group("weights-0", {"w": torch.zeros(3)})}
+    groups = {
+        "model": Group(f"weights-{step}", tensors),
+        "best": Group("weights-0", {"w": torch.zeros(3)}),
+    }
     there = Checkpoints(folder, identity or {"training.lr": 0.1}, (said or []).append)
     there.newest()
     there.save(checkpoint_name(step, epochs), groups, {"step": step})
@@ -81,7 +86,9 @@ def checkpoint(folder: Path, step: int, epochs: int = 0, said: list | None = Non
 
 
 def opened(folder: Path, said: list | None = None, **identity) -> Checkpoints:
-    return Checkpoints(folder, identity or {"training.lr": 0.1}, print if said is None else said.append)
+    return Checkpoints(
+        folder, identity or {"training.lr": 0.1}, print if said is None else said.append
+    )
 
 
 def test_checkpoint_round_trip_keeps_the_newest_and_one_of_an_earlier_step(tmp_path):
@@ -107,7 +114,10 @@ def test_what_has_not_changed_is_linked_and_not_written_again(tmp_path):
     assert not (first / "model.safetensors").samefile(second / "model.safetensors")
     same = {name: Group("weights-5", {"w": torch.ones(2)}) for name in ("model", "best")}
     opened(tmp_path).save(checkpoint_name(5, 0), same, {})
-    assert len({p.stat().st_ino for p in (tmp_path / checkpoint_name(5, 0)).glob("*.safetensors")}) == 1
+    assert (
+        len({p.stat().st_ino for p in (tmp_path / checkpoint_name(5, 0)).glob("*.safetensors")})
+        == 1
+    )
 
 
 def test_without_links_a_file_is_copied(tmp_path, monkeypatch):
@@ -121,7 +131,9 @@ def test_without_links_a_file_is_copied(tmp_path, monkeypatch):
     assert opened(tmp_path).newest() == (2, 0)
 
 
-@pytest.mark.parametrize("harm", ["no manifest", "flipped bit", "cut short", "lost file", "broken manifest", "alien"])
+@pytest.mark.parametrize(
+    "harm", ["no manifest", "flipped bit", "cut short", "lost file", "broken manifest", "alien"]
+)
 def test_a_damaged_checkpoint_is_passed_over_with_a_note(tmp_path, harm):
     checkpoint(tmp_path, 2)
     checkpoint(tmp_path, 3)
@@ -138,7 +150,9 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_note(tmp_path, harm):
     elif harm == "lost file":
         weights.unlink()
     else:
-        (newer / "manifest.json").write_text('{"step": 3, "fing' if harm == "broken manifest" else "[1]")
+        (newer / "manifest.json").write_text(
+            '{"step": 3, "fing' if harm == "broken manifest" else "[1]"
+        )
     there = opened(tmp_path, said)
     assert there.newest() == (2, 0)
     assert len(said) == 1
@@ -151,7 +165,10 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_note(tmp_path, harm):
 @pytest.mark.parametrize(
     ("identity", "said"),
     [
-        ({"training.lr": 0.2, "processes": 2}, r"training\.lr 0\.1 -> 0\.2\. Go on .* back to 0\.1; .*--run NAME"),
+        (
+            {"training.lr": 0.2, "processes": 2},
+            r"training\.lr 0\.1 -> 0\.2\. Go on .* back to 0\.1; .*--run NAME",
+        ),
         ({"training.lr": 0.1, "processes": 1}, r"processes 2 -> 1"),
         ({"training.lr": 0.1, "processes": 2, "data": "f" * 64}, r"data None -> ffffffff\.\.\."),
     ],
@@ -172,7 +189,9 @@ def test_a_process_that_cannot_see_the_folder_says_so(tmp_path):
 
 @given(st.integers(1, 40), st.integers(1, 4), st.integers(1, 3))
 def test_an_epoch_is_computed_once_however_it_is_shared_out(num_batches, world, accumulate):
-    plans = [Plan("nrip", np.array([i, 100 + i]), np.zeros(2, dtype=int)) for i in range(num_batches)]
+    plans = [
+        Plan("nrip", np.array([i, 100 + i]), np.zeros(2, dtype=int)) for i in range(num_batches)
+    ]
     done = []
     for position in range(steps_an_epoch(num_batches, world, accumulate)):
         mine = plans_of_step(plans, position, world, accumulate)
@@ -195,7 +214,11 @@ def test_dropout_is_seeded_by_its_place_alone():
 def test_figures_by_hand():
     sums = np.array([[[6.0, 4, 2, 1, 0], [0, 0, 0, 0, 0]], [[2.0, 4, 2, 1, 1], [0, 0, 0, 0, 0]]])
     assert figures(["a", "b"], sums) == {"a/loss": 1.0}
-    assert figures(["a", "b"], sums, levels=True) == {"a/loss": 1.0, "a/accuracy@1": 0.5, "a/accuracy@2": 0.25}
+    assert figures(["a", "b"], sums, levels=True) == {
+        "a/loss": 1.0,
+        "a/accuracy@1": 0.5,
+        "a/accuracy@2": 0.25,
+    }
 
 
 @given(st.integers(0, 20), st.integers(1, 5))
@@ -218,11 +241,20 @@ class Killed(Exception):
     pass
 
 
-def trainer_for(folder: Path | None, judge=None, training: TrainingConfig = SMALL, **more) -> Trainer:
+def trainer_for(
+    folder: Path | None, judge=None, training: TrainingConfig = SMALL, **more
+) -> Trainer:
     """A trainer of a narrow model, the same one for the same settings."""
     generator = new_generator(small_corpus(), random_identifiers(40, 8), training)
     torch.manual_seed(0)
-    narrow = {"d_model": 16, "d_ff": 32, "d_kv": 8, "num_heads": 2, "num_layers": 1, "num_decoder_layers": 1}
+    narrow = {
+        "d_model": 16,
+        "d_ff": 32,
+        "d_kv": 8,
+        "num_heads": 2,
+        "num_layers": 1,
+        "num_decoder_layers": 1,
+    }
     model = T5ForConditionalGeneration(T5Config(**generator.model.config.to_dict() | narrow))
     mixture = more.pop("mixture", None) or new_mixture(generator, training)
     return Trainer(model, generator.builder, mixture, training, judge, folder, **more)
@@ -237,7 +269,9 @@ def judge_by_weights(model) -> dict[str, float]:
 def at_step(trainer: Trainer, number: int, do) -> None:
     """Call `do` instead of the step after `number` steps, or, if `do` takes a function, around it."""
     real = trainer._one_step
-    trainer._one_step = lambda plans: do(lambda: real(plans)) if trainer.step == number else real(plans)
+    trainer._one_step = lambda plans: (
+        do(lambda: real(plans)) if trainer.step == number else real(plans)
+    )
 
 
 def raise_killed(_):
@@ -264,12 +298,16 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, minutes):
         killed.fit()
     resumed, told = trainer_for(tmp_path, judge_by_weights, training), []
     at_step(resumed, stop, lambda go_on: told.append(resumed.state.progress.sums.sum()) or go_on())
-    assert resumed.state.checkpoints.newest() == ((stop, 1) if minutes == 0 else (killed.steps_an_epoch, 1))
+    assert resumed.state.checkpoints.newest() == (
+        (stop, 1) if minutes == 0 else (killed.steps_an_epoch, 1)
+    )
     assert timeless(resumed.fit()) == timeless(curve)
     assert told[0] > 0  # the sums of the first half of the epoch were on disk, or computed again
     assert resumed.step == whole.step == 3 * whole.steps_an_epoch
     assert torch.equal(weights(resumed), weights(whole))
-    assert timeless(trainer_for(tmp_path, judge_by_weights, training).fit()) == timeless(curve)  # nothing is left to do
+    assert timeless(trainer_for(tmp_path, judge_by_weights, training).fit()) == timeless(
+        curve
+    )  # nothing is left to do
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -277,7 +315,9 @@ def test_the_stop_button_stops_after_a_step_and_the_run_goes_on(tmp_path, number
     before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
     trainer = trainer_for(tmp_path)
     at_step(trainer, 2, lambda go_on: os.kill(os.getpid(), number) or go_on())
-    with pytest.raises(KeyboardInterrupt, match=r"stopped after step 3 .* everything is saved.* again"):
+    with pytest.raises(
+        KeyboardInterrupt, match=r"stopped after step 3 .* everything is saved.* again"
+    ):
         trainer.fit()
     assert {s: signal.getsignal(s) for s in before} == before
     assert trainer.state.checkpoints.newest() == (3, 0)
@@ -327,7 +367,9 @@ def test_other_settings_are_refused_and_free_ones_are_not(tmp_path):
         ({"epochs": 1, "accumulate": 2}, "a", r"training\.accumulate 1 -> 2"),
         ({"epochs": 1}, "b", r"data aaaaaaaa\.\.\. -> bbbbbbbb"),
     ):
-        other = trainer_for(tmp_path, training=override_training(**changes), inputs={"data": inputs * 64})
+        other = trainer_for(
+            tmp_path, training=override_training(**changes), inputs={"data": inputs * 64}
+        )
         with pytest.raises(ArtifactError, match=said):
             other.fit()
     changes = {"epochs": 1, "max_minutes": 3.0, "checkpoint_minutes": 1.0}
@@ -339,7 +381,11 @@ class Fixed:
     """A mixture that is a list."""
 
     def __init__(self, plans: list[Plan]):
-        self.plans, self.num_batches, self.rows = plans, len(plans), dict.fromkeys(sorted({p.task for p in plans}))
+        self.plans, self.num_batches, self.rows = (
+            plans,
+            len(plans),
+            dict.fromkeys(sorted({p.task for p in plans})),
+        )
 
     def epoch(self, epoch: int) -> list[Plan]:
         return self.plans
@@ -347,7 +393,9 @@ class Fixed:
 
 def test_two_micro_batches_are_one_batch_of_both(tmp_path):
     """Unequal batches two by two against batches of both: the loss is a token's, not a micro-batch's."""
-    rows = np.flatnonzero((small_corpus().events["task"] == "search") & (small_corpus().events["split"] == "train"))
+    rows = np.flatnonzero(
+        (small_corpus().events["task"] == "search") & (small_corpus().events["split"] == "train")
+    )
     rows = np.resize(rows, 37)
     plan = lambda part: Plan("nsip", part, np.zeros(len(part), dtype=int))  # noqa: E731
     small = Fixed([plan(part) for part in np.split(rows, [13, 16, 18, 32])])  # 13 + 3, 2 + 14, 5
@@ -362,14 +410,20 @@ def test_two_micro_batches_are_one_batch_of_both(tmp_path):
 
 
 def test_unequal_micro_batches_weigh_by_their_tokens():
-    rows = np.flatnonzero((small_corpus().events["task"] == "search") & (small_corpus().events["split"] == "train"))
+    rows = np.flatnonzero(
+        (small_corpus().events["task"] == "search") & (small_corpus().events["split"] == "train")
+    )
     plans = [Plan("nsip", part, np.zeros(len(part), dtype=int)) for part in (rows[:1], rows[1:10])]
-    trainer = trainer_for(None, training=override_training(dropout=0.0, accumulate=2), mixture=Fixed(plans))
+    trainer = trainer_for(
+        None, training=override_training(dropout=0.0, accumulate=2), mixture=Fixed(plans)
+    )
     seen = []
     real = trainer.accelerator.backward
     trainer.accelerator.backward = lambda loss: seen.append(float(loss.detach())) or real(loss)
     sums = trainer._one_step(plans)
-    assert sum(seen) == pytest.approx(sums[0, 0] / sums[0, 1], rel=1e-6)  # the mean over tokens, not of two means
+    assert sum(seen) == pytest.approx(
+        sums[0, 0] / sums[0, 1], rel=1e-6
+    )  # the mean over tokens, not of two means
     assert sums[0, 1:3].tolist() == [30, 10]
 
 
@@ -377,7 +431,9 @@ def test_gradient_checkpointing_changes_no_bit():
     plain = trainer_for(None, training=override_training(epochs=1))
     saving = trainer_for(None, training=override_training(epochs=1, gradient_checkpointing=True))
     calls = []
-    saving.model.encoder.block[0].layer[0].layer_norm.register_forward_hook(lambda *_: calls.append(1))
+    saving.model.encoder.block[0].layer[0].layer_norm.register_forward_hook(
+        lambda *_: calls.append(1)
+    )
     assert timeless(saving.fit()) == timeless(plain.fit())
     assert torch.equal(weights(saving), weights(plain))
     assert len(calls) == 2 * saving.num_steps  # each block is computed twice
@@ -394,7 +450,9 @@ def test_gradient_checkpointing_changes_no_bit():
 )
 def test_what_cannot_be_had_is_named(changes, said, monkeypatch):
     monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
-    monkeypatch.setattr("gensar_lite.training.tracking.get_available_trackers", lambda: ["tensorboard"])
+    monkeypatch.setattr(
+        "gensar_lite.training.loop.tracking.get_available_trackers", lambda: ["tensorboard"]
+    )
     with pytest.raises(ConfigError, match=said):
         trainer_for(None, training=override_training(**changes))
 
@@ -403,19 +461,25 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder)).Reload()
-    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    return {
+        tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]
+    }
 
 
 def test_tensorboard_holds_the_curve_and_a_resumed_run_tells_nothing_twice(tmp_path):
     pytest.importorskip("tensorboard")
     training, seen = override_training(tracker="tensorboard", batch_size=4, epochs=2), []
-    killed = trainer_for(tmp_path / "c", judge_by_weights, training, logs=tmp_path / "logs", watch=seen.append)
+    killed = trainer_for(
+        tmp_path / "c", judge_by_weights, training, logs=tmp_path / "logs", watch=seen.append
+    )
     n = killed.steps_an_epoch
     assert n > 10
     at_step(killed, 2 * n - 1, raise_killed)
     with pytest.raises(Killed):
         killed.fit()
-    resumed = trainer_for(tmp_path / "c", judge_by_weights, training, logs=tmp_path / "logs", watch=seen.append)
+    resumed = trainer_for(
+        tmp_path / "c", judge_by_weights, training, logs=tmp_path / "logs", watch=seen.append
+    )
     curve = resumed.fit()
     told = scalars(tmp_path / "logs" / "training")
     for name in ("nrip/accuracy@2", "score", "nsip/ndcg@10"):
@@ -447,7 +511,9 @@ def test_the_best_epoch_is_kept_and_patience_ends():
 
     trainer = trainer_for(None, judge, override_training(epochs=5, patience=2))
     curve = trainer.fit()
-    assert [row["score"] for row in curve] == pytest.approx([0.1, 0.3, 0.2, 0.1])  # two without a better one
+    assert [row["score"] for row in curve] == pytest.approx(
+        [0.1, 0.3, 0.2, 0.1]
+    )  # two without a better one
     assert all(torch.equal(v, states[1][k]) for k, v in trainer.model.state_dict().items())
     assert not trainer.model.training
 
@@ -470,23 +536,33 @@ def circle(num_items: int = 12, num_users: int = 24) -> Corpus:
     from gensar_lite.config import DataConfig
     from gensar_lite.data import Tables, build_corpus
 
-    items = pd.DataFrame({"item_id": np.arange(num_items), "title": [f"thing {i}" for i in range(num_items)]})
+    items = pd.DataFrame(
+        {"item_id": np.arange(num_items), "title": [f"thing {i}" for i in range(num_items)]}
+    )
     items = items.assign(text="", brand="", category="Things")
-    queries = pd.DataFrame({"query_id": np.arange(num_items), "text": [f"wanted {chr(97 + i)}" for i in range(12)]})
+    queries = pd.DataFrame(
+        {"query_id": np.arange(num_items), "text": [f"wanted {chr(97 + i)}" for i in range(12)]}
+    )
     rows = []
     for user in range(num_users):
         for time in range(9):
             item, search = (user + time) % num_items, (user + time) % 3 == 0
-            rows.append((user, time, "search" if search else "recommend", item, item if search else -1))
+            rows.append(
+                (user, time, "search" if search else "recommend", item, item if search else -1)
+            )
     events = pd.DataFrame(rows, columns=["user_id", "time", "task", "item_id", "query_id"])
     relevance = pd.DataFrame({"query_id": np.arange(12), "item_id": np.arange(12), "grade": 1})
     return build_corpus(Tables(items, queries, events, relevance, {}), DataConfig())[0]
 
 
 def test_what_can_be_learned_is_learned():
-    training = override_training(epochs=14, batch_size=24, lr=5e-3, max_recommend=2, max_search=2, prompts=False)
+    training = override_training(
+        epochs=14, batch_size=24, lr=5e-3, max_recommend=2, max_search=2, prompts=False
+    )
     generator = new_generator(circle(), random_identifiers(12, 8), training)
-    trainer = Trainer(generator.model, generator.builder, new_mixture(generator, training), training)
+    trainer = Trainer(
+        generator.model, generator.builder, new_mixture(generator, training), training
+    )
     curve = trainer.fit()
     for task in training.tasks:
         assert curve[-1][f"{task}/loss"] < 0.4 * curve[0][f"{task}/loss"]
@@ -503,15 +579,43 @@ def test_what_can_be_learned_is_learned():
 @pytest.mark.slow
 def test_two_launched_processes_train_the_model_of_one(tmp_path):
     """The command under torchrun, against one process that accumulates as many batches."""
-    changes = {"num_text_tokens": 400, "batch_size": 16, "epochs": 2, "eval_sample": 4, "dropout": 0.1}
+    changes = {
+        "num_text_tokens": 400,
+        "batch_size": 16,
+        "epochs": 2,
+        "eval_sample": 4,
+        "dropout": 0.1,
+    }
     two = workspace(tmp_path / "two", small_corpus(), random_identifiers(40, 8), changes)
     words = [w for k, v in changes.items() for w in ("--set", f"training.{k}={v}")]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["-m", "gensar_lite", "training", "--preset", "tiny", "--workspace", str(tmp_path / "two"), *words]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TOKENIZERS_PARALLELISM": "false"}
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+    ]
+    command += [
+        "-m",
+        "gensar_lite",
+        "training",
+        "--preset",
+        "tiny",
+        "--workspace",
+        str(tmp_path / "two"),
+        *words,
+    ]
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    one = workspace(tmp_path / "one", small_corpus(), random_identifiers(40, 8), changes | {"accumulate": 2})
+    one = workspace(
+        tmp_path / "one", small_corpus(), random_identifiers(40, 8), changes | {"accumulate": 2}
+    )
     train_with_ranking(one)
     said, alone = (ws.meta("training")["statistics"] for ws in (two, one))
     assert (said["processes"], alone["processes"]) == (2, 1)
@@ -525,7 +629,13 @@ def test_two_launched_processes_train_the_model_of_one(tmp_path):
 
 
 def test_a_stopped_stage_goes_on_tells_a_notebook_and_cleans_up(tmp_path, monkeypatch):
-    changes = {"num_text_tokens": 400, "batch_size": 16, "epochs": 2, "eval_sample": 4, "checkpoint_minutes": 0.0}
+    changes = {
+        "num_text_tokens": 400,
+        "batch_size": 16,
+        "epochs": 2,
+        "eval_sample": 4,
+        "checkpoint_minutes": 0.0,
+    }
     ws, rows = workspace(tmp_path, small_corpus(), random_identifiers(40, 8), changes), []
     real = Trainer._one_step
 
@@ -550,10 +660,14 @@ def test_a_stopped_stage_goes_on_tells_a_notebook_and_cleans_up(tmp_path, monkey
     assert [row["score"] for row in rows] == curve["score"].tolist()
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no malloc_trim")
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="other C libraries have no malloc_trim"
+)
 def test_memory_that_was_freed_is_given_back():
     process = psutil.Process()
-    held = [bytearray(b"x" * 60_000) for _ in range(4000)]  # 240 MB of blocks that stay in the heap when freed
+    held = [
+        bytearray(b"x" * 60_000) for _ in range(4000)
+    ]  # 240 MB of blocks that stay in the heap when freed
     pins = held[::400]  # the heap's end is in use
     full = process.memory_info().rss
     del held

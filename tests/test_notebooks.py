@@ -23,7 +23,15 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from gensar_lite.artifacts import LESSON, TASKS, Workspace
 from gensar_lite.config import STAGES, ConfigError, preset
-from gensar_lite.lessons import Verdict, executed_copy, find_lessons, lesson_name, run_lesson, save_back, table
+from gensar_lite.lessons import (
+    Verdict,
+    executed_copy,
+    find_lessons,
+    lesson_name,
+    run_lesson,
+    save_back,
+    table,
+)
 from gensar_lite.notebook import check, records
 
 ROOT = Path(__file__).parent.parent
@@ -40,7 +48,9 @@ PLOTLY = "application/vnd.plotly.v1+json"
 SOMEBODYS_FOLDER = re.compile(
     r"(?<![\w.:/])/(?:home|root|Users|work|tmp|mnt|private|var)/\w|\b[A-Z]:\\\\?(?:Users|work)"
 )
-REMOTE_IMAGE = re.compile(r"!\[[^\]]*\]\(\s*https?:|<img[^>]+src\s*=\s*\\?[\"']?https?:", re.IGNORECASE)
+REMOTE_IMAGE = re.compile(
+    r"!\[[^\]]*\]\(\s*https?:|<img[^>]+src\s*=\s*\\?[\"']?https?:", re.IGNORECASE
+)
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -64,7 +74,11 @@ def text_of(outputs: list) -> str:
     parts = []
     for output in outputs:
         parts.append(output.get("text", ""))
-        parts += [v for k, v in output.get("data", {}).items() if k.startswith("text/") and isinstance(v, str)]
+        parts += [
+            v
+            for k, v in output.get("data", {}).items()
+            if k.startswith("text/") and isinstance(v, str)
+        ]
     return "\n".join(parts)
 
 
@@ -72,9 +86,15 @@ def undescribed_figures(notebook: nbformat.NotebookNode) -> list[str]:
     """Code cells with a figure but no ``Figure ...`` text: in the outputs, or in the two cells before or after."""
     missing = []
     for number, cell in enumerate(notebook.cells):
-        drawn = [o for o in cell.get("outputs", []) if {"image/png", "image/svg+xml", PLOTLY} & set(o.get("data", {}))]
+        drawn = [
+            o
+            for o in cell.get("outputs", [])
+            if {"image/png", "image/svg+xml", PLOTLY} & set(o.get("data", {}))
+        ]
         near = notebook.cells[max(number - 2, 0) : number + 3]
-        said = [text_of(c.get("outputs", [])) for c in near] + [c.source for c in near if c.cell_type == "markdown"]
+        said = [text_of(c.get("outputs", [])) for c in near] + [
+            c.source for c in near if c.cell_type == "markdown"
+        ]
         if drawn and not any(re.search(r"^\W*Figure\b", text, re.MULTILINE) for text in said):
             missing.append(f"cell {number}: {cell.source.splitlines()[0]}")
     return missing
@@ -84,7 +104,12 @@ def undescribed_figures(notebook: nbformat.NotebookNode) -> list[str]:
 def library_names() -> set[str]:
     """Every function and class of the library, by name."""
     trees = [ast.parse(path.read_text()) for path in (ROOT / "gensar_lite").rglob("*.py")]
-    return {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    return {
+        node.name
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
 
 
 def identify(path: Path) -> str:
@@ -98,15 +123,23 @@ def test_there_is_a_lesson_a_stage_and_solutions_for_each():
     assert [f"notebooks/{name}.ipynb" for name in STAGE_LESSONS] == list(LESSON.values())
     missing = [identify(path) for path in ALL if not path.exists()]
     assert not missing
-    strays = {path for path in FOLDER.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts} - set(ALL)
-    assert not {path.name for path in strays if path.parent.name == "solutions" and not (FOLDER / path.name).exists()}
+    strays = {
+        path for path in FOLDER.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
+    } - set(ALL)
+    assert not {
+        path.name
+        for path in strays
+        if path.parent.name == "solutions" and not (FOLDER / path.name).exists()
+    }
 
 
 @pytest.mark.parametrize("path", ALL, ids=identify)
 def test_form(path):
     notebook, raw = read(path), path.read_text()
     nbformat.validate(notebook)
-    assert len(re.findall(r"^# ", re.sub(r"(?s)```.*?```", "", prose(notebook)), re.MULTILINE)) == 1, "one H1"
+    assert (
+        len(re.findall(r"^# ", re.sub(r"(?s)```.*?```", "", prose(notebook)), re.MULTILINE)) == 1
+    ), "one H1"
     assert notebook.cells[0].source.startswith("# "), "the title comes first"
     ids = [cell.id for cell in notebook.cells]
     assert len(set(ids)) == len(ids), "cell ids are unique"
@@ -125,24 +158,41 @@ def test_code(path):
     notebook = read(path)
     (parameters,) = [cell for cell in cells(notebook, "code") if "parameters" in tags(cell)]
     tree = ast.parse(parameters.source)
-    assert all(isinstance(line, ast.AnnAssign) and isinstance(line.value, ast.Constant) for line in tree.body)
+    assert all(
+        isinstance(line, ast.AnnAssign) and isinstance(line.value, ast.Constant)
+        for line in tree.body
+    )
     assert 'PRESET: str = "tour"  # ' in parameters.source
     for cell in cells(notebook, "code"):
         lines = cell.source.splitlines()
         assert len(lines) <= MAX_LINES, lines[0]
-        tree = ast.parse("\n".join(line for line in lines if not line.lstrip().startswith(("%", "!"))))
+        tree = ast.parse(
+            "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
+        )
         assert not [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
         helpers = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
         copied = {node.name for node in helpers} & library_names()
-        assert not copied, f"a lesson shows the library's {', '.join(copied)}, it does not define it again"
+        assert not copied, (
+            f"a lesson shows the library's {', '.join(copied)}, it does not define it again"
+        )
         assert all(node.end_lineno - node.lineno < 10 for node in helpers)
         calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
         assert not calls & {"exit", "quit", "sys.exit", "os._exit"}
     last = cells(notebook, "code")[-1]
-    assert f'finish(ws, "{lesson_name(path)}"' in last.source, "the last cell proves that the lesson ran to its end"
+    assert f'finish(ws, "{lesson_name(path)}"' in last.source, (
+        "the last cell proves that the lesson ran to its end"
+    )
     used = {tag for cell in notebook.cells for tag in tags(cell)}
-    assert used <= {"parameters", "nbval-check-output", "nbval-ignore-output", "skip-execution", "nbval-skip"}
-    skipped = [cell for cell in notebook.cells if {"skip-execution", "nbval-skip"} & set(tags(cell))]
+    assert used <= {
+        "parameters",
+        "nbval-check-output",
+        "nbval-ignore-output",
+        "skip-execution",
+        "nbval-skip",
+    }
+    skipped = [
+        cell for cell in notebook.cells if {"skip-execution", "nbval-skip"} & set(tags(cell))
+    ]
     assert all({"skip-execution", "nbval-skip"} <= set(tags(cell)) for cell in skipped)
 
 
@@ -170,11 +220,17 @@ def test_exercises_can_be_done_and_can_be_left(path):
     notebook = read(path)
     assert re.search(r"^#+ Exercise", prose(notebook), re.MULTILINE)
     empty = [
-        cell.source for cell in cells(notebook, "code") if re.search(r"^answer\w* = None", cell.source, re.MULTILINE)
+        cell.source
+        for cell in cells(notebook, "code")
+        if re.search(r"^answer\w* = None", cell.source, re.MULTILINE)
     ]
     assert 2 <= len(empty) <= 4
-    assert all(re.search(r"if answer\w* is not None", source) and "check(" in source for source in empty)
-    solved = "\n".join(cell.source for cell in cells(read(FOLDER / "solutions" / path.name), "code"))
+    assert all(
+        re.search(r"if answer\w* is not None", source) and "check(" in source for source in empty
+    )
+    solved = "\n".join(
+        cell.source for cell in cells(read(FOLDER / "solutions" / path.name), "code")
+    )
     assert solved.count("check(") >= len(empty)
     assert "answer = None" not in solved
 
@@ -195,8 +251,12 @@ def test_committed_outputs(path):
     assert not [output for output in outputs if output.get("name") == "stderr"]
     assert "preset tour," in text_of(outputs)
     assert f"lesson {path.stem} finished" in text_of(outputs)
-    assert all(cell.outputs for cell in cells(notebook, "code") if "nbval-check-output" in tags(cell))
-    assert any({"image/png", PLOTLY} & set(output.get("data", {})) for output in outputs), "a lesson has pictures"
+    assert all(
+        cell.outputs for cell in cells(notebook, "code") if "nbval-check-output" in tags(cell)
+    )
+    assert any({"image/png", PLOTLY} & set(output.get("data", {})) for output in outputs), (
+        "a lesson has pictures"
+    )
     assert undescribed_figures(notebook) == []
 
 
@@ -223,13 +283,21 @@ def test_it_runs_to_its_end(path, course):
     verdicts, ws = course
     verdict = verdicts[lesson_name(path)]
     assert verdict.ok, verdict.message
-    manifest = json.loads((ws.root / "artifacts/tiny/lessons" / f"{lesson_name(path)}.json").read_text())
+    manifest = json.loads(
+        (ws.root / "artifacts/tiny/lessons" / f"{lesson_name(path)}.json").read_text()
+    )
     assert (manifest["lesson"], manifest["preset"]) == (lesson_name(path), "tiny")
     executed = read(executed_copy(path, ws))
     assert undescribed_figures(executed) == []
     if path in SOLUTIONS:
-        right = [line for cell in cells(executed, "code") for line in text_of(cell.outputs).splitlines()]
-        assert right.count("Right.") >= sum(cell.source.count("check(") for cell in cells(executed, "code")) >= 2
+        right = [
+            line for cell in cells(executed, "code") for line in text_of(cell.outputs).splitlines()
+        ]
+        assert (
+            right.count("Right.")
+            >= sum(cell.source.count("check(") for cell in cells(executed, "code"))
+            >= 2
+        )
 
 
 @pytest.mark.notebook
@@ -250,11 +318,15 @@ def test_the_headline_numbers(name, course):
     _, ws = course
     found = records(executed_copy(FOLDER / f"{name}.ipynb", ws))
     run = "tiny-first-look" if name == "00_tour" else "tiny"
-    rows = pd.DataFrame(json.loads((ws.root / "artifacts" / run / "evaluation/metrics.json").read_text()))
+    rows = pd.DataFrame(
+        json.loads((ws.root / "artifacts" / run / "evaluation/metrics.json").read_text())
+    )
     rows = rows[(rows["protocol"] == "full") & (rows["metric"] == "ndcg@10")]
     stored = {f"{row.system}/{row.task}/ndcg@10": row.value for row in rows.itertuples()}
     both = {
-        f"{system}/{task}/ndcg@10" for system in ("joint", "popularity", "oracle") for task in ("search", "recommend")
+        f"{system}/{task}/ndcg@10"
+        for system in ("joint", "popularity", "oracle")
+        for task in ("search", "recommend")
     }
     assert both | {"bm25/search/ndcg@10"} <= set(found)
     assert {key: found[key] for key in both} == pytest.approx({key: stored[key] for key in both})
@@ -262,7 +334,9 @@ def test_the_headline_numbers(name, course):
         oracle = found[f"oracle/{task}/ndcg@10"]
         assert oracle > 0.2
         for system in ("joint", "popularity"):
-            assert oracle >= found[f"{system}/{task}/ndcg@10"] - 0.05, "nobody beats the truth but by luck"
+            assert oracle >= found[f"{system}/{task}/ndcg@10"] - 0.05, (
+                "nobody beats the truth but by luck"
+            )
     assert found["bm25/search/ndcg@10"] > found["popularity/search/ndcg@10"], "words help a search"
 
 
@@ -281,9 +355,22 @@ def test_nbval_on_tour(tmp_path):
     """The committed notebooks, in order, as a reader's machine would run them: minutes, on a fresh workspace."""
     environment = os.environ | {"GENSAR_WORKSPACE": str(tmp_path)}
     environment.pop("GENSAR_PRESET", None)
-    options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300", "-p", "no:cacheprovider", "-q"]
+    options = [
+        "--nbval-lax",
+        "--nbval-current-env",
+        "--nbval-cell-timeout=300",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+    ]
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *(str(path.relative_to(ROOT)) for path in LESSONS)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            *options,
+            *(str(path.relative_to(ROOT)) for path in LESSONS),
+        ],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -301,7 +388,11 @@ def test_nbval_on_tour(tmp_path):
 
 def headline(path: Path) -> dict[tuple[str, str], float]:
     """Full-catalogue NDCG@10 by system and task."""
-    rows = [row for row in json.loads(path.read_text()) if (row["protocol"], row["metric"]) == ("full", "ndcg@10")]
+    rows = [
+        row
+        for row in json.loads(path.read_text())
+        if (row["protocol"], row["metric"]) == ("full", "ndcg@10")
+    ]
     return {(row["system"], row["task"]): row["value"] for row in rows}
 
 
@@ -325,7 +416,11 @@ START = "from gensar_lite.notebook import finish, record, start\nws = start(PRES
 def write(folder: Path, name: str, *sources: str) -> Path:
     """A notebook of a few cells: parameters, then `sources`."""
     notebook = new_notebook(cells=[*HEAD, *map(new_code_cell, sources)])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata.kernelspec = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, folder / f"{name}.ipynb")
     return folder / f"{name}.ipynb"
@@ -340,14 +435,23 @@ def ws(tmp_path, monkeypatch) -> Workspace:
 
 @pytest.mark.notebook
 def test_a_good_lesson_is_ok_and_its_numbers_come_back(ws, tmp_path):
-    path = write(tmp_path, "01_good", START, 'record("recall@10", 0.25)', 'record("mrr", 1)', 'finish(ws, "01_good")')
+    path = write(
+        tmp_path,
+        "01_good",
+        START,
+        'record("recall@10", 0.25)',
+        'record("mrr", 1)',
+        'finish(ws, "01_good")',
+    )
     before = path.read_bytes()
     verdict = run_lesson(path, ws)
     assert verdict.ok, verdict.message
     assert verdict.lesson == "01_good"
     assert verdict.seconds > 0
     assert records(executed_copy(path, ws)) == {"recall@10": 0.25, "mrr": 1.0}
-    assert "preset tiny, source shop" in text_of([o for c in read(executed_copy(path, ws)).cells for o in c.outputs])
+    assert "preset tiny, source shop" in text_of(
+        [o for c in read(executed_copy(path, ws)).cells for o in c.outputs]
+    )
     assert path.read_bytes() == before
     assert "GENSAR_WORKSPACE" not in os.environ
 
@@ -363,7 +467,14 @@ def test_a_good_lesson_is_ok_and_its_numbers_come_back(ws, tmp_path):
         ("from gensar_lite.notebook import check\ncheck(1, 2, 'think again')", "think again"),
         ('ws.require("decoding")', "gensar decoding --preset tiny"),
     ],
-    ids=["raises", "leaves early", "kernel dies", "records no number", "wrong answer", "missing artefact"],
+    ids=[
+        "raises",
+        "leaves early",
+        "kernel dies",
+        "records no number",
+        "wrong answer",
+        "missing artefact",
+    ],
 )
 def test_a_broken_lesson_fails(source, said, ws, tmp_path):
     path = write(tmp_path, "01_broken", START, source, 'finish(ws, "01_broken")')
@@ -399,7 +510,16 @@ def test_the_command_fails_when_a_lesson_does_and_still_runs_the_others(ws, tmp_
     bad = write(tmp_path / "lessons", "01_bad", START, "1 / 0")
     good = write(tmp_path / "lessons", "02_good", START, "40 + 2", 'finish(ws, "02_good")')
     before = bad.read_bytes()
-    words = ["notebooks", "--preset", "tiny", "--folder", str(bad.parent), "--workspace", str(ws.root), "--save"]
+    words = [
+        "notebooks",
+        "--preset",
+        "tiny",
+        "--folder",
+        str(bad.parent),
+        "--workspace",
+        str(ws.root),
+        "--save",
+    ]
     assert main(words) == 1
     said = capsys.readouterr().out
     assert re.search(r"\[1/2\] 01_bad .*\n +FAILED: .*ZeroDivisionError", said)
@@ -426,13 +546,18 @@ def test_lessons_are_found_in_order(tmp_path):
 
 def test_solutions_have_a_name_of_their_own(ws):
     assert lesson_name(Path("notebooks/03_identifiers.ipynb")) == "03_identifiers"
-    assert lesson_name(Path("notebooks/solutions/03_identifiers.ipynb")) == "03_identifiers_solutions"
+    assert (
+        lesson_name(Path("notebooks/solutions/03_identifiers.ipynb")) == "03_identifiers_solutions"
+    )
     paths = {executed_copy(path, ws) for path in ALL}
     assert len(paths) == len(ALL)
 
 
 def test_the_table_has_a_line_a_lesson_and_the_sum():
-    verdicts = [Verdict("00_tour", True, 31.24, "ok"), Verdict("01_data", False, 2.0, "ValueError: no")]
+    verdicts = [
+        Verdict("00_tour", True, 31.24, "ok"),
+        Verdict("01_data", False, 2.0, "ValueError: no"),
+    ]
     lines = table(verdicts).splitlines()
     assert [line.split()[:3] for line in lines] == [
         ["00_tour", "ok", "31.2"],
@@ -446,17 +571,28 @@ def test_the_table_has_a_line_a_lesson_and_the_sum():
 def test_saving_back_keeps_outputs_and_drops_what_a_kernel_left(tmp_path):
     path = write(tmp_path, "01_lesson", "1 + 1")
     executed = read(path)
-    executed.cells.insert(1, new_code_cell("PRESET = 'tiny'", metadata={"tags": ["injected-parameters"]}))
+    executed.cells.insert(
+        1, new_code_cell("PRESET = 'tiny'", metadata={"tags": ["injected-parameters"]})
+    )
     executed.cells.insert(0, new_markdown_cell("# Lesson 1", metadata={"tags": []}))
     outputs = [
         {"output_type": "stream", "name": "stderr", "text": "100%|####|"},
         {"output_type": "display_data", "data": {WIDGET: {}, "text/plain": "bar"}, "metadata": {}},
         {"output_type": "stream", "name": "stdout", "text": "two\n"},
-        {"output_type": "execute_result", "data": {"text/plain": "2"}, "metadata": {}, "execution_count": 3},
+        {
+            "output_type": "execute_result",
+            "data": {"text/plain": "2"},
+            "metadata": {},
+            "execution_count": 3,
+        },
     ]
     executed.cells[-1].outputs = list(map(nbformat.from_dict, outputs))
     executed.cells[-1].execution_count = 3
-    executed.cells[-1].metadata = {"papermill": {"duration": 1}, "execution": {}, "tags": ["nbval-check-output"]}
+    executed.cells[-1].metadata = {
+        "papermill": {"duration": 1},
+        "execution": {},
+        "tags": ["nbval-check-output"],
+    }
     executed.metadata |= {"widgets": {"state": {}}, "papermill": {"duration": 2}}
     nbformat.write(executed, tmp_path / "executed.ipynb")
     save_back(tmp_path / "executed.ipynb", path)
@@ -465,7 +601,10 @@ def test_saving_back_keeps_outputs_and_drops_what_a_kernel_left(tmp_path):
     assert [cell.id for cell in saved.cells] == ["01-000", "01-001", "01-002"]
     assert [tags(cell) for cell in saved.cells] == [[], ["parameters"], ["nbval-check-output"]]
     assert saved.cells[0].metadata == {}
-    assert [output.output_type for output in saved.cells[-1].outputs] == ["stream", "execute_result"]
+    assert [output.output_type for output in saved.cells[-1].outputs] == [
+        "stream",
+        "execute_result",
+    ]
     assert saved.cells[-1].execution_count == 3
     assert set(saved.metadata) == {"kernelspec"}
     nbformat.validate(saved)

@@ -16,12 +16,19 @@ from hypothesis import strategies as st
 
 from gensar_lite.artifacts import VIEWS, ArtifactError, Identifiers, ItemEmbeddings, Workspace
 from gensar_lite.config import ConfigError, IdentifiersConfig, override, preset
-from gensar_lite.identifiers import assign, build_identifiers, identify, layout_for, load_quantizer, make_unique
+from gensar_lite.experiments.growth import growth_cost
+from gensar_lite.identifiers import (
+    assign,
+    build_identifiers,
+    identify,
+    layout_for,
+    load_quantizer,
+    make_unique,
+)
 from gensar_lite.identifiers.assignment import UNIQUENESS, with_extra_level
 from gensar_lite.identifiers.balanced import within_capacity
 from gensar_lite.identifiers.diagnostics import diagnose
 from gensar_lite.identifiers.fitted import FittedQuantizer
-from gensar_lite.identifiers.growth import growth_cost
 from gensar_lite.identifiers.room import Room, digits, room_for
 from gensar_lite.identifiers.sizes import check_sizes, sized
 from gensar_lite.identifiers.strategies import VALID_PAIRS
@@ -35,10 +42,14 @@ COLD = 0.3  # share of a generated catalogue that nobody met
 def own(name: str = "tiny", **changes) -> IdentifiersConfig:
     """What own files get under a preset, with further `changes`."""
     config = override(preset(name), SIZES_OPEN)
-    return override(config, {f"identifiers.{key}": value for key, value in changes.items()}).identifiers
+    return override(
+        config, {f"identifiers.{key}": value for key, value in changes.items()}
+    ).identifiers
 
 
-def catalogue(num_items: int, num_places: int, seed: int = 0, dims: tuple[int, ...] = (12, 8, 8)) -> ItemEmbeddings:
+def catalogue(
+    num_items: int, num_places: int, seed: int = 0, dims: tuple[int, ...] = (12, 8, 8)
+) -> ItemEmbeddings:
     """Items at `num_places` different places in each view, a few of which hold most: vectors are often the same."""
     rng = np.random.default_rng(seed)
     views = []
@@ -82,7 +93,9 @@ def check_promises(built, num_items: int, codes_kept: int) -> None:
 def test_the_rule(num_items, levels, codes):
     chosen = sized(own("tour"), num_items)
     assert (chosen.num_levels, chosen.codebook_size) == (levels, codes)
-    if codes < 256:  # by definition: there are twice as many prefixes as items, and half as many codes are too few
+    if (
+        codes < 256
+    ):  # by definition: there are twice as many prefixes as items, and half as many codes are too few
         assert codes == 8 or (codes // 2) ** 2 < 2 * num_items <= codes**2
 
 
@@ -100,7 +113,10 @@ def test_a_dual_identifier_keeps_a_level_of_its_own(num_shared):
     chosen = sized(own(num_shared=num_shared), 50)
     assert chosen.num_levels == max(3, num_shared + 1)
     assert sized(own(num_shared=6, strategy="separate"), 50).num_levels == 3
-    assert build_identifiers(catalogue(50, 50), own(num_shared=num_shared)).identifiers.num_shared == num_shared
+    assert (
+        build_identifiers(catalogue(50, 50), own(num_shared=num_shared)).identifiers.num_shared
+        == num_shared
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,7 +146,9 @@ def test_room_is_the_least_that_holds_them(most, num_codes):
     assert room.items >= most
     if not room.num_counters:
         assert num_codes <= room.num_codes <= max(num_codes, min(4 * num_codes, 1024))
-        assert room.num_codes == num_codes or room.num_codes < 2 * most  # to a power of two, and no further
+        assert (
+            room.num_codes == num_codes or room.num_codes < 2 * most
+        )  # to a power of two, and no further
     else:
         assert room.num_codes == max(num_codes, 2)
         assert room.num_codes**room.num_counters < most  # one level fewer would be too few
@@ -153,7 +171,9 @@ def test_a_grown_level_uses_every_codeword_first():
     """Five items in a prefix, three codewords: the three that lose least by it get codewords, the others new codes."""
     residual = np.array([[0.0], [1.0], [2.0], [2.1], [0.1]])
     book = np.arange(3.0)[:, None]
-    codes = make_unique(np.array([[7, 0], [7, 1], [7, 2], [7, 2], [7, 0]]), residual, book, "semantic", room=Room(8))
+    codes = make_unique(
+        np.array([[7, 0], [7, 1], [7, 2], [7, 2], [7, 0]]), residual, book, "semantic", room=Room(8)
+    )
     last = codes[:, 1]
     assert last[:3].tolist() == [0, 1, 2]
     assert len(set(last.tolist())) == 5
@@ -162,7 +182,9 @@ def test_a_grown_level_uses_every_codeword_first():
 
 def test_counted_items_keep_the_nearest_code_as_long_as_it_can_count():
     """Seven items of one prefix, two codes, a counter of two digits: four a code; the least is lost by moving one."""
-    residual = np.array([[0.0], [0.0], [0.0], [0.0], [0.4], [1.0], [1.0]])  # five are nearest to code 0
+    residual = np.array(
+        [[0.0], [0.0], [0.0], [0.0], [0.4], [1.0], [1.0]]
+    )  # five are nearest to code 0
     book = np.array([[0.0], [1.0]])
     start = np.stack([np.zeros(7, dtype=np.int64), [0, 0, 0, 0, 0, 1, 1]], axis=1)
     codes = make_unique(start, residual, book, "semantic", room=Room(2, 2))
@@ -203,7 +225,9 @@ def test_capacities_of_each_code_are_kept_and_the_result_is_stable(seed, num_ite
     codes = within_capacity(cost, capacity)
     assert (np.bincount(codes, minlength=num_codes) <= capacity).all()
     for item, code in itertools.product(range(num_items), range(num_codes)):
-        if cost[item, code] < cost[item, codes[item]]:  # whoever would rather be elsewhere finds that place full
+        if (
+            cost[item, code] < cost[item, codes[item]]
+        ):  # whoever would rather be elsewhere finds that place full
             assert (codes == code).sum() == capacity[code]
 
 
@@ -239,21 +263,29 @@ def test_no_catalogue_stops(pair, how, num_items, num_places, sizes, seed):
     told = own(strategy=pair[0], uniqueness=how, **changes)
     told = told if pair[0] == "random" else dataclasses.replace(told, quantizer=pair[1])
     built = build_identifiers(e, told)
-    check_promises(built, num_items, built.before["semantic"].shape[1] if how == "extra-level" else 0)
+    check_promises(
+        built, num_items, built.before["semantic"].shape[1] if how == "extra-level" else 0
+    )
     again = build_identifiers(catalogue(num_items, num_places, seed), told).identifiers
     for view in VIEWS:
         np.testing.assert_array_equal(built.identifiers.view(view), again.view(view))
     if pair[0] == "random":
         return
-    shared = {"dual": min(1, built.settings.num_levels), "separate": 0}.get(pair[0], built.settings.num_levels)
-    np.testing.assert_array_equal(built.before["semantic"][:, :shared], built.before["collaborative"][:, :shared])
+    shared = {"dual": min(1, built.settings.num_levels), "separate": 0}.get(
+        pair[0], built.settings.num_levels
+    )
+    np.testing.assert_array_equal(
+        built.before["semantic"][:, :shared], built.before["collaborative"][:, :shared]
+    )
     assert built.identifiers.num_shared >= shared
     fitted = FittedQuantizer.of(built.tensors, told)
     assert (fitted.settings.codebook_size, fitted.settings.num_levels) == (
         built.settings.codebook_size,
         built.settings.num_levels,
     )
-    new = e.rows(slice(1))  # a twin of the first item arrives: it gets an identifier, or hears that there is no room
+    new = e.rows(
+        slice(1)
+    )  # a twin of the first item arrives: it gets an identifier, or hears that there is no room
     with contextlib.suppress(ArtifactError):
         codes = assign(new, fitted, built.identifiers)
         for view in VIEWS:
@@ -265,7 +297,14 @@ def test_no_catalogue_stops(pair, how, num_items, num_places, sizes, seed):
 @pytest.mark.parametrize("num_items", [1, 2, 10, 60])
 def test_no_catalogue_stops_an_rq_vae(strategy, num_items):
     for how, places in itertools.product(UNIQUENESS, (1, 5)):
-        told = own(strategy=strategy, quantizer="rq-vae", uniqueness=how, epochs=3, latent_dim=4, hidden=(8,))
+        told = own(
+            strategy=strategy,
+            quantizer="rq-vae",
+            uniqueness=how,
+            epochs=3,
+            latent_dim=4,
+            hidden=(8,),
+        )
         check_promises(build_identifiers(catalogue(num_items, places), told), num_items, 0)
 
 
@@ -275,18 +314,29 @@ def test_views_that_say_nothing_are_warned_about(strategy, quantizer, same):
     e = catalogue(10, 10)
     for view in same:
         getattr(e, view)[:] = 1.5
-    told = own(strategy=strategy) if quantizer == "none" else own(strategy=strategy, quantizer=quantizer)
+    told = (
+        own(strategy=strategy)
+        if quantizer == "none"
+        else own(strategy=strategy, quantizer=quantizer)
+    )
     built = build_identifiers(e, told)
     check_promises(built, 10, 0)
-    read = {"random": (), "multitask": ()}.get(strategy, (strategy,) if strategy in VIEWS else VIEWS)
-    warned = [view for view in VIEWS if any(f"the same {view} vector" in text for text in built.warnings)]
+    read = {"random": (), "multitask": ()}.get(
+        strategy, (strategy,) if strategy in VIEWS else VIEWS
+    )
+    warned = [
+        view for view in VIEWS if any(f"the same {view} vector" in text for text in built.warnings)
+    ]
     assert warned == [view for view in same if view in read]
 
 
 def test_a_view_that_says_nothing_leaves_the_other_ones_codes_meaningful():
     e = catalogue(60, 60, dims=(6, 4))
     flat = ItemEmbeddings(np.full_like(e.semantic, 0.5), e.collaborative)
-    built, alone = build_identifiers(flat, own()), build_identifiers(e, own(strategy="collaborative"))
+    built, alone = (
+        build_identifiers(flat, own()),
+        build_identifiers(e, own(strategy="collaborative")),
+    )
     assert np.isfinite(built.tensors["trunk"]).all()
     places = np.unique(e.collaborative, axis=0, return_inverse=True)[1].ravel()
     for made in (built, alone):  # items of one place have one code, those of two have two
@@ -305,31 +355,45 @@ def one_place(num_items: int, num_apart: int) -> ItemEmbeddings:
     semantic = rng.normal(size=(num_items + num_apart, 8)).astype(np.float32)
     collaborative = 10 * rng.normal(size=(num_items + num_apart, 8)).astype(np.float32)
     collaborative[:num_items] = 1.0
-    return ItemEmbeddings(semantic, collaborative, cold=np.arange(num_items + num_apart) < num_items)
+    return ItemEmbeddings(
+        semantic, collaborative, cold=np.arange(num_items + num_apart) < num_items
+    )
 
 
 @pytest.mark.parametrize(
     ("num_items", "words", "codes", "levels"),
     [
         (20, "So the last level has grown to 32 codes.", 32, 2),
-        (60, "So 1 counting level comes after the last one, so that an identifier has 3 levels.", 8, 3),
+        (
+            60,
+            "So 1 counting level comes after the last one, so that an identifier has 3 levels.",
+            8,
+            3,
+        ),
         (180, "So 2 counting levels come after the last one", 8, 4),  # 8^2 < 180 <= 8^3
         (600, "So 3 counting levels come after the last one", 8, 5),  # 8^3 < 600 <= 8^4
     ],
 )
 def test_an_overflow_says_how_many_and_why(num_items, words, codes, levels):
-    built = build_identifiers(one_place(num_items, 5), own(strategy="collaborative", codebook_size=8, num_levels=2))
+    built = build_identifiers(
+        one_place(num_items, 5), own(strategy="collaborative", codebook_size=8, num_levels=2)
+    )
     assert built.identifiers.num_levels == levels
     assert built.identifiers.codebook_size == codes
     (warning,) = built.warnings
-    assert f"{num_items} items share one collaborative prefix, but the last level has 8 codes" in warning
+    assert (
+        f"{num_items} items share one collaborative prefix, but the last level has 8 codes"
+        in warning
+    )
     assert f"{num_items} of them cold, {num_items} with the same collaborative vector" in warning
     assert words in warning
 
 
 def test_no_overflow_no_warning():
     assert build_identifiers(one_place(8, 5), own(codebook_size=8, num_levels=2)).warnings == ()
-    assert build_identifiers(one_place(180, 5), own(uniqueness="extra-level")).warnings == ()  # it has a counter anyway
+    assert (
+        build_identifiers(one_place(180, 5), own(uniqueness="extra-level")).warnings == ()
+    )  # it has a counter anyway
 
 
 def test_overflow_of_one_view_lengthens_both():
@@ -344,11 +408,22 @@ def test_overflow_of_one_view_lengthens_both():
 
 
 def test_blind_codes_become_longer_instead_of_stopping():
-    built = build_identifiers(catalogue(60, 5), own(strategy="random", codebook_size=2, num_levels=4))
+    built = build_identifiers(
+        catalogue(60, 5), own(strategy="random", codebook_size=2, num_levels=4)
+    )
     assert built.identifiers.semantic.shape == (60, 6)
-    assert built.warnings == ("identifiers: 60 items do not fit into 2^4 code sequences. There are 6 levels instead.",)
-    assert build_identifiers(catalogue(60, 5), own(strategy="random", codebook_size=1)).identifiers.codebook_size == 2
-    long = build_identifiers(catalogue(60, 5), own(strategy="random", codebook_size=256, num_levels=12)).identifiers
+    assert built.warnings == (
+        "identifiers: 60 items do not fit into 2^4 code sequences. There are 6 levels instead.",
+    )
+    assert (
+        build_identifiers(
+            catalogue(60, 5), own(strategy="random", codebook_size=1)
+        ).identifiers.codebook_size
+        == 2
+    )
+    long = build_identifiers(
+        catalogue(60, 5), own(strategy="random", codebook_size=256, num_levels=12)
+    ).identifiers
     assert long.semantic.shape == (60, 12)
 
 
@@ -365,13 +440,21 @@ def crowd(num_items: int, dims: tuple[int, int]) -> ItemEmbeddings:
         centre = rng.standard_normal((groups, dim), dtype=np.float32)
         views.append(centre[group] + 0.5 * rng.standard_normal((num_items, dim), dtype=np.float32))
     cold = rng.random(num_items) < COLD
-    views[1][cold] = rng.normal(size=(3, dims[1])).astype(np.float32)[rng.integers(3, size=int(cold.sum()))]
+    views[1][cold] = rng.normal(size=(3, dims[1])).astype(np.float32)[
+        rng.integers(3, size=int(cold.sum()))
+    ]
     return ItemEmbeddings(*views, cold=cold)
 
 
 @pytest.mark.parametrize(
     ("num_items", "seconds"),
-    [(10, 10), (300, 10), (4_000, 30), pytest.param(30_000, 60), pytest.param(100_000, 600, marks=pytest.mark.slow)],
+    [
+        (10, 10),
+        (300, 10),
+        (4_000, 30),
+        pytest.param(30_000, 60),
+        pytest.param(100_000, 600, marks=pytest.mark.slow),
+    ],
 )
 def test_catalogues_of_every_size(num_items, seconds):
     e, started = crowd(num_items, (64, 32)), time.perf_counter()
@@ -383,7 +466,9 @@ def test_catalogues_of_every_size(num_items, seconds):
 
 
 def test_the_stage_chooses_and_says_so(tmp_path, capsys):
-    ws = Workspace.open(override(preset("tiny"), SIZES_OPEN | {"identifiers.strategy": "separate"}), tmp_path)
+    ws = Workspace.open(
+        override(preset("tiny"), SIZES_OPEN | {"identifiers.strategy": "separate"}), tmp_path
+    )
     ws.build("data", lambda folder: small_corpus(60).save(folder) or {})
     ws.build("embeddings", lambda folder: one_place(40, 20).save(folder) or {})
     folder = identify(ws)

@@ -14,9 +14,9 @@ from own_logs import FILMS, load, log
 
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError, DataConfig, override, preset
-from gensar_lite.data.columns import choose_columns, parse_overrides
-from gensar_lite.data.filetext import own_name, own_path
-from gensar_lite.data.reading import read_table
+from gensar_lite.data.own.columns import choose_columns, parse_overrides
+from gensar_lite.data.own.filetext import own_name, own_path
+from gensar_lite.data.own.reading import read_table
 from gensar_lite.data.sources import source_files
 
 COLUMNS = ["user_id", "item_id", "time", "type"]
@@ -37,11 +37,27 @@ def test_the_guess_moves_on_to_its_next_candidate():
 @pytest.mark.parametrize(
     ("table", "overrides", "message"),
     [
-        ("events", {"user_id": "item_id"}, "'item_id' is taken for user_id, so it cannot be item_id as well"),
-        ("events", {"task": "user_id"}, "'user_id' is taken for task, so it cannot be user_id as well"),
-        ("events", {"task": "type", "query": "type"}, "'type' is taken for task, so it cannot be query as well"),
+        (
+            "events",
+            {"user_id": "item_id"},
+            "'item_id' is taken for user_id, so it cannot be item_id as well",
+        ),
+        (
+            "events",
+            {"task": "user_id"},
+            "'user_id' is taken for task, so it cannot be user_id as well",
+        ),
+        (
+            "events",
+            {"task": "type", "query": "type"},
+            "'type' is taken for task, so it cannot be query as well",
+        ),
         ("events", {"query": "time"}, "'time' is taken for query, so it cannot be time as well"),
-        ("items", {"title": "type", "text": "type"}, "'type' is taken for title, so it cannot be text as well"),
+        (
+            "items",
+            {"title": "type", "text": "type"},
+            "'type' is taken for title, so it cannot be text as well",
+        ),
     ],
 )
 def test_two_fields_from_one_column_are_refused(table, overrides, message):
@@ -54,7 +70,9 @@ def test_two_fields_from_one_column_are_refused(table, overrides, message):
 
 def test_recboles_names_are_one_column_in_both_spellings():
     overrides = {"task": "type", "query": "type:token"}
-    with pytest.raises(ArtifactError, match="'type:token' is taken for task, so it cannot be query"):
+    with pytest.raises(
+        ArtifactError, match="'type:token' is taken for task, so it cannot be query"
+    ):
         choose_columns("events", ["user_id:token", "item_id:token", "type:token"], overrides)
 
 
@@ -68,7 +86,9 @@ def test_ids_that_are_names_are_titles_too():
 def test_a_field_can_be_left_without_a_column():
     assert parse_overrides(("events.task=", "items.brand= "))["events"] == {"task": ""}
     assert "task" not in choose_columns("events", COLUMNS, {"task": ""})[0]
-    assert override(preset("tiny"), {"data.columns": "events.task="}).data.columns == ("events.task=",)
+    assert override(preset("tiny"), {"data.columns": "events.task="}).data.columns == (
+        "events.task=",
+    )
     with pytest.raises(ArtifactError, match="events: no column for time"):
         choose_columns("events", COLUMNS, {"time": ""}, ("time",))
     for field in ("events.user_id", "events.item_id", "items.item_id", "queries.query"):
@@ -81,7 +101,11 @@ def test_searches_without_words_are_recommendations_and_say_so(tmp_path):
     tables = load(tmp_path, FILMS, log({f"u{n}": 6 for n in range(10)}).assign(event_type=kinds))
     assert set(tables.events["task"]) == {"recommend"}
     assert len(tables.events) == 60
-    warned = [f.message for f in tables.report.findings if f.level == "WARN" and "without words" in f.message]
+    warned = [
+        f.message
+        for f in tables.report.findings
+        if f.level == "WARN" and "without words" in f.message
+    ]
     assert len(warned) == 1
     assert "20 of 60 rows are searches without words (rows 3, 6, 9, 12, 15, ...; " in warned[0]
     assert "they are learned as recommendations of their item" in warned[0]
@@ -97,7 +121,13 @@ def test_home_of_nobody_is_a_name():
 def test_a_folder_is_named_as_it_is_called(tmp_path, monkeypatch):
     (tmp_path / "shop" / "inner").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "shop")
-    for text, name in ((".", "shop"), ("..", tmp_path.name), ("./inner/..", "shop"), ("inner", "inner"), ("/", "/")):
+    for text, name in (
+        (".", "shop"),
+        ("..", tmp_path.name),
+        ("./inner/..", "shop"),
+        ("inner", "inner"),
+        ("/", "/"),
+    ):
         assert own_name(Path(text)) == name
     with pytest.raises(ArtifactError, match=r"the folder 'shop' holds no \.parquet files"):
         read_table(Path(), "items")

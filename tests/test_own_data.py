@@ -24,12 +24,12 @@ from gensar_lite import __main__ as cli
 from gensar_lite.artifacts import ArtifactError, Corpus, Workspace
 from gensar_lite.config import ConfigError, DataConfig, override, preset
 from gensar_lite.data import Tables, prepare
-from gensar_lite.data.columns import choose_columns, parse_overrides
-from gensar_lite.data.files import load_files
 from gensar_lite.data.filtering import core_mask, largest_core
-from gensar_lite.data.jsontables import as_text
+from gensar_lite.data.own.columns import choose_columns, parse_overrides
+from gensar_lite.data.own.files import load_files
+from gensar_lite.data.own.jsontables import as_text
+from gensar_lite.data.own.times import read_times
 from gensar_lite.data.report import Report, find
-from gensar_lite.data.times import read_times
 from gensar_lite.decoding import ranking_judge
 from gensar_lite.training.stage import new_generator, present_tasks
 
@@ -124,18 +124,38 @@ def test_clean_files_become_tables_and_ids_stay_as_they_are_written(desk):
     assert tables.items["source_id"].tolist() == ["00123", "NA", "7", "../x", "e5", "1e5"]
     assert tables.items["item_id"].tolist() == list(range(6))
     assert tables.users["source_id"].tolist() == [f"u{user:03d}" for user in range(40)]
-    assert tables.report.columns["items"] == {"item_id": "movieId", "title": "title", "category": "genres"}
-    assert tables.report.columns["events"] == {"user_id": "userId", "item_id": "movieId", "time": "timestamp"}
-    back = tables.events.merge(tables.users, on="user_id").merge(tables.items[["item_id", "source_id"]], on="item_id")
+    assert tables.report.columns["items"] == {
+        "item_id": "movieId",
+        "title": "title",
+        "category": "genres",
+    }
+    assert tables.report.columns["events"] == {
+        "user_id": "userId",
+        "item_id": "movieId",
+        "time": "timestamp",
+    }
+    back = tables.events.merge(tables.users, on="user_id").merge(
+        tables.items[["item_id", "source_id"]], on="item_id"
+    )
     wanted = ratings()
-    found = set(zip(back["source_id_x"], back["source_id_y"], back["time"].astype(str), strict=True))
+    found = set(
+        zip(back["source_id_x"], back["source_id_y"], back["time"].astype(str), strict=True)
+    )
     assert found == set(wanted.itertuples(index=False, name=None))
-    assert tables.report.kept == {"items": 6, "users": 40, "events": 200, "queries": 0, "searches": 0}
+    assert tables.report.kept == {
+        "items": 6,
+        "users": 40,
+        "events": 200,
+        "queries": 0,
+        "searches": 0,
+    }
     assert [f.level for f in tables.report.findings if f.level == "DROP"] == []
 
 
 def test_a_user_finds_his_rows_again_in_the_corpus(desk, tmp_path):
-    events = pd.concat([ratings(), pd.DataFrame([("a short one", "7", str(START))], columns=ratings().columns)])
+    events = pd.concat(
+        [ratings(), pd.DataFrame([("a short one", "7", str(START))], columns=ratings().columns)]
+    )
     desk.events(events)
     config = dataclasses.replace(preset("tiny"), data=desk.settings)
     folder = prepare(Workspace.open(config, tmp_path))
@@ -143,12 +163,15 @@ def test_a_user_finds_his_rows_again_in_the_corpus(desk, tmp_path):
     assert corpus.num_users == len(users) == 40
     mine = corpus.events[corpus.events["user_id"] == users.index[users["source_id"] == "u007"][0]]
     assert (
-        corpus.items["source_id"][mine["item_id"]].tolist() == ratings().query("userId == 'u007'")["movieId"].tolist()
+        corpus.items["source_id"][mine["item_id"]].tolist()
+        == ratings().query("userId == 'u007'")["movieId"].tolist()
     )
     assert mine["split"].tolist() == ["train"] * 3 + ["validation", "test"]
 
 
-@pytest.mark.parametrize("kind", ["csv", "tsv", "semicolon", "csv.gz", "jsonl", "jsonl.gz", "parquet", "typed parquet"])
+@pytest.mark.parametrize(
+    "kind", ["csv", "tsv", "semicolon", "csv.gz", "jsonl", "jsonl.gz", "parquet", "typed parquet"]
+)
 def test_every_format_says_the_same(desk, kind):
     wanted, events = desk.load(), ratings()
     if kind == "semicolon":
@@ -162,10 +185,20 @@ def test_every_format_says_the_same(desk, kind):
             else events
         )
         typed.to_parquet(desk.folder / "events.parquet", index=False)
-        desk.settings = dataclasses.replace(desk.settings, events=str(desk.folder / "events.parquet"))
+        desk.settings = dataclasses.replace(
+            desk.settings, events=str(desk.folder / "events.parquet")
+        )
     else:
-        text = events.to_csv(index=False) if kind.startswith("csv") else events.to_json(orient="records", lines=True)
-        desk.raw("events", gzip.compress(text.encode()) if kind.endswith(".gz") else text.encode(), f".{kind}")
+        text = (
+            events.to_csv(index=False)
+            if kind.startswith("csv")
+            else events.to_json(orient="records", lines=True)
+        )
+        desk.raw(
+            "events",
+            gzip.compress(text.encode()) if kind.endswith(".gz") else text.encode(),
+            f".{kind}",
+        )
     found = desk.load()
     pd.testing.assert_frame_equal(found.events, wanted.events)
     pd.testing.assert_frame_equal(found.items, wanted.items)
@@ -189,7 +222,8 @@ def test_the_order_of_rows_changes_nothing(seed, tmp_path_factory):
     found = desk.load()
     key = ["user_id", "time"]
     pd.testing.assert_frame_equal(
-        found.events.sort_values(key, ignore_index=True), wanted.events.sort_values(key, ignore_index=True)
+        found.events.sort_values(key, ignore_index=True),
+        wanted.events.sort_values(key, ignore_index=True),
     )
     pd.testing.assert_frame_equal(found.users, wanted.users)
 
@@ -243,7 +277,9 @@ def test_a_second_candidate_is_told(desk):
 
 
 def test_a_type_is_a_task_only_when_it_holds_words_for_tasks(desk):
-    report = desk.events(ratings().assign(type=np.resize(["ORD", "CLICK", "CART"], 200))).load().report
+    report = (
+        desk.events(ratings().assign(type=np.resize(["ORD", "CLICK", "CART"], 200))).load().report
+    )
     assert "task" not in report.columns["events"]
     assert report.unused["events"] == ["type"]
     assert desk.load(columns=("events.task=type",)).report.columns["events"]["task"] == "type"
@@ -254,7 +290,11 @@ def test_a_type_is_a_task_only_when_it_holds_words_for_tasks(desk):
 def test_a_column_can_be_named(desk):
     desk.events(ratings().rename(columns={"userId": "wer", "timestamp": "wann"}))
     tables = desk.load(columns=("events.user_id=wer", "events.time=wann"))
-    assert tables.report.columns["events"] == {"user_id": "wer", "item_id": "movieId", "time": "wann"}
+    assert tables.report.columns["events"] == {
+        "user_id": "wer",
+        "item_id": "movieId",
+        "time": "wann",
+    }
     assert tables.report.unused["events"] == []
 
 
@@ -279,9 +319,13 @@ def test_a_named_column_that_is_not_there_stops(desk):
     )
 
 
-@pytest.mark.parametrize("text", ["events.usr=uid", "user_id=uid", "events.user_id", "shop.user_id=x"])
+@pytest.mark.parametrize(
+    "text", ["events.usr=uid", "user_id=uid", "events.user_id", "shop.user_id=x"]
+)
 def test_an_override_of_another_form_lists_the_fields(text):
-    with pytest.raises(ConfigError, match=r"is no table\.field=column\. Fields: items\.item_id, .*events\.user_id"):
+    with pytest.raises(
+        ConfigError, match=r"is no table\.field=column\. Fields: items\.item_id, .*events\.user_id"
+    ):
         parse_overrides((text,))
 
 
@@ -296,7 +340,9 @@ def test_a_file_that_is_not_there_stops_with_the_nearest_name(desk):
 
 @pytest.mark.parametrize("name", ["items", "events"])
 def test_both_tables_are_needed(desk, name):
-    with pytest.raises(ConfigError, match=f"data.{name}: the source files needs a table of {name}. Say --{name}"):
+    with pytest.raises(
+        ConfigError, match=f"data.{name}: the source files needs a table of {name}. Say --{name}"
+    ):
         desk.load(**{name: ""})
 
 
@@ -307,9 +353,13 @@ def test_another_kind_of_file_stops(desk):
     )
 
 
-@pytest.mark.parametrize("content", [b"", b" \n\r\n", gzip.compress(b"")], ids=["nothing", "blank", "packed nothing"])
+@pytest.mark.parametrize(
+    "content", [b"", b" \n\r\n", gzip.compress(b"")], ids=["nothing", "blank", "packed nothing"]
+)
 def test_an_empty_file_stops(desk, content):
-    assert desk.raw("events", content).stops() == "events: 'events.csv' is empty. Check what wrote it."
+    assert (
+        desk.raw("events", content).stops() == "events: 'events.csv' is empty. Check what wrote it."
+    )
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -319,7 +369,9 @@ def test_a_header_alone_stops(desk, suffix):
         desk.raw("events", empty.to_csv(index=False).encode())
     else:
         empty.to_parquet(desk.folder / "events.parquet")
-        desk.settings = dataclasses.replace(desk.settings, events=str(desk.folder / "events.parquet"))
+        desk.settings = dataclasses.replace(
+            desk.settings, events=str(desk.folder / "events.parquet")
+        )
     assert desk.stops() == f"events: 'events{suffix}' has no rows. Check what wrote it."
 
 
@@ -338,7 +390,9 @@ def test_a_gz_that_is_none_stops(desk):
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".jsonl", ".parquet"])
 def test_a_web_page_stops(desk, suffix):
     message = desk.raw("events", b"\n<!DOCTYPE html><title>Please log in</title>", suffix).stops()
-    assert message.startswith(f"events: 'events{suffix}' is a web page, not data (first bytes b'\\n<!DOCTYPE html>")
+    assert message.startswith(
+        f"events: 'events{suffix}' is a web page, not data (first bytes b'\\n<!DOCTYPE html>"
+    )
 
 
 def test_text_that_is_not_utf8_stops_with_the_offset(desk):
@@ -362,7 +416,10 @@ def test_a_byte_order_mark_and_crlf_are_fixed(desk):
     desk.raw("events", b"\xef\xbb\xbf" + text.encode())
     pd.testing.assert_frame_equal(desk.load().events, wanted.events)
     messages = desk.found("FIX")
-    assert one(messages, "mark") == "events: 1 of 1 files starts with a byte order mark. It is left out."
+    assert (
+        one(messages, "mark")
+        == "events: 1 of 1 files starts with a byte order mark. It is left out."
+    )
     assert one(messages, "CR LF") == "events: 201 of 201 lines end in CR LF. Read as line ends."
 
 
@@ -395,10 +452,14 @@ def test_broken_parquet_stops(desk):
 
 
 def test_a_parquet_column_that_is_no_text_stops(desk):
-    table = pa.table({"userId": ["u"], "movieId": ["7"], "timestamp": pa.array([b"\xff"], pa.binary())})
+    table = pa.table(
+        {"userId": ["u"], "movieId": ["7"], "timestamp": pa.array([b"\xff"], pa.binary())}
+    )
     pyarrow.parquet.write_table(table, desk.folder / "events.parquet")
     message = desk.stops(events=str(desk.folder / "events.parquet"))
-    assert message.startswith("events: the column 'timestamp' of 'events.parquet' has cells that are no text (binary; ")
+    assert message.startswith(
+        "events: the column 'timestamp' of 'events.parquet' has cells that are no text (binary; "
+    )
 
 
 PIECES = [
@@ -427,8 +488,14 @@ def test_a_damaged_file_is_read_or_refused_in_our_words(data, suffix, tmp_path_f
     if suffix == ".parquet":
         content = bytearray(events.to_parquet())
     else:
-        text = events.to_csv(index=False) if "csv" in suffix else events.to_json(orient="records", lines=True)
-        content = bytearray(gzip.compress(text.encode()) if suffix.endswith(".gz") else text.encode())
+        text = (
+            events.to_csv(index=False)
+            if "csv" in suffix
+            else events.to_json(orient="records", lines=True)
+        )
+        content = bytearray(
+            gzip.compress(text.encode()) if suffix.endswith(".gz") else text.encode()
+        )
     for _ in range(data.draw(st.integers(1, 4))):
         place, length = data.draw(st.integers(0, len(content) - 1)), data.draw(st.integers(0, 9))
         content[place : place + length] = data.draw(st.sampled_from(PIECES))
@@ -437,7 +504,9 @@ def test_a_damaged_file_is_read_or_refused_in_our_words(data, suffix, tmp_path_f
     except ArtifactError as error:
         said = f"STOP {error}"
     lines = said.splitlines()
-    assert lines[-1].startswith("kept: 6 items, ") or (len(lines) == 1 and said.startswith("STOP events: "))
+    assert lines[-1].startswith("kept: 6 items, ") or (
+        len(lines) == 1 and said.startswith("STOP events: ")
+    )
 
 
 def json_lines(events: pd.DataFrame) -> list[str]:
@@ -449,7 +518,9 @@ BAD_LINES = {
     "no object": "[1, 2]",
     "lone surrogate": '{"userId": "\\ud800", "movieId": "7", "timestamp": 1}',
     "nesting bomb": '{"userId": ' + "[" * 200_000 + "]" * 200_000 + "}",
-    "1 MiB line": json.dumps({"userId": "u", "movieId": "7", "timestamp": "1", "more": "x" * (1 << 20)}),
+    "1 MiB line": json.dumps(
+        {"userId": "u", "movieId": "7", "timestamp": "1", "more": "x" * (1 << 20)}
+    ),
 }
 
 
@@ -466,14 +537,21 @@ def test_a_line_that_is_no_json_object_is_dropped(desk, line):
 
 
 def test_many_such_lines_stop(desk):
-    message = desk.raw("events", "\n".join(json_lines(ratings()) + ["oops"] * 3).encode(), ".jsonl").stops()
-    assert message.startswith("events: 3 of 203 lines are no JSON object (lines 201, 202, 203; first: 'oops').")
+    message = desk.raw(
+        "events", "\n".join(json_lines(ratings()) + ["oops"] * 3).encode(), ".jsonl"
+    ).stops()
+    assert message.startswith(
+        "events: 3 of 203 lines are no JSON object (lines 201, 202, 203; first: 'oops')."
+    )
     assert message.endswith("(Up to 1% would be dropped: data.max_drop_rate.)")
 
 
 def test_python_dict_lines_are_fixed(desk):
     wanted = desk.load().items
-    lines = [repr({"asin": row["movieId"], "title": row["title"], "genres": row["genres"]}) for row in ITEMS]
+    lines = [
+        repr({"asin": row["movieId"], "title": row["title"], "genres": row["genres"]})
+        for row in ITEMS
+    ]
     desk.raw("items", "\n".join(lines).encode(), ".jsonl")
     pd.testing.assert_frame_equal(desk.load().items, wanted)
     assert one(desk.found("FIX"), "Python") == (
@@ -535,11 +613,17 @@ def test_an_id_like_a_decimal_number_stops(desk, kind):
         desk.events(events)
     else:
         events.to_parquet(desk.folder / "events.parquet", index=False)
-        desk.settings = dataclasses.replace(desk.settings, events=str(desk.folder / "events.parquet"))
+        desk.settings = dataclasses.replace(
+            desk.settings, events=str(desk.folder / "events.parquet")
+        )
     message = desk.stops()
-    assert message.startswith("events: 30 of 30 rows have a decimal number for user_id (rows 1, 2, 3, 4, 5, ...; ")
+    assert message.startswith(
+        "events: 30 of 30 rows have a decimal number for user_id (rows 1, 2, 3, 4, 5, ...; "
+    )
     assert "first: {user_id: '0.0'," in message
-    assert message.endswith("Some tool took ids for numbers: write the user_id as the text that it is.")
+    assert message.endswith(
+        "Some tool took ids for numbers: write the user_id as the text that it is."
+    )
 
 
 def test_spaces_around_ids_are_fixed(desk):
@@ -553,7 +637,9 @@ def test_spaces_around_ids_are_fixed(desk):
 
 def test_an_item_that_the_catalogue_does_not_have_is_dropped(desk):
     (message,) = desk.events(changed(5, movieId="Nort")).found("DROP")
-    assert message.startswith("events: 1 of 200 rows name an item that the items table does not have (row 5; first: {")
+    assert message.startswith(
+        "events: 1 of 200 rows name an item that the items table does not have (row 5; first: {"
+    )
     assert message.endswith("Add these items to the items table, or take their events out.")
 
 
@@ -569,19 +655,29 @@ def test_lost_leading_zeros_are_recognised(desk):
 def test_a_row_without_a_time_is_dropped_and_three_stop(desk):
     events = changed(5, timestamp="")
     (message,) = desk.events(events).found("DROP")
-    assert message.startswith("events: 1 of 200 rows have no time (row 5; first: {user_id: 'u000', item_id: ")
+    assert message.startswith(
+        "events: 1 of 200 rows have no time (row 5; first: {user_id: 'u000', item_id: "
+    )
     assert message.endswith('Add a column "time" (seconds) or set data.order=file.')
     events.loc[[76, 80], "timestamp"] = ""
-    assert desk.events(events).stops().startswith("events: 3 of 200 rows have no time (rows 5, 77, 81; first: {")
+    assert (
+        desk.events(events)
+        .stops()
+        .startswith("events: 3 of 200 rows have no time (rows 5, 77, 81; first: {")
+    )
 
 
-@pytest.mark.parametrize(("unit", "factor"), [("milliseconds", 10**3), ("microseconds", 10**6), ("nanoseconds", 10**9)])
+@pytest.mark.parametrize(
+    ("unit", "factor"), [("milliseconds", 10**3), ("microseconds", 10**6), ("nanoseconds", 10**9)]
+)
 def test_finer_units_are_divided_with_a_warning(desk, unit, factor):
     wanted = desk.load().events
     events = ratings()
     desk.events(events.assign(timestamp=[str(int(t) * factor) for t in events["timestamp"]]))
     message = one(desk.found("WARN"), unit)
-    assert message.startswith(f"events: 200 of 200 rows have a time in {unit} (rows 1, 2, 3, 4, 5, ...; first: {{")
+    assert message.startswith(
+        f"events: 200 of 200 rows have a time in {unit} (rows 1, 2, 3, 4, 5, ...; first: {{"
+    )
     assert message.endswith(f"Read as {unit} and divided; times are seconds from here on.")
     pd.testing.assert_frame_equal(desk.load().events, wanted)
 
@@ -590,7 +686,11 @@ def test_finer_units_are_divided_with_a_warning(desk, unit, factor):
 def test_iso_dates_are_read(desk, form):
     wanted = desk.load().events
     events = ratings()
-    desk.events(events.assign(timestamp=pd.to_datetime(events["timestamp"].astype(int), unit="s").dt.strftime(form)))
+    desk.events(
+        events.assign(
+            timestamp=pd.to_datetime(events["timestamp"].astype(int), unit="s").dt.strftime(form)
+        )
+    )
     pd.testing.assert_frame_equal(desk.load().events, wanted)
     assert not [m for m in desk.found("WARN") if "time" in m and "query" not in m]
 
@@ -647,7 +747,9 @@ def test_a_column_of_other_dates_stops(desk):
 def test_ties_are_counted_and_keep_the_order_of_the_file(desk):
     events = changed(2, timestamp=ratings()["timestamp"][0])
     message = one(desk.events(events).found("WARN"), "share their time")
-    assert message.startswith("events: 2 of 200 rows share their time with another one of the user (rows 1, 2; ")
+    assert message.startswith(
+        "events: 2 of 200 rows share their time with another one of the user (rows 1, 2; "
+    )
     assert message.endswith("They are one time step: none of them sees the others.")
     first = desk.load().events["item_id"][:2]
     assert [ITEMS[i]["movieId"] for i in first] == events["movieId"][:2].tolist()
@@ -674,7 +776,9 @@ def test_without_a_time_the_order_of_the_file_can_be_the_time(desk):
 
 
 def test_users_with_fewer_than_three_steps_are_dropped(desk):
-    short = pd.DataFrame([("zoe", "7", str(START)), ("zoe", "e5", str(START + 1))], columns=ratings().columns)
+    short = pd.DataFrame(
+        [("zoe", "7", str(START)), ("zoe", "e5", str(START + 1))], columns=ratings().columns
+    )
     (message,) = desk.events(pd.concat([ratings(), short])).found("DROP")
     assert message == (
         "events: 1 of 41 users have fewer than 3 time steps (first: 'zoe'). "
@@ -695,7 +799,9 @@ def test_an_empty_core_stops_with_the_largest_k_that_works(desk):
     events = ratings()
     most = events["movieId"].value_counts().min()
     message = desk.stops(min_item_events=201)
-    assert message.startswith("events: the 201-core is empty (200 events read, 200 events usable, 40 users).")
+    assert message.startswith(
+        "events: the 201-core is empty (200 events read, 200 events usable, 40 users)."
+    )
     best = int(message.rpartition("=")[2].rstrip("."))
     assert best >= most
     assert desk.load(min_item_events=best).report.kept["events"] > 0
@@ -703,7 +809,9 @@ def test_an_empty_core_stops_with_the_largest_k_that_works(desk):
 
 
 def test_the_core_takes_rare_items_out_of_the_catalogue(desk):
-    desk.events(pd.concat([ratings(), ratings()[:1].assign(movieId="rare", timestamp=str(START - 9))]))
+    desk.events(
+        pd.concat([ratings(), ratings()[:1].assign(movieId="rare", timestamp=str(START - 9))])
+    )
     desk.items([*ITEMS, {"movieId": "rare", "title": "once", "genres": ""}, {"movieId": "never"}])
     tables = desk.load(min_item_events=2)
     assert tables.items["source_id"].tolist() == [row["movieId"] for row in ITEMS]
@@ -714,7 +822,9 @@ def test_the_core_takes_rare_items_out_of_the_catalogue(desk):
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=40),
+    st.lists(
+        st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=40
+    ),
     st.integers(0, 4),
 )
 @settings(max_examples=80, deadline=None)
@@ -761,14 +871,18 @@ def test_equal_item_rows_are_fixed_and_different_ones_stop(desk):
 
 def test_items_that_nobody_met_stay_candidates(desk):
     desk.items([*ITEMS, {"movieId": "new", "title": "Not out yet", "genres": "Drama"}])
-    assert one(desk.found("WARN"), "occur in no event").startswith("items: 1 of 7 rows occur in no event (row 7; ")
+    assert one(desk.found("WARN"), "occur in no event").startswith(
+        "items: 1 of 7 rows occur in no event (row 7; "
+    )
     assert desk.load().items["source_id"].tolist()[6] == "new"
 
 
 def test_items_of_test_events_alone_are_kept_and_reported_as_cold(desk, tmp_path):
     desk.items([*ITEMS, {"movieId": "new", "title": "Just out", "genres": "Drama"}])
     desk.events(changed(5, movieId="new"))
-    folder = prepare(Workspace.open(dataclasses.replace(preset("tiny"), data=desk.settings), tmp_path))
+    folder = prepare(
+        Workspace.open(dataclasses.replace(preset("tiny"), data=desk.settings), tmp_path)
+    )
     report = Report.load(folder)
     assert one([f.message for f in report.findings], "cold") == (
         "items: 1 of 7 rows occur in no train event (cold). They are kept: only their text is known."
@@ -783,11 +897,20 @@ def test_items_of_test_events_alone_are_kept_and_reported_as_cold(desk, tmp_path
 def test_items_without_title_or_text_are_named_after_what_there_is(desk):
     desk.items(
         [
-            {"item": "00123", "title": "", "description": "a long film", "brand": "Nord", "category": "A > B"},
+            {
+                "item": "00123",
+                "title": "",
+                "description": "a long film",
+                "brand": "Nord",
+                "category": "A > B",
+            },
             {"item": "NA", "title": "", "description": "", "brand": "Nord", "category": "A>B"},
             {"item": "7", "title": " ", "description": "", "brand": "", "category": ""},
             {"item": "../x", "title": "Signal", "description": "", "brand": "", "category": "C|D"},
-            *({"item": i, "title": "x", "description": "y", "brand": "", "category": ""} for i in ("e5", "1e5")),
+            *(
+                {"item": i, "title": "x", "description": "y", "brand": "", "category": ""}
+                for i in ("e5", "1e5")
+            ),
         ]
     )
     items = desk.load().items
@@ -798,14 +921,20 @@ def test_items_without_title_or_text_are_named_after_what_there_is(desk):
     assert one(messages, "no title").startswith(
         "items: 3 of 6 rows have no title (rows 1, 2, 3; first: {item_id: '00123'"
     )
-    assert one(messages, "have no text").endswith("Brand and category stand for it, where there are any.")
-    assert one(messages, "with |").startswith("items: 1 of 6 rows list several categories with | (row 4; ")
+    assert one(messages, "have no text").endswith(
+        "Brand and category stand for it, where there are any."
+    )
+    assert one(messages, "with |").startswith(
+        "items: 1 of 6 rows list several categories with | (row 4; "
+    )
 
 
 def test_a_title_of_ten_megabytes_is_cut(desk):
     desk.items([ITEMS[0] | {"title": "rain " * 2_000_000}, *ITEMS[1:]])
     message = one(desk.found("FIX"), "more than 512")
-    assert message.startswith("items: 1 of 6 rows have a title of more than 512 characters (row 1; first: {")
+    assert message.startswith(
+        "items: 1 of 6 rows have a title of more than 512 characters (row 1; first: {"
+    )
     assert message.endswith("Cut to 512 characters.")
     assert len(message) < 250
     assert len(desk.load().items["title"][0]) <= 512
@@ -826,7 +955,9 @@ def test_odd_characters_in_a_title_are_cleaned(desk, title, clean):
     desk.items([ITEMS[0] | {"title": title}, *ITEMS[1:]])
     assert desk.load().items["title"][0] == clean
     message = one(desk.found("FIX"), "HTML")
-    assert message.startswith("items: 1 of 6 rows have a title with control or invisible characters, HTML entities or")
+    assert message.startswith(
+        "items: 1 of 6 rows have a title with control or invisible characters, HTML entities or"
+    )
     assert all(character.isprintable() for character in message)
 
 
@@ -857,7 +988,9 @@ def test_queries_may_have_a_table_of_their_own(desk):
     events = searches()
     texts = sorted(set(events["search_term"]) - {""})
     number = {text: f"0{place}" for place, text in enumerate(texts)} | {"": ""}
-    desk.events(events.assign(query_id=events["search_term"].map(number)).drop(columns="search_term"))
+    desk.events(
+        events.assign(query_id=events["search_term"].map(number)).drop(columns="search_term")
+    )
     assert desk.stops() == (
         "events: there are query ids and no texts. Bring a table of queries (data.queries=queries.csv, with query_id "
         "and query), or a column query in the events."
@@ -869,12 +1002,20 @@ def test_queries_may_have_a_table_of_their_own(desk):
 
 
 def test_a_query_id_without_a_text_is_dropped(desk):
-    desk.events(changed(1, query_id="q9").assign(query_id=lambda t: t["query_id"].where(t.index != 3, "q1")))
+    desk.events(
+        changed(1, query_id="q9").assign(query_id=lambda t: t["query_id"].where(t.index != 3, "q1"))
+    )
     (message,) = desk.queries([{"query_id": "q1", "text": "rain"}]).found("DROP")
-    assert message.startswith("events: 1 of 200 rows have a query_id without a text (row 1; first: {")
+    assert message.startswith(
+        "events: 1 of 200 rows have a query_id without a text (row 1; first: {"
+    )
     assert desk.load().report.kept["searches"] == 1
-    message = desk.queries([{"query_id": "q1", "text": "rain"}, {"query_id": "q1", "text": "sun"}]).stops()
-    assert message.startswith("queries: 1 of 2 rows give another text to a query_id of an earlier row (row 2; ")
+    message = desk.queries(
+        [{"query_id": "q1", "text": "rain"}, {"query_id": "q1", "text": "sun"}]
+    ).stops()
+    assert message.startswith(
+        "queries: 1 of 2 rows give another text to a query_id of an earlier row (row 2; "
+    )
 
 
 def test_an_empty_query_is_dropped(desk):
@@ -894,8 +1035,12 @@ def test_a_search_without_a_query_is_dropped_and_a_recommendation_loses_its_quer
     events.loc[8, "event_type"] = "Recommend"
     tables = desk.events(events).load()
     messages = [f.message for f in tables.report.findings]
-    assert one(messages, "without a query").startswith("events: 1 of 200 rows are searches without a query (row 5; ")
-    assert one(messages, "with a query").startswith("events: 1 of 199 rows are recommendations with a query (row 9; ")
+    assert one(messages, "without a query").startswith(
+        "events: 1 of 200 rows are searches without a query (row 5; "
+    )
+    assert one(messages, "with a query").startswith(
+        "events: 1 of 199 rows are recommendations with a query (row 9; "
+    )
     assert tables.report.kept["searches"] == 48
 
 
@@ -908,14 +1053,18 @@ def test_a_log_of_searches_alone_stops(desk):
 def test_a_log_too_small_to_validate_stops(desk, tmp_path):
     events = ratings().assign(query=lambda t: np.where(np.arange(200) % 5 == 3, "x", ""))
     desk.events(events)
-    with pytest.raises(ArtifactError, match=r"40 test recommendations.*bring more users or longer logs") as error:
+    with pytest.raises(
+        ArtifactError, match=r"40 test recommendations.*bring more users or longer logs"
+    ) as error:
         prepare(Workspace.open(dataclasses.replace(preset("tiny"), data=desk.settings), tmp_path))
     assert "120 train, 0 validation" in str(error.value)
 
 
 def test_queries_are_made_only_when_asked_for(desk):
     (message,) = [m for m in desk.found("WARN") if "no query" in m]
-    assert message.startswith("events: 200 of 200 rows have no query. Nothing can be learned about search;")
+    assert message.startswith(
+        "events: 200 of 200 rows have no query. Nothing can be learned about search;"
+    )
     assert "set data.make_search=true" in message
     tables = desk.load(make_search=True, search_rate=1.0)
     assert tables.facts["search"] == "semi-synthetic"
@@ -935,8 +1084,18 @@ def test_queries_are_made_only_when_asked_for(desk):
 
 def test_a_finding_reads_as_a_sentence():
     table = pd.DataFrame({"user_id": ["a", "", "b"], "item": ["x", "y\n", ""]}, index=[4, 5, 9])
-    (finding,) = find("DROP", "events", table, (table["user_id"] == "").to_numpy(), "have no user_id", "Fill it in.")
-    assert finding.message == "events: 1 of 3 rows have no user_id (row 5; first: {item: 'y\\n'}). Fill it in."
+    (finding,) = find(
+        "DROP",
+        "events",
+        table,
+        (table["user_id"] == "").to_numpy(),
+        "have no user_id",
+        "Fill it in.",
+    )
+    assert (
+        finding.message
+        == "events: 1 of 3 rows have no user_id (row 5; first: {item: 'y\\n'}). Fill it in."
+    )
     assert find("FIX", "events", table, np.zeros(3, dtype=bool), "are odd", "") == []
 
 
@@ -954,7 +1113,10 @@ def test_a_report_comes_back_from_disk(desk, tmp_path):
 
 def test_the_report_prints_columns_findings_and_what_is_kept(desk):
     lines = desk.events(ratings().assign(rating="3.5")).load().report.text().splitlines()
-    assert lines[0] == "items: 'items.csv', 6 rows; item_id = 'movieId', title = 'title', category = 'genres'"
+    assert (
+        lines[0]
+        == "items: 'items.csv', 6 rows; item_id = 'movieId', title = 'title', category = 'genres'"
+    )
     assert lines[1].endswith("time = 'timestamp'; not used: 'rating'")
     assert lines[2].startswith("WARN events: 200 of 200 rows have no query.")
     assert lines[-1] == "kept: 6 items, 40 users, 200 events, 0 queries, 0 searches"
@@ -966,7 +1128,9 @@ def words(desk: Desk, *more: str) -> list[str]:
 
 
 def test_the_options_are_short_for_settings(desk):
-    parsed = cli.parser().parse_args(["data", *words(desk, "--columns", "items.title=genres,events.time=timestamp")])
+    parsed = cli.parser().parse_args(
+        ["data", *words(desk, "--columns", "items.title=genres,events.time=timestamp")]
+    )
     config = cli.read_settings(parsed)
     assert config.data.source == "files"
     assert (config.data.items, config.data.events) == (desk.settings.items, desk.settings.events)
@@ -1011,20 +1175,28 @@ def test_a_bad_file_is_one_line_on_the_command_line(desk, capsys):
 
 
 def test_training_leaves_out_a_task_without_events():
-    log = pd.DataFrame({"user_id": np.repeat(range(4), 5), "time": list(range(5)) * 4, "task": "recommend"})
+    log = pd.DataFrame(
+        {"user_id": np.repeat(range(4), 5), "time": list(range(5)) * 4, "task": "recommend"}
+    )
     corpus = small_corpus(events=log.assign(item_id=range(20), query_id=-1))
-    both = override(preset("tiny"), {"training.tasks": "nrip,nsip", "training.task_weights": "0.5,2"}).training
+    both = override(
+        preset("tiny"), {"training.tasks": "nrip,nsip", "training.task_weights": "0.5,2"}
+    ).training
     kept = present_tasks(corpus, both)
     assert (kept.tasks, kept.task_weights) == (("nrip",), (0.5,))
     assert present_tasks(small_corpus(), both) == both
-    with pytest.raises(ArtifactError, match=r"the corpus has no search event\. Choose other training\.tasks"):
+    with pytest.raises(
+        ArtifactError, match=r"the corpus has no search event\. Choose other training\.tasks"
+    ):
         present_tasks(corpus, dataclasses.replace(both, tasks=("nsip",), task_weights=(1.0,)))
 
 
 def test_a_task_without_validation_targets_is_not_judged():
     corpus = small_corpus()
     events = corpus.events
-    kept = events[~((events["task"] == "search") & (events["split"] == "validation"))].reset_index(drop=True)
+    kept = events[~((events["task"] == "search") & (events["split"] == "validation"))].reset_index(
+        drop=True
+    )
     corpus = dataclasses.replace(corpus, events=kept.assign(event_id=range(len(kept))))
     config = preset("tiny")
     generator = new_generator(corpus, random_identifiers(corpus.num_items, 8), config.training)
@@ -1035,13 +1207,25 @@ def test_a_task_without_validation_targets_is_not_judged():
 # ---------------------------------------------------------------------------------------- the whole road
 
 
-def road(folder: Path, with_search: bool, num_items: int = 50, settings: tuple[str, ...] = ()) -> pd.DataFrame:
+def road(
+    folder: Path, with_search: bool, num_items: int = 50, settings: tuple[str, ...] = ()
+) -> pd.DataFrame:
     """`gensar run --preset tiny` on a MovieLens-like data set; its metrics."""
     rng = np.random.default_rng(1)
     desk, films = Desk(folder), range(num_items)
-    desk.items([{"movieId": f"{i:04d}", "title": f"film {i} of the {['north', 'south'][i % 2]}"} for i in films])
+    desk.items(
+        [
+            {"movieId": f"{i:04d}", "title": f"film {i} of the {['north', 'south'][i % 2]}"}
+            for i in films
+        ]
+    )
     rows = [
-        (f"u{user}", f"{item:04d}", START + 60 * step, f"film {item}" if with_search and rng.random() < 0.4 else "")
+        (
+            f"u{user}",
+            f"{item:04d}",
+            START + 60 * step,
+            f"film {item}" if with_search and rng.random() < 0.4 else "",
+        )
         for user in range(40)
         for step, item in enumerate(rng.permutation(num_items)[:9])
     ]
@@ -1057,9 +1241,19 @@ def road(folder: Path, with_search: bool, num_items: int = 50, settings: tuple[s
 def test_the_whole_road_on_own_data(tmp_path, capsys):
     metrics = road(tmp_path, with_search=True)
     full = metrics[metrics["protocol"] == "full"]
-    assert set(full.loc[full["task"] == "search", "system"]) == {"joint", "popularity", "query-clicks", "bm25"}
+    assert set(full.loc[full["task"] == "search", "system"]) == {
+        "joint",
+        "popularity",
+        "query-clicks",
+        "bm25",
+    }
     counting = {"transitions", "item-knn"}
-    assert set(full.loc[full["task"] == "recommend", "system"]) == {"joint", "popularity", "sasrec-ce", *counting}
+    assert set(full.loc[full["task"] == "recommend", "system"]) == {
+        "joint",
+        "popularity",
+        "sasrec-ce",
+        *counting,
+    }
     bm25 = full[(full["system"] == "bm25") & (full["metric"] == "recall@10")]
     assert bm25["value"].item() > 0.9, "the query names the film"
     assert "typed" in (tmp_path / "reports/mine/index.html").read_text()
@@ -1067,10 +1261,16 @@ def test_the_whole_road_on_own_data(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("num_items", "levels"), [(10, "3 levels of 8"), (300, "3 levels of 32"), (4000, "3 levels of 128")]
+    ("num_items", "levels"),
+    [(10, "3 levels of 8"), (300, "3 levels of 32"), (4000, "3 levels of 128")],
 )
 def test_no_catalogue_stops_the_road(tmp_path, capsys, num_items, levels):
-    quick = ("embeddings.min_steps=0", "embeddings.encoder=lsa", "embeddings.joint=none", "evaluation.max_sampled=20")
+    quick = (
+        "embeddings.min_steps=0",
+        "embeddings.encoder=lsa",
+        "embeddings.joint=none",
+        "evaluation.max_sampled=20",
+    )
     settings = tuple(word for setting in quick for word in ("--set", setting))
     metrics = road(tmp_path, True, num_items, settings)
     assert {"search", "recommend"} == set(metrics["task"])
@@ -1082,4 +1282,7 @@ def test_a_log_without_search_goes_to_the_end(tmp_path, capsys):
     metrics = road(tmp_path, with_search=False)
     assert set(metrics["task"]) == {"recommend"}
     assert set(metrics["system"]) == {"joint", "popularity", "transitions", "item-knn", "sasrec-ce"}
-    assert "training: nrip only, the corpus has nothing to learn other tasks from" in capsys.readouterr().out
+    assert (
+        "training: nrip only, the corpus has nothing to learn other tasks from"
+        in capsys.readouterr().out
+    )

@@ -36,16 +36,27 @@ def searched(number: int, step: int) -> bool:
 def own_files(folder: Path) -> dict[str, str]:
     """Every viewer sees eight films in a row of `FILMS`, from a place of its own; some by a
     search."""
-    films = pd.DataFrame({"movieId": FILMS, "title": [f"film {film}" for film in FILMS], "category": "Films"})
+    films = pd.DataFrame(
+        {"movieId": FILMS, "title": [f"film {film}" for film in FILMS], "category": "Films"}
+    )
     rows = [
-        (viewer, FILMS[(3 * number + step) % 30], 1000 + step, "a quiet film" if searched(number, step) else "")
+        (
+            viewer,
+            FILMS[(3 * number + step) % 30],
+            1000 + step,
+            "a quiet film" if searched(number, step) else "",
+        )
         for number, viewer in enumerate(VIEWERS)
         for step in range(8)
     ]
     views = pd.DataFrame(rows, columns=["userId", "movieId", "timestamp", "query"])
     films.to_csv(folder / "films.csv", index=False)
     views.to_csv(folder / "views.csv", index=False)
-    return {"data.source": "files", "data.items": str(folder / "films.csv"), "data.events": str(folder / "views.csv")}
+    return {
+        "data.source": "files",
+        "data.items": str(folder / "films.csv"),
+        "data.events": str(folder / "views.csv"),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +64,10 @@ def run(tmp_path_factory) -> Workspace:
     """A run on own files: their corpus as the data stage reads it, the later stages put there
     with a random model."""
     root = tmp_path_factory.mktemp("own")
-    changes = for_own_files(own_files(root)) | {"data.split": "joint-time", "training.num_text_tokens": 400}
+    changes = for_own_files(own_files(root)) | {
+        "data.split": "joint-time",
+        "training.num_text_tokens": 400,
+    }
     ws = Workspace.open(override(preset("tiny"), changes), root, "mine")
     prepare(ws)
     corpus, codes = Corpus.load(ws.folder("data")), random_identifiers(len(FILMS), 8)
@@ -63,7 +77,9 @@ def run(tmp_path_factory) -> Workspace:
     with torch.no_grad():
         for p in generator.model.parameters():
             p.mul_(1.5)
-    ws.build("training", lambda folder: save_generator(generator, folder) or {}, say=lambda text: None)
+    ws.build(
+        "training", lambda folder: save_generator(generator, folder) or {}, say=lambda text: None
+    )
     return ws
 
 
@@ -87,7 +103,10 @@ def test_a_user_is_the_files_user(mine):
     """Viewer "15" is the fourth of the files; row 15 would be nobody, and row 5 is viewer "30"."""
     for number, viewer in enumerate(VIEWERS):
         seen = [FILMS[(3 * number + step) % 30] for step in range(8)]
-        wanted = [Event(film, "a quiet film" if searched(number, step) else None) for step, film in enumerate(seen)]
+        wanted = [
+            Event(film, "a quiet film" if searched(number, step) else None)
+            for step, film in enumerate(seen)
+        ]
         assert mine.history_of(viewer) == wanted
         assert mine.history_of(int(viewer)) == wanted  # a number is its text
         assert mine.history_of(np.int64(viewer)) == wanted
@@ -95,25 +114,37 @@ def test_a_user_is_the_files_user(mine):
 
 def test_answers_speak_the_files_ids_and_match_the_rows(mine, by_row):
     history = ["100", "007", 99, Event("7", "a quiet film")]
-    rows = [row_of(mine, film) for film in ("100", "007", "99")] + [Event(row_of(mine, "7"), "a quiet film")]
+    rows = [row_of(mine, film) for film in ("100", "007", "99")] + [
+        Event(row_of(mine, "7"), "a quiet film")
+    ]
     for own, plain in (
         (mine.recommend(history, 26), by_row.recommend(rows, 26)),
         (mine.search("a film", history, 30), by_row.search("a film", rows, 30)),
         *zip(
-            mine.search_many(["a", "b"], [history, []], 5), by_row.search_many(["a", "b"], [rows, []], 5), strict=True
+            mine.search_many(["a", "b"], [history, []], 5),
+            by_row.search_many(["a", "b"], [rows, []], 5),
+            strict=True,
         ),
     ):
         assert [a.title for a in own] == [f"film {a.item_id}" for a in own]
         assert [row_of(mine, a.item_id) for a in own] == [a.item_id for a in plain]
         assert all(type(a.item_id) is str for a in own)
         assert all(type(a.item_id) is int for a in plain)
-    assert {a.item_id for a in mine.recommend(history, 30)} == set(FILMS) - {"100", "007", "99", "7"}
+    assert {a.item_id for a in mine.recommend(history, 30)} == set(FILMS) - {
+        "100",
+        "007",
+        "99",
+        "7",
+    }
 
 
 def test_only_named_items_are_answered(mine, by_row):
     few = ["007", 99, "a,b"]
     assert {a.item_id for a in mine.search("film", k=10, allowed=few)} == {"007", "99", "a,b"}
-    assert [a.item_id for a in mine.recommend(["99"], 10, allowed=set(few))] in (["007", "a,b"], ["a,b", "007"])
+    assert [a.item_id for a in mine.recommend(["99"], 10, allowed=set(few))] in (
+        ["007", "a,b"],
+        ["a,b", "007"],
+    )
     assert mine.search("film", allowed=[]) == []
     rows = [row_of(mine, str(film)) for film in few]
     assert {a.item_id for a in by_row.search("film", k=10, allowed=rows)} == set(rows)
@@ -154,7 +185,9 @@ def test_own_ids_are_texts_and_nothing_else(own, asked):
 
 @given(
     st.one_of(
-        st.integers(-3, 60), st.integers().map(str), st.sampled_from(["07", "+7", " 7", "7.0", "٧", "", "1" * 5000])
+        st.integers(-3, 60),
+        st.integers().map(str),
+        st.sampled_from(["07", "+7", " 7", "7.0", "٧", "", "1" * 5000]),
     )
 )
 def test_row_numbers_are_plain_numbers(asked):
@@ -169,7 +202,9 @@ def test_row_numbers_are_plain_numbers(asked):
 def test_nearest_by_hand():
     assert nearest("17", ["u017", "u171", "x", "u17"]) == ["u17", "u017", "u171"]
     assert nearest("U017", ["u017", "u018"]) == ["u017"]
-    assert nearest("b00axz", ["B00AXY", "C11"]) == []  # letters count, and two of a kind hold one another or not
+    assert (
+        nearest("b00axz", ["B00AXY", "C11"]) == []
+    )  # letters count, and two of a kind hold one another or not
     assert nearest("B00AXZ", ["B00AXY", "C11"]) == ["B00AXY"]
     assert nearest("005", ["0", "500", "5", "1005"]) == ["5", "1005", "0"]
     assert nearest("", ["a"]) == []
@@ -192,11 +227,15 @@ def ask(run: Workspace, capsys, *words: str) -> dict:
 def test_the_command_line_speaks_the_files_ids(run, mine, capsys):
     printed = ask(run, capsys, "recommend", "--user", "15", "-k", "3")
     assert printed["history"] == [list(event) for event in mine.history_of("15")]
-    assert [row["item_id"] for row in printed["answers"]] == [a.item_id for a in mine.recommend(mine.history_of(15), 3)]
+    assert [row["item_id"] for row in printed["answers"]] == [
+        a.item_id for a in mine.recommend(mine.history_of(15), 3)
+    ]
     assert all(row["title"] == f"film {row['item_id']}" for row in printed["answers"])
     printed = ask(run, capsys, "search", "film", "--items", '007, 7,"a,b"')
     assert printed["history"] == ["007", "7", "a,b"]
-    assert cli.main(["search", "film", "--workspace", str(run.root), "--run", "mine", "-k", "30"]) == 0
+    assert (
+        cli.main(["search", "film", "--workspace", str(run.root), "--run", "mine", "-k", "30"]) == 0
+    )
     table = capsys.readouterr().out.splitlines()[1:]
     assert {line.split()[1] for line in table} == set(FILMS)
     assert all(f"film {line.split()[1]}" in line for line in table)
@@ -211,7 +250,9 @@ def test_the_command_line_takes_row_numbers_on_request(run, mine, capsys):
 
 
 def test_a_wrong_id_is_one_line(run, capsys):
-    assert cli.main(["recommend", "--user", "17", "--workspace", str(run.root), "--run", "mine"]) == 1
+    assert (
+        cli.main(["recommend", "--user", "17", "--workspace", str(run.root), "--run", "mine"]) == 1
+    )
     out, err = capsys.readouterr()
     assert out == ""
     assert len(err.splitlines()) == 1
@@ -224,7 +265,9 @@ def test_advice_is_the_runs_own_command(tmp_path, run):
     loaded = Recommender.load(run.folder("data").parent)
     events = loaded.decoder.generator.corpus.events
     events.drop(events.index[events["task"] == "search"], inplace=True)
-    with pytest.raises(ConfigError, match=r"search: this run never learned it, its log has no search event") as error:
+    with pytest.raises(
+        ConfigError, match=r"search: this run never learned it, its log has no search event"
+    ) as error:
         loaded.search("film")
     assert "--run mine --set data.source=files" in str(error.value)
     assert str(run.root / "views.csv") in str(error.value)

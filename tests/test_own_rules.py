@@ -14,15 +14,28 @@ from own_logs import FILMS, RULES, checked, load, log, messages
 
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError, DataConfig
-from gensar_lite.data.event_rules import check_events
-from gensar_lite.data.item_rules import check_items, check_queries
-from gensar_lite.data.limits import LIMITS, check_limits
+from gensar_lite.data.own.event_rules import check_events
+from gensar_lite.data.own.item_rules import check_items, check_queries
+from gensar_lite.data.own.limits import LIMITS, check_limits
+from gensar_lite.data.own.times import read_times, rounded_times
 from gensar_lite.data.sources import load_source
-from gensar_lite.data.times import read_times, rounded_times
 
 # ------------------------------------------------------------------------------------------------ merged users
 
-NOBODY = ["NA", "NULL", "None", "nan", "unknown", "Anonymous", "-1", "<NA>", "(not set)", r"\N", "n/a", "guest"]
+NOBODY = [
+    "NA",
+    "NULL",
+    "None",
+    "nan",
+    "unknown",
+    "Anonymous",
+    "-1",
+    "<NA>",
+    "(not set)",
+    r"\N",
+    "n/a",
+    "guest",
+]
 
 
 @pytest.mark.parametrize("user", NOBODY)
@@ -30,7 +43,9 @@ NOBODY = ["NA", "NULL", "None", "nan", "unknown", "Anonymous", "-1", "<NA>", "(n
 def test_a_word_for_nobody_is_warned_about_whatever_its_share(user, count):
     counts = {f"u{n}": 5 for n in range(164)} | {user: count}
     (message,) = messages(checked(log(counts))[1], "belong to one user")
-    assert message.startswith(f"WARN events: {count:,} of {820 + count:,} rows belong to one user, {user!r} (")
+    assert message.startswith(
+        f"WARN events: {count:,} of {820 + count:,} rows belong to one user, {user!r} ("
+    )
     assert f"{count / (820 + count):.1%} of the log; the median user has 5" in message
     assert "If strangers are merged here, take these rows out" in message
 
@@ -49,7 +64,9 @@ def test_who_leads_the_log_by_far_is_warned_about(user, count, warned):
 @given(st.lists(st.integers(3, 25), min_size=2, max_size=10))
 @settings(max_examples=30, deadline=None)
 def test_ordinary_small_logs_are_not_warned_about(counts):
-    assert not messages(checked(log({str(n): count for n, count in enumerate(counts)}))[1], "belong to one user")
+    assert not messages(
+        checked(log({str(n): count for n, count in enumerate(counts)}))[1], "belong to one user"
+    )
 
 
 def test_ids_that_look_alike_are_named_and_stay_apart():
@@ -61,7 +78,9 @@ def test_ids_that_look_alike_are_named_and_stay_apart():
         "WARN events: 5 of 6 ids are a user_id that differs from another one in case, spaces or leading zeros only "
         "(first: '007', '7'). They stay different. If they are one, write them alike."
     )
-    (message,) = messages(check_items(pd.DataFrame({"item_id": ["b1", "B1", "b2"]}), RULES)[1], "differs from")
+    (message,) = messages(
+        check_items(pd.DataFrame({"item_id": ["b1", "B1", "b2"]}), RULES)[1], "differs from"
+    )
     assert "(first: 'B1', 'b1')" in message
     assert not messages(checked(log({"u1": 3, "u2": 3}))[1], "differs from")
 
@@ -77,10 +96,15 @@ IDS = ["e5", "1e5", "2E9F", "12E04", "E+5", "1e5.jpg", "1.2.3", "3-1e5", "A1.5E+
 def test_ids_that_a_spreadsheet_rounded_stop(field, value):
     events = log({"u1": 5, "u2": 5}).assign(query_id="")
     events.loc[3, field] = value
-    with pytest.raises(ArtifactError, match=rf"1 of 10 rows have a rounded number for {field} \(row 3; ") as error:
+    with pytest.raises(
+        ArtifactError, match=rf"1 of 10 rows have a rounded number for {field} \(row 3; "
+    ) as error:
         checked(events.set_index(events.index.astype(int)), pd.Series({"q": "tent"}))
     assert f"export the {field} again, as text" in str(error.value)
-    for rule, table in ((check_items, {"item_id": [value]}), (check_queries, {"query_id": [value], "query": ["x"]})):
+    for rule, table in (
+        (check_items, {"item_id": [value]}),
+        (check_queries, {"query_id": [value], "query": ["x"]}),
+    ):
         with pytest.raises(ArtifactError, match="have a rounded number for"):
             rule(pd.DataFrame(table), RULES)
 
@@ -118,7 +142,9 @@ def test_dates_without_signs_are_dates(form, unit):
 
 
 def test_a_wrong_date_among_dates_without_signs_is_no_time():
-    seconds, _ = read_times(pd.Series(["20140723", "20140231", "20140724", "20149999"], dtype="str"))
+    seconds, _ = read_times(
+        pd.Series(["20140723", "20140231", "20140724", "20149999"], dtype="str")
+    )
     assert np.isnan(seconds).tolist() == [False, True, False, True]
 
 
@@ -139,7 +165,9 @@ ROUNDED_TIMES = ["1.40607E+12", "1.4E+9", "1,40607E+12", "1e9", "1.4e09", "14E+8
 def test_times_that_a_spreadsheet_rounded_stop(time):
     events = log({"u1": 5, "u2": 5})
     events.loc[3, "time"] = time
-    with pytest.raises(ArtifactError, match=r"1 of 10 rows have a rounded number for time \(row 3; ") as error:
+    with pytest.raises(
+        ArtifactError, match=r"1 of 10 rows have a rounded number for time \(row 3; "
+    ) as error:
         checked(events)
     assert "cut their seconds: export the column again, as text." in str(error.value)
 
@@ -151,12 +179,16 @@ def test_doubles_with_all_their_digits_are_no_rounded_times():
     assert not rounded_times(texts).any()
     assert read_times(texts)[0].tolist() == [1_406_073_612, 1_400_000_000]
     assert rounded_times(texts[1:]).all()
-    assert not rounded_times(pd.Series(["1.5e-05", "1406073612", "", "2014-07-23"], dtype="str")).any()
+    assert not rounded_times(
+        pd.Series(["1.5e-05", "1406073612", "", "2014-07-23"], dtype="str")
+    ).any()
 
 
 @pytest.mark.parametrize("zone", [" UTC", "UTC", " GMT", "Z", " Z", "+00:00", ""])
 def test_universal_time_by_every_name(zone):
-    seconds, unit = read_times(pd.Series([f"2019-10-01 00:00:0{n}{zone}" for n in range(3)], dtype="str"))
+    seconds, unit = read_times(
+        pd.Series([f"2019-10-01 00:00:0{n}{zone}" for n in range(3)], dtype="str")
+    )
     assert (seconds.tolist(), unit) == ([1_569_888_000, 1_569_888_001, 1_569_888_002], "dates")
 
 
@@ -167,7 +199,9 @@ def test_a_zone_of_another_name_is_not_guessed(date):
 
 @pytest.mark.parametrize("date", ["23/07/2014", "07/23/2014", "23.07.2014"])
 def test_dates_of_other_forms_are_refused_with_one_that_is_read(date):
-    with pytest.raises(ArtifactError, match=r"neither a number nor an ISO date.*2014-07-23T00:00:00"):
+    with pytest.raises(
+        ArtifactError, match=r"neither a number nor an ISO date.*2014-07-23T00:00:00"
+    ):
         checked(log({"u": 3}).assign(time=date))
 
 
@@ -186,9 +220,13 @@ def test_large_losses_of_users_are_warned_about(tmp_path):
 
 
 def test_large_losses_of_items_are_warned_about(tmp_path):
-    findings = load(tmp_path, FILMS, log({f"u{n}": 8 for n in range(9)}), min_item_events=2).report.findings
+    findings = load(
+        tmp_path, FILMS, log({f"u{n}": 8 for n in range(9)}), min_item_events=2
+    ).report.findings
     (message,) = messages(findings, "are dropped")
-    assert message.startswith("WARN items: 42 of 50 rows are dropped, 84% of them. All figures will be")
+    assert message.startswith(
+        "WARN items: 42 of 50 rows are dropped, 84% of them. All figures will be"
+    )
     assert message.endswith("Lower data.min_item_events.")
     assert any(f.level == "DROP" and f.table == "items" for f in findings), "and listed as before"
 
@@ -199,8 +237,12 @@ def test_large_losses_of_items_are_warned_about(tmp_path):
 ])  # fmt: skip
 def test_numbers_outside_their_range_are_refused_at_once(name, value):
     low, high, _ = LIMITS[name]
-    with pytest.raises(ConfigError, match=rf"data\.{name}: {value} is no .*number (from|of) {low}") as error:
-        load_source(DataConfig(source="files", items="not read", events="not read", **{name: value}))
+    with pytest.raises(
+        ConfigError, match=rf"data\.{name}: {value} is no .*number (from|of) {low}"
+    ) as error:
+        load_source(
+            DataConfig(source="files", items="not read", events="not read", **{name: value})
+        )
     assert (f"to {high}" in str(error.value)) == np.isfinite(high)
     with pytest.raises(ConfigError, match=rf"data\.{name}"):
         load_source(DataConfig(source="shop", **{name: value}))
@@ -218,14 +260,20 @@ def test_the_ends_of_a_range_are_valid(name):
 
 
 def test_tasks_that_are_neither_search_nor_recommend_are_named():
-    events = log({"u": 6}).assign(task=["CLICK", "CART", "ORD", "click", "search", ""], query=[""] * 4 + ["tent", ""])
+    events = log({"u": 6}).assign(
+        task=["CLICK", "CART", "ORD", "click", "search", ""], query=[""] * 4 + ["tent", ""]
+    )
     (message,) = messages(checked(events)[1], "have a task")
-    assert message.startswith("WARN events: 4 of 6 rows have a task that is no search and no recommendation ('cart', ")
+    assert message.startswith(
+        "WARN events: 4 of 6 rows have a task that is no search and no recommendation ('cart', "
+    )
     assert "All of them count alike" in message
 
 
 def test_an_item_in_another_case_is_named():
     items = pd.Index([f"AB{n:04d}" for n in range(9000)])
     events = pd.DataFrame({"user_id": ["u"], "item_id": ["ab8000"], "time": ["1"]})
-    with pytest.raises(ArtifactError, match="Items has 'AB8000' where events has 'ab8000': write ids alike"):
+    with pytest.raises(
+        ArtifactError, match="Items has 'AB8000' where events has 'ab8000': write ids alike"
+    ):
         check_events(events, items, None, RULES)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from own_logs import RULES, checked, log, messages
 
-from gensar_lite.data.item_rules import check_items
+from gensar_lite.data.own.item_rules import check_items
 from gensar_lite.data.text import clean, has_tags, plain
 
 # ------------------------------------------------------------------------------------------ words for nothing
@@ -20,7 +20,9 @@ from gensar_lite.data.text import clean, has_tags, plain
 def test_query_ids_that_say_there_is_none_are_recommendations():
     events = log({"u1": 6}).assign(query_id=["-1", "NULL", "", "7", "nan", "none"])
     table, findings = checked(events, pd.Series({"7": "red tent", "none": "a tent"}))
-    assert table["query"].tolist() == ["", "", "", "red tent", "", "a tent"], "a query that is known stays one"
+    assert table["query"].tolist() == ["", "", "", "red tent", "", "a tent"], (
+        "a query that is known stays one"
+    )
     (message,) = messages(findings, "query_id that says there is none")
     assert message.startswith("FIX events: 3 of 6 rows ")
 
@@ -28,11 +30,15 @@ def test_query_ids_that_say_there_is_none_are_recommendations():
 def test_a_query_null_in_many_rows_is_no_query():
     events = log({"u1": 50, "u2": 50})
     few = events.assign(query=["none"] + ["red tent"] * 49 + [""] * 50)
-    assert checked(few)[0]["task"].tolist() == ["search"] * 50 + ["recommend"] * 50, "somebody may have typed it"
+    assert checked(few)[0]["task"].tolist() == ["search"] * 50 + ["recommend"] * 50, (
+        "somebody may have typed it"
+    )
     many = events.assign(query=["NULL"] * 60 + ["red tent"] * 40)
     table, findings = checked(many)
     assert table["task"].tolist() == ["recommend"] * 60 + ["search"] * 40
-    assert messages(findings, "query that says there is none")[0].startswith("FIX events: 60 of 100 rows")
+    assert messages(findings, "query that says there is none")[0].startswith(
+        "FIX events: 60 of 100 rows"
+    )
 
 
 def test_no_brand_and_no_category_are_made_empty_and_counted():
@@ -46,7 +52,9 @@ def test_no_brand_and_no_category_are_made_empty_and_counted():
     assert table["brand"].tolist() == ["", "", "", "Nord", "Unknown Pleasures", ""]
     assert table["category"].tolist() == ["", "Drama", "", "", "Other", "Drama"]
     assert table["title"].tolist() == ["Tent", "Drama", "item c", "None", "Mat", "Lamp"]
-    counts = {f.what: f.count for f in findings if "says there is none" in f.what and f.level == "FIX"}
+    counts = {
+        f.what: f.count for f in findings if "says there is none" in f.what and f.level == "FIX"
+    }
     assert counts == {
         "have a brand that says there is none": 4,
         "have a category that says there is none": 3,
@@ -88,7 +96,17 @@ def test_what_is_no_html_stays(text):
     assert not has_tags(text)
 
 
-HOSTILE = ["<", "<a ", '<a x="', "<!--", "<script>", "<p x = ", "<b a=b ", "<!doctype ", "<script a=b "]
+HOSTILE = [
+    "<",
+    "<a ",
+    '<a x="',
+    "<!--",
+    "<script>",
+    "<p x = ",
+    "<b a=b ",
+    "<!doctype ",
+    "<script a=b ",
+]
 
 
 @pytest.mark.parametrize("piece", HOSTILE)
@@ -101,7 +119,9 @@ def test_no_text_takes_long(piece):
 
 
 def test_tags_are_counted_apart_in_titles_texts_and_queries():
-    items = pd.DataFrame({"item_id": ["1", "2"], "title": ["<b>Tent</b>", "Mat &amp; bag"], "text": ["a<br>b", "<3"]})
+    items = pd.DataFrame(
+        {"item_id": ["1", "2"], "title": ["<b>Tent</b>", "Mat &amp; bag"], "text": ["a<br>b", "<3"]}
+    )
     table, findings = check_items(items, RULES)
     assert table["title"].tolist() == ["Tent", "Mat & bag"]
     assert table["text"].tolist() == ["a b", "<3"]
@@ -111,7 +131,9 @@ def test_tags_are_counted_apart_in_titles_texts_and_queries():
         "title: '<b>Tent</b>', text: 'a<br>b'}). Taken out; the words between tags stay."
     )
     assert len(messages(findings, "text with HTML tags")) == 1
-    assert messages(findings, "HTML entities")[0].startswith("FIX items: 1 of 2 rows have a title with control")
+    assert messages(findings, "HTML entities")[0].startswith(
+        "FIX items: 1 of 2 rows have a title with control"
+    )
     events = log({"u": 4}).assign(query=["<i>red</i> tent", "red tent", "", ""])
     table, findings = checked(events)
     assert table["query"].tolist() == ["red tent", "red tent", "", ""]

@@ -19,12 +19,19 @@ import gensar_lite
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-REQUIRED = [Requirement(text) for text in [*PROJECT["dependencies"], *(r for rs in EXTRAS.values() for r in rs)]]
+REQUIRED = [
+    Requirement(text)
+    for text in [*PROJECT["dependencies"], *(r for rs in EXTRAS.values() for r in rs)]
+]
 
 
 @pytest.fixture(scope="module")
 def pins() -> dict[str, str]:
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    lines = [
+        line
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if not line.startswith("#")
+    ]
     pairs = [re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)", line) for line in lines]
     assert all(pairs), [line for line, pair in zip(lines, pairs, strict=True) if not pair]
     assert len({canonicalize_name(pair[1]) for pair in pairs}) == len(lines)
@@ -60,7 +67,11 @@ def test_makefile_and_workflow_install_the_same():
     job = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["test"]
     steps = [step.get("run") for step in job["steps"]]
     assert "make test" in steps
-    python = next(step["with"]["python-version"] for step in job["steps"] if "setup-python" in step.get("uses", ""))
+    python = next(
+        step["with"]["python-version"]
+        for step in job["steps"]
+        if "setup-python" in step.get("uses", "")
+    )
     assert python in SpecifierSet(PROJECT["requires-python"])
 
 

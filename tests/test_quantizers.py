@@ -38,7 +38,9 @@ from gensar_lite.identifiers.space import Space
 from gensar_lite.identifiers.strategies import VALID_PAIRS
 from gensar_lite.identifiers.usage import row_numbers
 
-BASE = IdentifiersConfig(num_levels=3, num_shared=1, codebook_size=16, latent_dim=6, hidden=(16,), epochs=3)
+BASE = IdentifiersConfig(
+    num_levels=3, num_shared=1, codebook_size=16, latent_dim=6, hidden=(16,), epochs=3
+)
 PAIRS = sorted(VALID_PAIRS - {("random", "none")})
 
 
@@ -73,13 +75,17 @@ def test_spaces_are_what_the_embeddings_room_says():
         np.testing.assert_array_equal(space.apply(e), expected)
         again = Space.of(views, space.tensors())
         np.testing.assert_array_equal(again.apply(e), expected)
-        np.testing.assert_allclose(again.apply(rows(e, slice(3, 5))), expected[3:5])  # fitted, not fitted again
+        np.testing.assert_allclose(
+            again.apply(rows(e, slice(3, 5))), expected[3:5]
+        )  # fitted, not fitted again
 
 
 def test_multitask_without_a_joint_view_names_the_setting():
     e = embeddings()
     with pytest.raises(ConfigError, match=r"embeddings\.joint=adapter"):
-        build_identifiers(ItemEmbeddings(e.semantic, e.collaborative), with_settings(strategy="multitask"))
+        build_identifiers(
+            ItemEmbeddings(e.semantic, e.collaborative), with_settings(strategy="multitask")
+        )
 
 
 def test_an_unknown_uniqueness_lists_the_known_ones():
@@ -90,7 +96,9 @@ def test_an_unknown_uniqueness_lists_the_known_ones():
 # ------------------------------------------------------------------------------------------ codes, by hand
 
 
-def reference(latents: list[np.ndarray], trunk: np.ndarray, branches: list[np.ndarray]) -> list[np.ndarray]:
+def reference(
+    latents: list[np.ndarray], trunk: np.ndarray, branches: list[np.ndarray]
+) -> list[np.ndarray]:
     """Codes of each view, one item at a time."""
     found = [[] for _ in branches]
     for item in zip(*latents, strict=True):
@@ -109,20 +117,28 @@ def reference(latents: list[np.ndarray], trunk: np.ndarray, branches: list[np.nd
     return [np.array(codes) for codes in found]
 
 
-@pytest.mark.parametrize(("strategy", "quantizer"), [pair for pair in PAIRS if pair[1] != "balanced"])
+@pytest.mark.parametrize(
+    ("strategy", "quantizer"), [pair for pair in PAIRS if pair[1] != "balanced"]
+)
 def test_codes_equal_the_reference_and_survive_a_reload(strategy, quantizer, tmp_path):
     e, told = embeddings(), with_settings(strategy=strategy, quantizer=quantizer)
     built = build_identifiers(e, told)
-    save_file({k: np.ascontiguousarray(v) for k, v in built.tensors.items()}, tmp_path / "quantizer.safetensors")
+    save_file(
+        {k: np.ascontiguousarray(v) for k, v in built.tensors.items()},
+        tmp_path / "quantizer.safetensors",
+    )
     fitted = load_quantizer(tmp_path, told)
     latents = [space.apply(e) for space in fitted.spaces]
     if quantizer == "rq-vae":
         encoders = fitted.model.encoders
         with torch.no_grad():
             latents = [
-                f(torch.tensor(x, dtype=torch.float32)).double().numpy() for f, x in zip(encoders, latents, strict=True)
+                f(torch.tensor(x, dtype=torch.float32)).double().numpy()
+                for f, x in zip(encoders, latents, strict=True)
             ]
-        latents = [x / np.linalg.norm(x, axis=1, keepdims=True) * np.sqrt(x.shape[1]) for x in latents]
+        latents = [
+            x / np.linalg.norm(x, axis=1, keepdims=True) * np.sqrt(x.shape[1]) for x in latents
+        ]
     trunk, *branches = (built.tensors[name] for name in ("trunk", *VIEWS))
     expected = reference(latents, trunk, branches)
     again = fitted.quantize(e)
@@ -158,14 +174,18 @@ def test_product_codes_equal_faiss():
     theirs = faiss.ProductQuantizer(6, 3, 4)
     centroids = np.stack([books[level][:, level::3] for level in range(3)])
     faiss.copy_array_to_vector(centroids.astype(np.float32).ravel(), theirs.centroids)
-    packed = theirs.compute_codes(np.ascontiguousarray(vectors[:, dealt]))  # 3 codes of 4 bits in 2 bytes
+    packed = theirs.compute_codes(
+        np.ascontiguousarray(vectors[:, dealt])
+    )  # 3 codes of 4 bits in 2 bytes
     expected = np.stack([packed[:, 0] & 15, packed[:, 0] >> 4, packed[:, 1] & 15], axis=1)
     np.testing.assert_array_equal(residual_quantize(vectors, books)[0], expected)
 
 
 def test_more_parts_than_dimensions_are_refused():
     with pytest.raises(ConfigError, match="8 parts, one a level, but they have only 5"):
-        build_identifiers(embeddings(), with_settings(strategy="multitask", quantizer="pq", num_levels=8))
+        build_identifiers(
+            embeddings(), with_settings(strategy="multitask", quantizer="pq", num_levels=8)
+        )
 
 
 def test_the_residuals_gradient_reaches_a_one_view_encoder():
@@ -197,23 +217,33 @@ def test_balanced_codes_are_near_the_optimum(seed):
     x, book = rng.normal(size=(120, 3)) ** 3, rng.normal(size=(8, 3))
     far = squared_distances(x, book) + (x**2).sum(axis=1, keepdims=True)
     r, c = linear_sum_assignment(np.repeat(far, 15, axis=1))  # every codeword has 15 seats
-    best, ours = np.repeat(far, 15, axis=1)[r, c].sum(), far[np.arange(120), balanced_codes(x, book)].sum()
+    best, ours = (
+        np.repeat(far, 15, axis=1)[r, c].sum(),
+        far[np.arange(120), balanced_codes(x, book)].sum(),
+    )
     assert best <= ours + 1e-9
     assert ours < 1.05 * best
 
 
 def test_balancing_moves_codewords_to_where_their_share_is():
-    x = np.concatenate([np.zeros((30, 1)), np.full((10, 1), 10.0)]) + np.linspace(0, 1e-3, 40)[:, None]
+    x = (
+        np.concatenate([np.zeros((30, 1)), np.full((10, 1), 10.0)])
+        + np.linspace(0, 1e-3, 40)[:, None]
+    )
     book = balance(x, np.array([[0.0], [10.0]]))
     assert book.ravel() == pytest.approx([0, 5], abs=0.01)
 
 
 @pytest.mark.parametrize("strategy", ["dual", "fused-svd"])
 def test_every_level_of_a_balanced_catalogue_is_balanced(strategy):
-    built = build_identifiers(embeddings(100), with_settings(strategy=strategy, quantizer="balanced"))
+    built = build_identifiers(
+        embeddings(100), with_settings(strategy=strategy, quantizer="balanced")
+    )
     for view in VIEWS:
         for level in range(3):
-            assert np.bincount(built.before[view][:, level], minlength=16).max() <= 7  # ceil(100 / 16)
+            assert (
+                np.bincount(built.before[view][:, level], minlength=16).max() <= 7
+            )  # ceil(100 / 16)
 
 
 # ------------------------------------------------------------------------------------------------- Sinkhorn
@@ -262,7 +292,9 @@ def test_spreading_resolves_what_differs_and_leaves_twins_to_repair():
 def test_training_with_sinkhorn_uses_the_last_level_evenly():
     torch.manual_seed(0)
     views = [
-        torch.tensor(standardise(v, "any"), dtype=torch.float32) for v in vars(embeddings(64)).values() if v is not None
+        torch.tensor(standardise(v, "any"), dtype=torch.float32)
+        for v in vars(embeddings(64)).values()
+        if v is not None
     ]
     spreads = {}
     for how in ("nearest", "sinkhorn"):
@@ -270,19 +302,33 @@ def test_training_with_sinkhorn_uses_the_last_level_evenly():
         model = DualRQVAE((12, 7), with_settings(uniqueness=how))
         initialise(model, views[:2], BASE)
         training, plain = model.train()(*views[:2])[1], model.eval()(*views[:2])[1]
-        spreads[how] = [int(torch.bincount(codes[-1], minlength=16).max()) for codes in (training, plain)]
+        spreads[how] = [
+            int(torch.bincount(codes[-1], minlength=16).max()) for codes in (training, plain)
+        ]
         for level in range(len(plain) - 1):
             if level not in (2, 4):  # the last level of each branch
                 assert (training[level] == plain[level]).all()
-    assert spreads["nearest"][0] == spreads["nearest"][1] == spreads["sinkhorn"][1] > spreads["sinkhorn"][0]
+    assert (
+        spreads["nearest"][0]
+        == spreads["nearest"][1]
+        == spreads["sinkhorn"][1]
+        > spreads["sinkhorn"][0]
+    )
 
 
 def test_a_fit_uses_every_codeword_and_spreads_items():
-    rng = np.random.default_rng(0)  # 30 uneven groups of correlated dimensions, as text vectors have them
+    rng = np.random.default_rng(
+        0
+    )  # 30 uneven groups of correlated dimensions, as text vectors have them
     group = np.minimum(rng.geometric(0.1, size=600), 30) - 1
     mixing = rng.normal(size=(8, 40)) / np.arange(1, 9)[:, None]
-    views = [rng.normal(size=(30, 40))[group] + rng.normal(size=(600, 8)) @ mixing, rng.normal(size=(600, 12))]
-    told = IdentifiersConfig(quantizer="rq-vae", num_levels=3, num_shared=1, codebook_size=24, latent_dim=8)
+    views = [
+        rng.normal(size=(30, 40))[group] + rng.normal(size=(600, 8)) @ mixing,
+        rng.normal(size=(600, 12)),
+    ]
+    told = IdentifiersConfig(
+        quantizer="rq-vae", num_levels=3, num_shared=1, codebook_size=24, latent_dim=8
+    )
     told = dataclasses.replace(told, hidden=(64, 32), epochs=30, batch_size=128)
     built = build_identifiers(ItemEmbeddings(*(v.astype(np.float32) for v in views)), told)
     for view in VIEWS:
@@ -312,7 +358,10 @@ def test_every_uniqueness_is_unique_and_keeps_prefixes(how, strategy):
         assert ids.semantic[:6, 3].tolist() == list(range(6))
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=30), st.integers(0, 30))
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=30),
+    st.integers(0, 30),
+)
 @settings(max_examples=60, deadline=None)
 def test_counters_equal_a_dictionary(pairs, cut):
     codes, seen, expected = np.array(pairs), {}, []
@@ -325,25 +374,41 @@ def test_counters_equal_a_dictionary(pairs, cut):
 
 
 def test_a_counter_that_overflows_says_the_numbers():
-    with pytest.raises(ArtifactError, match=r"5 items share one whole semantic code sequence.* only 4 codes"):
+    with pytest.raises(
+        ArtifactError, match=r"5 items share one whole semantic code sequence.* only 4 codes"
+    ):
         with_extra_level(np.zeros((5, 2), dtype=np.int64), 4, "semantic")
 
 
 @pytest.mark.parametrize("top", [3, 2**40])
 def test_row_numbers_equal_numpys(top):
     codes = np.random.default_rng(0).integers(0, 3, size=(50, 3)) * (top // 3)
-    np.testing.assert_array_equal(row_numbers(codes), np.unique(codes, axis=0, return_inverse=True)[1].ravel())
+    np.testing.assert_array_equal(
+        row_numbers(codes), np.unique(codes, axis=0, return_inverse=True)[1].ravel()
+    )
 
 
 # ------------------------------------------------------------------------------------------------ new items
 
 
-@given(st.sampled_from(PAIRS), st.sampled_from(UNIQUENESS), st.integers(20, 50), st.integers(1, 30), st.integers(0, 99))
+@given(
+    st.sampled_from(PAIRS),
+    st.sampled_from(UNIQUENESS),
+    st.integers(20, 50),
+    st.integers(1, 30),
+    st.integers(0, 99),
+)
 @settings(max_examples=12, deadline=None)
 def test_new_items_get_free_identifiers(pair, how, old, new, seed):
     e = embeddings(old + new, seed)
-    e.semantic[old], e.collaborative[old], e.joint[old] = e.semantic[0], e.collaborative[0], e.joint[0]  # a twin
-    told = with_settings(strategy=pair[0], quantizer=pair[1], uniqueness=how, codebook_size=64, epochs=1)
+    e.semantic[old], e.collaborative[old], e.joint[old] = (
+        e.semantic[0],
+        e.collaborative[0],
+        e.joint[0],
+    )  # a twin
+    told = with_settings(
+        strategy=pair[0], quantizer=pair[1], uniqueness=how, codebook_size=64, epochs=1
+    )
     built = build_identifiers(rows(e, slice(old)), told)
     before = built.identifiers.semantic.copy(), built.identifiers.collaborative.copy()
     fitted = FittedQuantizer.of(built.tensors, told)
@@ -355,19 +420,26 @@ def test_new_items_get_free_identifiers(pair, how, old, new, seed):
         assert collision_rate(np.concatenate([taken, found.view(view)])) == 0
         kept = 3 if how == "extra-level" else 2
         np.testing.assert_array_equal(found.view(view)[:, :kept], getattr(codes, view)[:, :kept])
-    assert (found.num_shared, found.num_levels) == (built.identifiers.num_shared, built.identifiers.num_levels)
+    assert (found.num_shared, found.num_levels) == (
+        built.identifiers.num_shared,
+        built.identifiers.num_levels,
+    )
 
 
 def test_a_new_item_takes_the_nearest_free_code():
     book = np.arange(5.0)[:, None]
     taken = np.array([[0, 2], [0, 3], [1, 2]])
-    found = make_unique(np.array([[0, 2], [2, 2]]), np.array([[2.2], [2.2]]), book, "semantic", taken)
+    found = make_unique(
+        np.array([[0, 2], [2, 2]]), np.array([[2.2], [2.2]]), book, "semantic", taken
+    )
     assert found.tolist() == [[0, 1], [2, 2]]  # 3 is nearer, but taken; the second prefix is free
 
 
 def test_a_full_prefix_says_the_numbers():
     taken = np.stack([np.zeros(4, dtype=np.int64), np.arange(4)], axis=1)
-    with pytest.raises(ArtifactError, match="5 items share one semantic prefix, but the last level has only 4"):
+    with pytest.raises(
+        ArtifactError, match="5 items share one semantic prefix, but the last level has only 4"
+    ):
         make_unique(np.array([[0, 1]]), np.zeros((1, 1)), np.zeros((4, 1)), "semantic", taken)
 
 
@@ -394,7 +466,9 @@ def test_the_promises_of_every_pair_and_uniqueness(strategy, quantizer, tmp_path
         table[50:53] = table[:3]  # three later items are the twins of earlier ones
     first, new = rows(e, slice(50)), rows(e, slice(50, None))
     for how in UNIQUENESS:
-        told = with_settings(strategy=strategy, quantizer=quantizer, uniqueness=how, codebook_size=24, epochs=2)
+        told = with_settings(
+            strategy=strategy, quantizer=quantizer, uniqueness=how, codebook_size=24, epochs=2
+        )
         one, two = build_identifiers(first, told), build_identifiers(first, told)
         kept = 3 if how == "extra-level" else 2
         grown = assign(new, FittedQuantizer.of(one.tensors, told), one.identifiers)
@@ -403,17 +477,27 @@ def test_the_promises_of_every_pair_and_uniqueness(strategy, quantizer, tmp_path
             np.testing.assert_array_equal(ids, two.identifiers.view(view))
             assert len({tuple(codes) for codes in ids.tolist()}) == 50
             np.testing.assert_array_equal(ids[:, :kept], one.before[view][:, :kept])
-            assert not {tuple(c) for c in grown.view(view).tolist()} & {tuple(c) for c in ids.tolist()}
+            assert not {tuple(c) for c in grown.view(view).tolist()} & {
+                tuple(c) for c in ids.tolist()
+            }
         shared = {"dual": 1, "separate": 0}.get(strategy, 3)
-        np.testing.assert_array_equal(one.before["semantic"][:, :shared], one.before["collaborative"][:, :shared])
+        np.testing.assert_array_equal(
+            one.before["semantic"][:, :shared], one.before["collaborative"][:, :shared]
+        )
 
 
 @pytest.mark.parametrize("strategy", sorted(SPACES))
 @pytest.mark.parametrize("how", UNIQUENESS)
 def test_a_reloaded_rq_vae_is_not_changed_by_a_forward_pass_in_training(strategy, how, tmp_path):
-    e, told = embeddings(40), with_settings(strategy=strategy, quantizer="rq-vae", uniqueness=how, codebook_size=24)
+    e, told = (
+        embeddings(40),
+        with_settings(strategy=strategy, quantizer="rq-vae", uniqueness=how, codebook_size=24),
+    )
     built = build_identifiers(e, told)
-    save_file({k: np.ascontiguousarray(v) for k, v in built.tensors.items()}, tmp_path / "quantizer.safetensors")
+    save_file(
+        {k: np.ascontiguousarray(v) for k, v in built.tensors.items()},
+        tmp_path / "quantizer.safetensors",
+    )
     fitted = load_quantizer(tmp_path, told)
     inputs = tuple(torch.tensor(space.apply(e), dtype=torch.float32) for space in fitted.spaces)
     with torch.no_grad():
@@ -431,7 +515,9 @@ def test_a_reloaded_rq_vae_is_not_changed_by_a_forward_pass_in_training(strategy
 def test_a_catalogue_is_quantized_in_slices_as_it_would_be_at_once(monkeypatch):
     e = embeddings(60)
     for quantizer in ("rq-kmeans", "rq-vae"):
-        fitted = FittedQuantizer.of((built := build_identifiers(e, with_settings(quantizer=quantizer))).tensors, BASE)
+        fitted = FittedQuantizer.of(
+            (built := build_identifiers(e, with_settings(quantizer=quantizer))).tensors, BASE
+        )
         monkeypatch.setattr(fitted_file, "_TOGETHER", 7)
         parts = fitted.quantize(e)
         monkeypatch.undo()
@@ -446,7 +532,9 @@ def test_repair_in_blocks_equals_one_assignment_a_bucket(seed, num_items, fixed)
     rng = np.random.default_rng(seed)
     residual, book = rng.normal(size=(num_items, 2)), rng.normal(size=(80, 2))
     codes = np.stack([rng.integers(3, size=num_items), rng.integers(6, size=num_items)], axis=1)
-    taken = np.unique(np.stack([rng.integers(3, size=fixed), rng.integers(80, size=fixed)], axis=1), axis=0)
+    taken = np.unique(
+        np.stack([rng.integers(3, size=fixed), rng.integers(80, size=fixed)], axis=1), axis=0
+    )
     found, everyone = codes.copy(), np.concatenate([taken, codes])
     for bucket in range(3):
         mine, old = np.flatnonzero(codes[:, 0] == bucket), taken[taken[:, 0] == bucket, 1]
@@ -465,14 +553,22 @@ def test_repair_in_blocks_equals_one_assignment_a_bucket(seed, num_items, fixed)
 
 @pytest.mark.parametrize(
     ("strategy", "quantizer"),
-    [("dual", "rq-vae"), ("dual", "balanced"), ("fused-svd", "rq-kmeans"), ("semantic", "pq"), ("multitask", "rq-vae")],
+    [
+        ("dual", "rq-vae"),
+        ("dual", "balanced"),
+        ("fused-svd", "rq-kmeans"),
+        ("semantic", "pq"),
+        ("multitask", "rq-vae"),
+    ],
 )
 def test_the_number_of_threads_changes_nothing(strategy, quantizer):
     found, before = [], torch.get_num_threads()
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            told = with_settings(strategy=strategy, quantizer=quantizer, codebook_size=64, hidden=(128, 64), epochs=5)
+            told = with_settings(
+                strategy=strategy, quantizer=quantizer, codebook_size=64, hidden=(128, 64), epochs=5
+            )
             found.append(build_identifiers(embeddings(1500), told))
             assert torch.get_num_threads() == threads  # given back as it was
     finally:

@@ -43,7 +43,10 @@ def test_the_published_examples(path, query):
     [
         ([], ""),
         (["&", "2014", "The & Of"], ""),
-        (["Beauty", "Fragrance", "Women's", "Eau de Toilette"], "beauty fragrance women eau de toilette"),
+        (
+            ["Beauty", "Fragrance", "Women's", "Eau de Toilette"],
+            "beauty fragrance women eau de toilette",
+        ),
         (["Beauty", "Hair Care", "Hot-Air Brushes"], "beauty hair care hot air brush"),
         (["Makeup", "Eyes", "Eye Shadow"], "makeup eye shadow"),
         (["Crèmes"], "crème"),
@@ -81,9 +84,13 @@ def logs(draw):
     """A log in which a user meets no item twice, and a query (or none) an item."""
     num_items = draw(st.integers(1, 12))
     users = draw(st.lists(st.permutations(range(num_items)), min_size=1, max_size=6))
-    rows = [(user, time, item) for user, items in enumerate(users) for time, item in enumerate(items)]
+    rows = [
+        (user, time, item) for user, items in enumerate(users) for time, item in enumerate(items)
+    ]
     item_query = draw(st.lists(st.integers(-1, 4), min_size=num_items, max_size=num_items))
-    return pd.DataFrame(rows, columns=["user_id", "time", "item_id"]), np.array(item_query, dtype=np.int64)
+    return pd.DataFrame(rows, columns=["user_id", "time", "item_id"]), np.array(
+        item_query, dtype=np.int64
+    )
 
 
 @given(logs(), st.floats(0, 1), st.integers(0, 2**32 - 1))
@@ -122,7 +129,10 @@ def test_the_order_of_the_rows_does_not_matter(log, seed, random):
 
 def test_another_seed_draws_other_twins():
     purchases = pd.DataFrame({"user_id": 0, "time": range(200), "item_id": range(200)})
-    drawn = [search_twins(purchases, np.zeros(200, int), 0.5, np.random.default_rng(s)) for s in (0, 0, 1)]
+    drawn = [
+        search_twins(purchases, np.zeros(200, int), 0.5, np.random.default_rng(s))
+        for s in (0, 0, 1)
+    ]
     assert drawn[0].equals(drawn[1])
     assert not drawn[0].equals(drawn[2])
 

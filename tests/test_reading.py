@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError
-from gensar_lite.data.columns import choose_columns, usual
-from gensar_lite.data.filetext import check_encoding
-from gensar_lite.data.quoting import choose_reading, line_cells
-from gensar_lite.data.reading import Options, read_table
-from gensar_lite.data.separated import check_separator, guess_separator
+from gensar_lite.data.own.columns import choose_columns, usual
+from gensar_lite.data.own.filetext import check_encoding
+from gensar_lite.data.own.quoting import choose_reading, line_cells
+from gensar_lite.data.own.reading import Options, read_table
+from gensar_lite.data.own.separated import check_separator, guess_separator
 
 HEADER = ["user_id", "item_id", "time", "query"]
 Rows = list[list[str]]
@@ -45,7 +45,12 @@ def read(folder: Path, file: str, content: str | bytes, **options) -> Rows:
 def log(size: int = 360) -> Rows:
     """Rows of which every tenth has a query that starts with a quote and never closes it."""
     return [
-        [f"u{row % 60}", f"i{row % 12}", str(1_400_000_000 + row), f'"{row} inch' if row % 10 == 3 else "plain words"]
+        [
+            f"u{row % 60}",
+            f"i{row % 12}",
+            str(1_400_000_000 + row),
+            f'"{row} inch' if row % 10 == 3 else "plain words",
+        ]
         for row in range(size)
     ]
 
@@ -59,8 +64,15 @@ def test_no_row_is_lost_to_a_quote(tmp_path, separator):
 @pytest.mark.parametrize(("separator", "level"), [("\t", "FIX"), (",", "WARN")])
 def test_a_quote_taken_as_a_character_is_counted(tmp_path, separator, level):
     (tmp_path / "log.csv").write_text("\n".join(map(separator.join, [HEADER, *log()])))
-    (finding,) = [f for f in read_table(tmp_path / "log.csv", "events").findings if "quote" in f.what]
-    assert (finding.level, finding.count, finding.total, finding.rows) == (level, 36, 360, (4, 14, 24, 34, 44))
+    (finding,) = [
+        f for f in read_table(tmp_path / "log.csv", "events").findings if "quote" in f.what
+    ]
+    assert (finding.level, finding.count, finding.total, finding.rows) == (
+        level,
+        36,
+        360,
+        (4, 14, 24, 34, 44),
+    )
     assert '"3 inch' in finding.first
 
 
@@ -77,14 +89,20 @@ def test_two_quotes_that_make_a_pair_by_chance_join_no_rows(tmp_path):
     rows = read(tmp_path, "log.tsv", pair("\t"))
     assert len(rows) == 40
     assert (rows[10][3], rows[14][3]) == ('"twelve', 'seven"')
-    with pytest.raises(ArtifactError, match=r"a quote in line 12 of 'log\.csv' joins the lines up to 16, and each"):
+    with pytest.raises(
+        ArtifactError, match=r"a quote in line 12 of 'log\.csv' joins the lines up to 16, and each"
+    ):
         read(tmp_path, "log.csv", pair(","))
 
 
 def test_a_cell_of_several_lines_is_one(tmp_path):
     cells = ["two\nlines, of text", 'she said ""hi""', "a\n\nb"]
     text = "id,text\n" + "".join(f'{number},"{cell}"\n' for number, cell in enumerate(cells))
-    assert [row[1] for row in read(tmp_path, "items.csv", text)] == ["two\nlines, of text", 'she said "hi"', "a\n\nb"]
+    assert [row[1] for row in read(tmp_path, "items.csv", text)] == [
+        "two\nlines, of text",
+        'she said "hi"',
+        "a\n\nb",
+    ]
     table = read_table(tmp_path / "items.csv", "items")
     (finding,) = table.findings
     assert finding.message == "items: 3 of 7 lines continue a quoted cell. Read so."
@@ -97,9 +115,18 @@ def test_a_cell_of_several_lines_is_one(tmp_path):
             'a,b\n1,2\n\n3,"4,5\n6,7\n',
             r"rows have another number .* Line 4 opens a quote that is not closed there: '3,",
         ),
-        ('a,b\n1,2\n3,"4\n5,6,7\n', r"row 3; .* Line 3 opens a quote that is not closed there: '3,\"4'"),
-        ("a,b\n1,2\n3,4,5\n", r"^events: 1 of 2 rows have .*: 3 cells, '3,4,5'\)\. Put texts that hold ',' [^L]*$"),
-        ('a\n"1\n2\n', r"cannot be read\. Line 2 opens a quote that is not closed there: '\"1'\. Close it"),
+        (
+            'a,b\n1,2\n3,"4\n5,6,7\n',
+            r"row 3; .* Line 3 opens a quote that is not closed there: '3,\"4'",
+        ),
+        (
+            "a,b\n1,2\n3,4,5\n",
+            r"^events: 1 of 2 rows have .*: 3 cells, '3,4,5'\)\. Put texts that hold ',' [^L]*$",
+        ),
+        (
+            'a\n"1\n2\n',
+            r"cannot be read\. Line 2 opens a quote that is not closed there: '\"1'\. Close it",
+        ),
     ],
 )
 def test_the_message_names_the_line_and_the_quote(tmp_path, text, message):
@@ -140,7 +167,13 @@ def test_a_line_alone():
     [
         (["user,item", "1,2"], ","),
         (["a\tb, c", "1\t2"], "\t"),
-        (["1::Toy Story (1995)::Animation|Children's|Comedy", "2::American President, The::Drama"], "::"),
+        (
+            [
+                "1::Toy Story (1995)::Animation|Children's|Comedy",
+                "2::American President, The::Drama",
+            ],
+            "::",
+        ),
         (['"a,b";"c,d,e"', "1;2"], ";"),
         (["one", "7"], ","),
         (["a;b", "1;2,5"], ";"),
@@ -150,14 +183,18 @@ def test_the_separator_is_guessed(lines, separator):
     assert guess_separator(lines) == separator
 
 
-@pytest.mark.parametrize(("word", "sign"), [("tab", "\t"), ("\\t", "\t"), ("\t", "\t"), ("::", "::"), ("", "")])
+@pytest.mark.parametrize(
+    ("word", "sign"), [("tab", "\t"), ("\\t", "\t"), ("\t", "\t"), ("::", "::"), ("", "")]
+)
 def test_a_separator_by_name(word, sign):
     assert check_separator(word) == sign
 
 
 @pytest.mark.parametrize("word", ["x", '"', "\n", "\\", "tabs"])
 def test_what_separates_nothing_is_refused(word):
-    with pytest.raises(ConfigError, match=r"data\.separator: .* separates no cells\. Say a sign .* tab, comma"):
+    with pytest.raises(
+        ConfigError, match=r"data\.separator: .* separates no cells\. Say a sign .* tab, comma"
+    ):
         check_separator(word)
 
 
@@ -170,7 +207,10 @@ def test_one_column_and_blank_lines(tmp_path):
 def test_a_carriage_return_ends_lines_only_where_nothing_else_does(tmp_path):
     assert read(tmp_path, "x.csv", "item_id,title\r7,a\r8,b\r") == [["7", "a"], ["8", "b"]]
     assert read(tmp_path, "x.csv", "item_id,title\n7,a\rb\n") == [["7", "a\rb"]]
-    assert read(tmp_path, "x.csv", 'item_id,title\n7,a\rb\n8,"c, d"\n') == [["7", "a\rb"], ["8", "c, d"]]
+    assert read(tmp_path, "x.csv", 'item_id,title\n7,a\rb\n8,"c, d"\n') == [
+        ["7", "a\rb"],
+        ["8", "c, d"],
+    ]
 
 
 def test_files_without_a_header_have_numbered_columns(tmp_path):
@@ -190,7 +230,9 @@ def test_files_without_a_header_have_numbered_columns(tmp_path):
 def test_an_unknown_encoding_names_near_ones():
     assert check_encoding("") == ""
     assert check_encoding("Latin-1") == "iso8859-1"
-    with pytest.raises(ConfigError, match=r"data\.encoding: 'shift_jos' is no encoding of text\. Near: shift_jis"):
+    with pytest.raises(
+        ConfigError, match=r"data\.encoding: 'shift_jos' is no encoding of text\. Near: shift_jis"
+    ):
         check_encoding("shift_jos")
     with pytest.raises(ConfigError, match=r"is no encoding of text"):
         check_encoding("base64")
@@ -202,7 +244,10 @@ def test_an_unknown_encoding_names_near_ones():
 def test_a_wide_record_costs_what_is_taken_from_it(tmp_path):
     """3,000 different keys in 150 records: a table of all of them has 450,000 cells."""
     lines = [
-        json.dumps({"user_id": f"u{row}", "time": row} | {f"key_{row}_{place}": place for place in range(20)})
+        json.dumps(
+            {"user_id": f"u{row}", "time": row}
+            | {f"key_{row}_{place}": place for place in range(20)}
+        )
         for row in range(150)
     ]
     path = tmp_path / "wide.jsonl"
@@ -214,7 +259,9 @@ def test_a_wide_record_costs_what_is_taken_from_it(tmp_path):
     assert list(table.columns) == ["user_id", "time"]
     assert len(columns) == 3002
     assert peak < 1_000_000, "450,000 cells take 3.6 MB and more"
-    with pytest.raises(ArtifactError, match=r"no column for item_id \(columns: .* and 2,982 more\)") as error:
+    with pytest.raises(
+        ArtifactError, match=r"no column for item_id \(columns: .* and 2,982 more\)"
+    ) as error:
         choose_columns("events", columns, {})
     assert len(str(error.value)) < 1000
 
@@ -223,7 +270,11 @@ def test_a_wide_record_costs_what_is_taken_from_it(tmp_path):
 
 TEXT = st.text(alphabet="ab \"'\t,;|:\n\r\\é日.0", max_size=8)
 ID = st.text(alphabet="ab019é-_./", min_size=1, max_size=6)
-ROWS = st.lists(st.tuples(ID, ID, st.integers(0, 2_000_000_000).map(str), TEXT).map(list), min_size=1, max_size=25)
+ROWS = st.lists(
+    st.tuples(ID, ID, st.integers(0, 2_000_000_000).map(str), TEXT).map(list),
+    min_size=1,
+    max_size=25,
+)
 QUOTING = {"minimal": csv.QUOTE_MINIMAL, "all": csv.QUOTE_ALL, "none": csv.QUOTE_NONE}
 
 
@@ -258,17 +309,29 @@ def one_line_end(rows: Rows) -> Rows:
     named=st.booleans(),
 )
 @settings(max_examples=100, deadline=None)
-def test_what_a_csv_writer_writes_is_read(rows, style, separator, end, encoding, named, tmp_path_factory):
-    if style in ("none", "escaped"):  # that a backslash is none of these writers' own cannot be seen
+def test_what_a_csv_writer_writes_is_read(
+    rows, style, separator, end, encoding, named, tmp_path_factory
+):
+    if style in (
+        "none",
+        "escaped",
+    ):  # that a backslash is none of these writers' own cannot be seen
         rows = [[cell.replace("\\", "") for cell in row] for row in rows]
     if style == "none":
         rows = [[re.sub("[\r\n]", "", cell) for cell in row] for row in rows]
-    rows = [[re.sub("\r\n?", "\r\n", cell) for cell in row] for row in rows]  # the writer does not quote a lone one
+    rows = [
+        [re.sub("\r\n?", "\r\n", cell) for cell in row] for row in rows
+    ]  # the writer does not quote a lone one
     memory = io.StringIO(newline="")
     quoting = QUOTING.get(style, csv.QUOTE_MINIMAL)
     escape = "\\" if style in ("none", "escaped") else None
     writer = csv.writer(
-        memory, delimiter=separator, quoting=quoting, escapechar=escape, doublequote=not escape, lineterminator=end
+        memory,
+        delimiter=separator,
+        quoting=quoting,
+        escapechar=escape,
+        doublequote=not escape,
+        lineterminator=end,
     )
     writer.writerows([HEADER, *rows])
     try:
@@ -277,7 +340,14 @@ def test_what_a_csv_writer_writes_is_read(rows, style, separator, end, encoding,
         assume(False)
     options = {"encoding": encoding.removesuffix("-sig"), "separator": separator if named else ""}
     rows = one_line_end(rows)
-    check(rows, holds_rows(rows, separator), tmp_path_factory.getbasetemp(), "x.csv", content, **options)
+    check(
+        rows,
+        holds_rows(rows, separator),
+        tmp_path_factory.getbasetemp(),
+        "x.csv",
+        content,
+        **options,
+    )
 
 
 @given(rows=ROWS, separator=st.sampled_from(["\t", "|", "::", ",", ";"]), header=st.booleans())
@@ -285,10 +355,20 @@ def test_what_a_csv_writer_writes_is_read(rows, style, separator, end, encoding,
 def test_what_is_written_without_quoting_is_read(rows, separator, header, tmp_path_factory):
     forbidden = re.escape(separator[0]) + r"|[\n\r\\]"
     rows = [[re.sub(forbidden, "", cell) for cell in row] for row in rows]
-    wanted = [[line_cells(cell, separator, 1)[0] for cell in row] for row in rows]  # a cell in quotes is quoted
+    wanted = [
+        [line_cells(cell, separator, 1)[0] for cell in row] for row in rows
+    ]  # a cell in quotes is quoted
     text = "".join(separator.join(row) + "\n" for row in ([HEADER, *rows] if header else rows))
     pair = text.count('"') > 1  # by chance, over lines
-    check(wanted, pair, tmp_path_factory.getbasetemp(), "x.dat", text, separator=separator, header=header)
+    check(
+        wanted,
+        pair,
+        tmp_path_factory.getbasetemp(),
+        "x.dat",
+        text,
+        separator=separator,
+        header=header,
+    )
 
 
 @given(rows=ROWS, kind=st.sampled_from(["lines", "array", "indented array", "parquet"]))
@@ -300,7 +380,10 @@ def test_json_and_parquet_are_read_as_written(rows, kind, tmp_path_factory):
         pd.DataFrame(rows, columns=HEADER, dtype="str").to_parquet(memory)
         content, file = memory.getvalue(), "x.parquet"
     elif kind == "lines":
-        content, file = "\n".join(json.dumps(record, ensure_ascii=False) for record in records), "x.jsonl"
+        content, file = (
+            "\n".join(json.dumps(record, ensure_ascii=False) for record in records),
+            "x.jsonl",
+        )
     else:
         content, file = json.dumps(records, indent=2 if "indented" in kind else None), "x.json"
     assert read(tmp_path_factory.getbasetemp(), file, content) == rows

@@ -16,22 +16,31 @@ from hypothesis import strategies as st
 from gensar_lite import __main__ as cli
 from gensar_lite.artifacts import INPUTS, ArtifactError, Workspace, open_run
 from gensar_lite.artifacts.opening import recorded_config
-from gensar_lite.config import ConfigError, DecodingConfig, TrainingConfig, override, preset, section_dict
+from gensar_lite.config import (
+    ConfigError,
+    DecodingConfig,
+    TrainingConfig,
+    override,
+    preset,
+    section_dict,
+)
 from gensar_lite.data.text import clean, plain
 from gensar_lite.decoding import Recommender, rank_events
 from gensar_lite.decoding.console import answer_table
 from gensar_lite.decoding.recommender import Answer
 from gensar_lite.training import TASK_OF_EVENTS, Event, SequenceBuilder, new_generator
-from gensar_lite.training.adhoc import adhoc_sources, recent
+from gensar_lite.training.sequences.adhoc import adhoc_sources, recent
+from gensar_lite.training.sequences.streams import StreamBuilder
 from gensar_lite.training.stage import save_generator
-from gensar_lite.training.streams import StreamBuilder
 
 N = 40
 
 
 def with_categories(corpus):
     """Three shelves: items 0, 3, 6 ... are in Garden > Tools, 1, 4 ... in Garden, the rest in Sports > Balls."""
-    shelf = [("Garden > Tools", "Garden", "Sports > Balls")[i % 3] for i in range(len(corpus.items))]
+    shelf = [
+        ("Garden > Tools", "Garden", "Sports > Balls")[i % 3] for i in range(len(corpus.items))
+    ]
     return dataclasses.replace(corpus, items=corpus.items.assign(category=shelf))
 
 
@@ -48,7 +57,9 @@ def generator_of(corpus, **changes):
 
 @pytest.fixture(scope="module")
 def shop() -> Recommender:
-    return Recommender.of(generator_of(with_categories(small_corpus(twin_rate=0.3))), DecodingConfig(num_beams=N))
+    return Recommender.of(
+        generator_of(with_categories(small_corpus(twin_rate=0.3))), DecodingConfig(num_beams=N)
+    )
 
 
 def history_before(corpus, event: int, start: np.ndarray, end: np.ndarray) -> list[Event]:
@@ -67,19 +78,28 @@ def history_before(corpus, event: int, start: np.ndarray, end: np.ndarray) -> li
     window=st.tuples(st.integers(0, 6), st.integers(0, 6)),
     cut=st.integers(1, 6),
     flags=st.fixed_dictionaries(
-        {name: st.booleans() for name in ("history_queries", "prompts", "history_separator", "behaviour_tokens")}
+        {
+            name: st.booleans()
+            for name in ("history_queries", "prompts", "history_separator", "behaviour_tokens")
+        }
     ),
 )
 @settings(max_examples=25, deadline=None)
 def test_adhoc_sources_equal_the_builders(adhoc_parts, seed, window, cut, flags):
     """For every test event, the history as items and texts gives the same tokens as the history as rows."""
     corpus, ids, codec, layout = adhoc_parts[seed]
-    changed = TrainingConfig(max_recommend=window[0], max_search=window[1], max_query_tokens=cut, **flags)
+    changed = TrainingConfig(
+        max_recommend=window[0], max_search=window[1], max_query_tokens=cut, **flags
+    )
     builder = SequenceBuilder(corpus, ids, layout, codec, changed)
     for events, task in TASK_OF_EVENTS.items():
         rows = corpus.targets("test", events)["event_id"].to_numpy()
         histories = [history_before(corpus, row, builder.start, builder.end) for row in rows]
-        asked = [corpus.queries["text"][builder.query[row]] for row in rows] if events == "search" else []
+        asked = (
+            [corpus.queries["text"][builder.query[row]] for row in rows]
+            if events == "search"
+            else []
+        )
         wanted, got = builder.sources(task, rows), adhoc_sources(builder, task, histories, asked)
         assert got.lengths.tolist() == wanted.lengths.tolist()
         assert got.flat.tolist() == wanted.flat.tolist()
@@ -91,12 +111,18 @@ def test_adhoc_sources_equal_the_builders(adhoc_parts, seed, window, cut, flags)
 def test_adhoc_sources_of_a_stream_equal_the_builders(adhoc_parts, seed, room, queries):
     """As many of the newest events as fit, neither prompt nor end; with queries hidden, what is left of the tokens."""
     corpus, ids, codec, layout = adhoc_parts[seed]
-    changed = TrainingConfig(backbone="gpt-micro", stream=True, max_stream_tokens=room, history_queries=queries)
+    changed = TrainingConfig(
+        backbone="gpt-micro", stream=True, max_stream_tokens=room, history_queries=queries
+    )
     builder = StreamBuilder(corpus, ids, layout, codec, changed)
     for events, task in TASK_OF_EVENTS.items():
         rows = corpus.targets("test", events)["event_id"].to_numpy()
         histories = [history_before(corpus, row, builder.start, builder.end) for row in rows]
-        asked = [corpus.queries["text"][builder.query[row]] for row in rows] if events == "search" else []
+        asked = (
+            [corpus.queries["text"][builder.query[row]] for row in rows]
+            if events == "search"
+            else []
+        )
         got, batch = adhoc_sources(builder, task, histories, asked), builder.batch(task, rows)
         for place in range(len(rows)):
             seen = batch.mask[place, -1]  # what the target sees
@@ -125,12 +151,30 @@ def test_sources_by_hand(shop):
     """[prompt] <S_Q> query <S_I> semantic, <R_I> collaborative, <S_Q> query, end."""
     builder, codec = shop.decoder.generator.builder, shop.decoder.generator.codec
     layout, ids = builder.layout, shop.decoder.generator.identifiers
-    got = adhoc_sources(builder, TASK_OF_EVENTS["search"], [[Event(7, "red thing"), Event(9)]], ["big"])[0]
+    got = adhoc_sources(
+        builder, TASK_OF_EVENTS["search"], [[Event(7, "red thing"), Event(9)]], ["big"]
+    )[0]
     prompt, red, big = codec.encode(["answer the query with an item", "red thing", "big"])
-    semantic = [layout.level_offset("semantic", level) + code for level, code in enumerate(ids.semantic[7])]
-    taken = [layout.level_offset("collaborative", level) + code for level, code in enumerate(ids.collaborative[9])]
+    semantic = [
+        layout.level_offset("semantic", level) + code for level, code in enumerate(ids.semantic[7])
+    ]
+    taken = [
+        layout.level_offset("collaborative", level) + code
+        for level, code in enumerate(ids.collaborative[9])
+    ]
     query, clicked, bought = layout.search_query, layout.search_item, layout.recommend_item
-    assert got.tolist() == [*prompt, query, *red, clicked, *semantic, bought, *taken, query, *big, 1]
+    assert got.tolist() == [
+        *prompt,
+        query,
+        *red,
+        clicked,
+        *semantic,
+        bought,
+        *taken,
+        query,
+        *big,
+        1,
+    ]
 
 
 @given(st.text(max_size=80))
@@ -165,7 +209,9 @@ def test_answers_equal_the_decoding_stage(any_shop, task):
     rows = targets["event_id"].to_numpy()
     histories = [history_before(corpus, row, builder.start, builder.end) for row in rows]
     if task == "search":
-        many = shop.search_many([corpus.queries["text"][builder.query[row]] for row in rows], histories, 12)
+        many = shop.search_many(
+            [corpus.queries["text"][builder.query[row]] for row in rows], histories, 12
+        )
     else:
         many = shop.recommend_many(histories, 12)
     for row, answers in zip(rows, many, strict=True):
@@ -185,15 +231,19 @@ def test_scores_are_exact_log_probabilities(shop):
     )  # fmt: skip
     model, layout = shop.decoder.generator.model, shop.decoder.generator.layout
     for a in answers[:5]:
-        codes = [layout.level_offset("semantic", level) + code for level, code in enumerate(a.identifier)]
+        codes = [
+            layout.level_offset("semantic", level) + code for level, code in enumerate(a.identifier)
+        ]
         heard = torch.tensor([[0, layout.search_item, *codes[:-1]]])
         with torch.no_grad():
             logits = model(
-                input_ids=torch.from_numpy(table.flat[None].astype(np.int64)), decoder_input_ids=heard
+                input_ids=torch.from_numpy(table.flat[None].astype(np.int64)),
+                decoder_input_ids=heard,
             ).logits[0, 1:]
         offsets = layout.offsets("semantic")
         total = sum(
-            logits[i, offsets[i] : offsets[i] + 8].log_softmax(-1)[code].item() for i, code in enumerate(a.identifier)
+            logits[i, offsets[i] : offsets[i] + 8].log_softmax(-1)[code].item()
+            for i, code in enumerate(a.identifier)
         )
         assert a.score == pytest.approx(total, abs=2e-4)
     assert sorted(a.item_id for a in answers) == list(range(N))
@@ -243,9 +293,13 @@ def test_only_allowed_items_are_answered(shop):
         assert len(answers) == 5
         assert {a.item_id for a in answers} <= wanted
         everything = [a for a in shop.search("red", k=N) if a.item_id in wanted]
-        assert [a.item_id for a in shop.search("red", k=N, allowed=allowed)] == [a.item_id for a in everything]
+        assert [a.item_id for a in shop.search("red", k=N, allowed=allowed)] == [
+            a.item_id for a in everything
+        ]
     assert shop.search("red", allowed=np.zeros(N, dtype=bool)) == []
-    assert {a.item_id for a in shop.recommend([2, 5], k=N, allowed=shop.items_in("Balls"))} == set(range(8, N, 3))
+    assert {a.item_id for a in shop.recommend([2, 5], k=N, allowed=shop.items_in("Balls"))} == set(
+        range(8, N, 3)
+    )
 
 
 def test_an_exact_run_answers_exactly(shop):
@@ -256,8 +310,14 @@ def test_an_exact_run_answers_exactly(shop):
         history = rng.permutation(N)[: 3 * i].tolist()
         allowed = shop.items_in("Garden") if i % 2 else None
         for wide, exact in (
-            (shop.recommend(history, 8, allowed=allowed), narrow.recommend(history, 8, allowed=allowed)),
-            (shop.search("red", history, 8, allowed=allowed), narrow.search("red", history, 8, allowed=allowed)),
+            (
+                shop.recommend(history, 8, allowed=allowed),
+                narrow.recommend(history, 8, allowed=allowed),
+            ),
+            (
+                shop.search("red", history, 8, allowed=allowed),
+                narrow.search("red", history, 8, allowed=allowed),
+            ),
         ):
             assert [a.item_id for a in exact] == [a.item_id for a in wide]
             np.testing.assert_allclose([a.score for a in exact], [a.score for a in wide], atol=1e-4)
@@ -287,9 +347,13 @@ def test_many_at_once_equal_one_by_one(shop):
         ),
         (small.search_many(queries, k=7), [small.search(q, k=7) for q in queries]),
     ):
-        assert [[a.item_id for a in answers] for answers in many] == [[a.item_id for a in one] for one in single]
+        assert [[a.item_id for a in answers] for answers in many] == [
+            [a.item_id for a in one] for one in single
+        ]
         for answers, one in zip(many, single, strict=True):
-            np.testing.assert_allclose([a.score for a in answers], [a.score for a in one], atol=1e-4)
+            np.testing.assert_allclose(
+                [a.score for a in answers], [a.score for a in one], atol=1e-4
+            )
     assert small.recommend_many([]) == []
     assert small.search_many([]) == []
 
@@ -300,11 +364,15 @@ def test_threads_get_the_answers_of_a_quiet_hour(shop):
     threads, mode = torch.get_num_threads(), shop.decoder.generator.model.training
     quiet = [(shop.search(*a, k=6), shop.recommend(a[1], k=6)) for a in asked]
     with ThreadPoolExecutor(8) as pool:
-        busy = list(pool.map(lambda a: (shop.search(*a, k=6), shop.recommend(a[1], k=6)), asked * 3))
+        busy = list(
+            pool.map(lambda a: (shop.search(*a, k=6), shop.recommend(a[1], k=6)), asked * 3)
+        )
     for one, other in zip(quiet * 3, busy, strict=True):
         for mine, theirs in zip(one, other, strict=True):
             assert [a.item_id for a in mine] == [a.item_id for a in theirs]
-            np.testing.assert_allclose([a.score for a in mine], [a.score for a in theirs], atol=1e-4)
+            np.testing.assert_allclose(
+                [a.score for a in mine], [a.score for a in theirs], atol=1e-4
+            )
     assert (torch.get_num_threads(), shop.decoder.generator.model.training) == (threads, mode)
 
 
@@ -376,10 +444,14 @@ def test_a_run_of_one_task_refuses_the_other():
     alone = dataclasses.replace(corpus, events=keep.assign(event_id=range(len(keep))))
     only = Recommender.of(generator_of(alone))
     assert only.recommend([3])
-    with pytest.raises(ConfigError, match=r"its log has no search event. Bring some, then run the stages again\.$"):
+    with pytest.raises(
+        ConfigError, match=r"its log has no search event. Bring some, then run the stages again\.$"
+    ):
         only.search("thing")
     other = Recommender.of(generator_of(corpus, tasks=("nsip",), task_weights=(1.0,)))
-    with pytest.raises(ConfigError, match=r"recommend: this run never learned it, training.tasks has no nrip"):
+    with pytest.raises(
+        ConfigError, match=r"recommend: this run never learned it, training.tasks has no nrip"
+    ):
         other.recommend()
 
 
@@ -390,7 +462,13 @@ def built(root, name: str = "mine", **changes) -> Workspace:
     """A run whose stages were published by hand, with a random model; the settings differ from every preset's."""
     config = override(
         preset("tiny"),
-        {"training.num_text_tokens": 400, "decoding.num_beams": 7, "training.max_search": 2, "data.seed": 3} | changes,
+        {
+            "training.num_text_tokens": 400,
+            "decoding.num_beams": 7,
+            "training.max_search": 2,
+            "data.seed": 3,
+        }
+        | changes,
     )
     ws = Workspace.open(config, root, name)
     corpus, ids = with_categories(small_corpus()), random_identifiers(N, 8)
@@ -402,7 +480,9 @@ def built(root, name: str = "mine", **changes) -> Workspace:
     ws.build("embeddings", lambda folder: {}, say=lambda text: None)
     ws.build("identifiers", save(ids), say=lambda text: None)
     generator = new_generator(corpus, ids, config.training)
-    ws.build("training", lambda folder: save_generator(generator, folder) or {}, say=lambda text: None)
+    ws.build(
+        "training", lambda folder: save_generator(generator, folder) or {}, say=lambda text: None
+    )
     return ws
 
 
@@ -417,7 +497,9 @@ def test_a_run_is_opened_by_its_folder_alone(on_disk):
     assert loaded.decoder.settings == on_disk.config.training
     assert loaded.settings == preset("tiny").decoding  # not built: the nearest preset's
     assert len(loaded.recommend([1, 2, 3])) == 10
-    assert {p: p.stat().st_mtime_ns for p in on_disk.root.rglob("*")} == before, "nothing is written"
+    assert {p: p.stat().st_mtime_ns for p in on_disk.root.rglob("*")} == before, (
+        "nothing is written"
+    )
 
 
 def test_settings_come_back_as_they_were_recorded(on_disk):
@@ -434,12 +516,18 @@ def test_every_preset_is_recognised(name, changed):
     config = override(preset(name), {"training.seed": 5} if changed else {})
     told = {stage: section_dict(getattr(config, stage)) for stage in INPUTS}
     assert recorded_config(told, "somewhere") == config
-    assert recorded_config({"training": told["training"] | {"long_gone": 1}}, name).training == config.training
+    assert (
+        recorded_config({"training": told["training"] | {"long_gone": 1}}, name).training
+        == config.training
+    )
 
 
 def test_what_is_missing_names_the_command_that_makes_it(tmp_path):
     for folder, said in (
-        (tmp_path / "artifacts" / "tour", "holds no finished stage. Build it first: gensar run --preset tour$"),
+        (
+            tmp_path / "artifacts" / "tour",
+            "holds no finished stage. Build it first: gensar run --preset tour$",
+        ),
         (tmp_path / "artifacts" / "own", "gensar run --run own --items ITEMS.csv"),
         (tmp_path / "elsewhere" / "tour", "must lie in a folder artifacts/"),
     ):
@@ -447,7 +535,9 @@ def test_what_is_missing_names_the_command_that_makes_it(tmp_path):
             Recommender.load(folder)
     ws = Workspace.open(override(preset("tiny"), {"data.seed": 3}), tmp_path, "mine")
     ws.build("data", lambda folder: small_corpus().save(folder) or {}, say=lambda text: None)
-    with pytest.raises(ArtifactError, match=r"gensar identifiers --preset tiny --run mine --set data.seed=3"):
+    with pytest.raises(
+        ArtifactError, match=r"gensar identifiers --preset tiny --run mine --set data.seed=3"
+    ):
         Recommender.load(tmp_path / "artifacts" / "mine")
     with pytest.raises(ArtifactError, match=r"There are: mine. Build it first"):
         Recommender.load(tmp_path / "artifacts" / "yours")
@@ -458,12 +548,19 @@ def test_a_stale_or_damaged_run_is_refused(tmp_path):
     config = ws.folder("training") / "layout.json"
     whole = config.read_text()
     config.write_text(whole.replace("400", "401") + " ")
-    with pytest.raises(ArtifactError, match=r"training: .* has a changed file layout.json.* gensar training --preset"):
+    with pytest.raises(
+        ArtifactError,
+        match=r"training: .* has a changed file layout.json.* gensar training --preset",
+    ):
         Recommender.load(tmp_path / "artifacts" / "mine")
     config.write_text(whole)
     Recommender.load(tmp_path / "artifacts" / "mine")
     other = Workspace.open(override(ws.config, {"identifiers.seed": 9}), tmp_path, "mine")
-    other.build("identifiers", lambda folder: random_identifiers(N, 8, 9).save(folder) or {}, say=lambda text: None)
+    other.build(
+        "identifiers",
+        lambda folder: random_identifiers(N, 8, 9).save(folder) or {},
+        say=lambda text: None,
+    )
     with pytest.raises(ArtifactError, match=r"training: .* was built before identifiers changed"):
         Recommender.load(tmp_path / "artifacts" / "mine")
 
@@ -476,7 +573,12 @@ def words(ws: Workspace, *rest: str) -> list[str]:
 
 
 def test_a_search_prints_a_table(on_disk, capsys):
-    assert cli.main(words(on_disk, "search", "red thing", "--user", "3", "-k", "4", "--category", "Garden")) == 0
+    assert (
+        cli.main(
+            words(on_disk, "search", "red thing", "--user", "3", "-k", "4", "--category", "Garden")
+        )
+        == 0
+    )
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["rank", "item", "title", "category", "score", "identifier"]
     assert [line.split()[0] for line in lines[1:]] == ["1", "2", "3", "4"]
@@ -488,7 +590,12 @@ def test_a_search_prints_a_table(on_disk, capsys):
 def test_a_recommendation_as_json(on_disk, capsys):
     assert cli.main(words(on_disk, "recommend", "--items", "3, 5,9", "-k", "2", "--json")) == 0
     said = json.loads(capsys.readouterr().out)
-    assert (said["run"], said["task"], said["query"], said["history"]) == ("mine", "recommend", None, [3, 5, 9])
+    assert (said["run"], said["task"], said["query"], said["history"]) == (
+        "mine",
+        "recommend",
+        None,
+        [3, 5, 9],
+    )
     assert [list(row) for row in said["answers"]] == [
         ["rank", "item_id", "title", "category", "score", "identifier"]
     ] * 2
@@ -521,7 +628,18 @@ def test_a_wrong_word_is_one_line(on_disk, capsys, rest, said):
 
 
 def test_tables_stand_in_columns():
-    rows = [Answer(3, "a", "b > c", -0.5, (1, 2)), Answer(1499, "long name " * 9, "", -12.25, (10, 31))]
+    rows = [
+        Answer(3, "a", "b > c", -0.5, (1, 2)),
+        Answer(1499, "long name " * 9, "", -12.25, (10, 31)),
+    ]
     lines = answer_table(rows).splitlines()
-    assert len({line.index(code) for line, code in zip(lines, ("identifier", "1-2", "10-31"), strict=True)}) == 1
+    assert (
+        len(
+            {
+                line.index(code)
+                for line, code in zip(lines, ("identifier", "1-2", "10-31"), strict=True)
+            }
+        )
+        == 1
+    )
     assert answer_table([]) == "no item is left to answer with"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gensar_lite.bench import run_bench
-from gensar_lite.bench.resume import stress_resume
+from benchmarks import run_bench
+from benchmarks.resume import stress_resume
 from gensar_lite.config import ConfigError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork processes")
@@ -19,7 +19,11 @@ TESTS = Path(__file__).parent
 def crash_points(world: int) -> dict:
     command = [sys.executable, str(TESTS / "crash_points.py"), str(world)]
     places = os.pathsep.join([str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": places}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": places,
+    }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -31,9 +35,9 @@ def test_one_process_killed_at_every_kind_of_instant_ends_the_same():
     assert found["unlike"] == []
     assert found["points"] >= 45
     phases = ("step", "validation", "write", "link", "sync", "manifest", "rename", "remove")
-    assert set(found["kinds"]) == {f"{when} {phase}" for phase in phases for when in ("before", "after")} | {
-        "within write"
-    }
+    assert set(found["kinds"]) == {
+        f"{when} {phase}" for phase in phases for when in ("before", "after")
+    } | {"within write"}
     assert max(row["score"] for row in found["curve"]) > 0  # something was chosen by
 
 
@@ -51,9 +55,11 @@ def test_two_processes_killed_end_the_same_and_equal_one():
 
 @pytest.mark.slow
 def test_the_stress_counts_its_kills():
-    code = "from gensar_lite.bench import run_bench; print(run_bench('resume', as_json=True, kills=3))"
+    code = "from benchmarks import run_bench; print(run_bench('resume', as_json=True, kills=3))"
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=600
+    )
     found = json.loads(done.stdout)
     assert (found["name"], found["kills"], found["mismatches"]) == ("resume", 3, [])
     assert found["equal"] == found["runs"] <= 3

@@ -38,7 +38,9 @@ def corpus_of(folder: Path, events: pd.DataFrame, **changes) -> tuple[Corpus, di
     corpus, funnel = build_corpus(tables, DataConfig(source="files", split="auto"))
     report: Report = tables.report
     lines = [
-        (f.level, f.table, f.what, f.count, f.total, f.then) for f in report.findings if "earlier row" not in f.what
+        (f.level, f.table, f.what, f.count, f.total, f.then)
+        for f in report.findings
+        if "earlier row" not in f.what
     ]
     return corpus, funnel, [*lines, report.kept]
 
@@ -48,7 +50,10 @@ def corpus_of(folder: Path, events: pd.DataFrame, **changes) -> tuple[Corpus, di
 def test_any_order_of_rows_gives_the_same_corpus(events, seed, made, tmp_path_factory):
     changes = {}
     if made:  # search twins are drawn: from what happened, not from where it stands
-        events, changes = events.drop(columns="query"), {"make_search": True, "columns": ("items.category=title",)}
+        events, changes = (
+            events.drop(columns="query"),
+            {"make_search": True, "columns": ("items.category=title",)},
+        )
     folder = tmp_path_factory.mktemp("order")
     try:
         one = corpus_of(folder, events, **changes)

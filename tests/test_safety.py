@@ -23,9 +23,9 @@ from gensar_lite.embeddings import stage as embeddings_stage
 from gensar_lite.embeddings.encoders import ENCODERS, encoder_files, find_encoder, fingerprint
 from gensar_lite.embeddings.semantic import encode
 from gensar_lite.notebook import start
-from gensar_lite.training import doc2query
 from gensar_lite.training import stage as training_stage
-from gensar_lite.training.checkpoint import remove_checkpoints
+from gensar_lite.training.loop.checkpoint import remove_checkpoints
+from gensar_lite.training.sequences import doc2query
 
 
 def workspace(root: Path, run: str | None = None, **changes) -> Workspace:
@@ -47,7 +47,9 @@ def never(folder: Path) -> dict:
 
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file below a folder with its bytes; the lock files of builds are nobody's work."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".lock"]
+    files = [
+        path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".lock"
+    ]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
@@ -57,7 +59,23 @@ def quiet(text: str) -> None:
 
 # --------------------------------------------------------------------------------- what is not ours stays
 
-NO_NAMES = ["..", ".", "a/b", "/abs", "a\\b", "..\\b", "a..b", "", " ", "mine ", ".hidden", "C:x", "a\nb", "cache", 5]
+NO_NAMES = [
+    "..",
+    ".",
+    "a/b",
+    "/abs",
+    "a\\b",
+    "..\\b",
+    "a..b",
+    "",
+    " ",
+    "mine ",
+    ".hidden",
+    "C:x",
+    "a\nb",
+    "cache",
+    5,
+]
 
 
 @pytest.mark.parametrize("name", NO_NAMES, ids=repr)
@@ -75,11 +93,16 @@ def test_a_runs_name_is_no_path_on_any_road(name, tmp_path, monkeypatch):
 
 def test_plain_names_of_runs_stay_possible(tmp_path):
     for name in ("mine", "tour-own", "2024_q1", "läden", "a.b", "two words"):
-        assert Workspace.open(preset("tiny"), tmp_path, name).folder("data").parent.parent == tmp_path / "artifacts"
+        assert (
+            Workspace.open(preset("tiny"), tmp_path, name).folder("data").parent.parent
+            == tmp_path / "artifacts"
+        )
 
 
 @pytest.mark.parametrize("run", ["..", "a/b", ""])
-def test_the_command_line_refuses_such_a_run_before_it_touches_a_folder(run, tmp_path, monkeypatch, capsys):
+def test_the_command_line_refuses_such_a_run_before_it_touches_a_folder(
+    run, tmp_path, monkeypatch, capsys
+):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "log.csv").write_text("mine")
     monkeypatch.chdir(tmp_path)
@@ -95,7 +118,12 @@ def test_own_files_inside_the_runs_folder_are_refused_and_stay(tmp_path, monkeyp
     (place / "items.csv").write_text("item_id,title\n1,a\n")
     (place / "events.csv").write_text("user_id,item_id,time\n1,1,1\n")
     monkeypatch.chdir(tmp_path)
-    words = ["--items", "artifacts/mine/data/items.csv", "--events", "artifacts/mine/data/events.csv"]
+    words = [
+        "--items",
+        "artifacts/mine/data/items.csv",
+        "--events",
+        "artifacts/mine/data/events.csv",
+    ]
     before = tree(tmp_path)
     assert cli.main(["data", "--run", "mine", *words]) == 1
     assert "items.csv lies in artifacts/mine/data" in capsys.readouterr().err
@@ -120,7 +148,9 @@ def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path):
     place.mkdir(parents=True)
     (place / "sub").mkdir()
     (place / "sub" / "log.csv").write_text("mine")
-    with pytest.raises(ArtifactError, match=r"artifacts/tiny/data holds a file .* \(sub/log\.csv\).*--run NAME"):
+    with pytest.raises(
+        ArtifactError, match=r"artifacts/tiny/data holds a file .* \(sub/log\.csv\).*--run NAME"
+    ):
         ws.build("data", never)
     assert tree(place) == {"sub/log.csv": b"mine"}
 
@@ -142,7 +172,9 @@ def test_a_file_in_the_stages_place_stays(tmp_path):
     assert ws.folder("data").read_text() == "mine"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"stage": "data"}', '{"name": "theirs"}', "\ud800x"])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"stage": "data"}', '{"name": "theirs"}', "\ud800x"]
+)
 def test_a_meta_json_that_is_not_ours_protects_its_folder(text, tmp_path):
     ws = workspace(tmp_path)
     ws.folder("data").mkdir(parents=True)
@@ -152,7 +184,9 @@ def test_a_meta_json_that_is_not_ours_protects_its_folder(text, tmp_path):
         lambda: ws.require("data"),
         lambda: open_run(ws.folder("data").parent),
     ):
-        with pytest.raises(ArtifactError, match=r"meta\.json is damaged, or was not written by this program"):
+        with pytest.raises(
+            ArtifactError, match=r"meta\.json is damaged, or was not written by this program"
+        ):
             call()
     assert list(tree(ws.folder("data"))) == ["meta.json"]
 
@@ -213,7 +247,9 @@ def test_a_failed_renaming_leaves_the_old_folder_in_place(tmp_path, monkeypatch)
     with pytest.raises(ArtifactError, match="data: "):
         workspace(tmp_path, data__seed=1).build("data", writes("new"), say=quiet)
     assert tree(ws.folder("data")) == before
-    assert tree(ws.folder("data").parent) == {f"data/{name}": content for name, content in before.items()}
+    assert tree(ws.folder("data").parent) == {
+        f"data/{name}": content for name, content in before.items()
+    }
 
 
 def test_a_linked_stage_keeps_what_it_leads_to(tmp_path):
@@ -224,14 +260,26 @@ def test_a_linked_stage_keeps_what_it_leads_to(tmp_path):
     workspace(tmp_path, data__seed=1).build("data", writes("new"), say=quiet)
     assert (tmp_path / "elsewhere" / "a.txt").read_text() == "old"
     assert (ws.folder("data") / "a.txt").read_text() == "new"
-    assert [path.name for path in ws.folder("data").parent.iterdir() if path.suffix != ".lock"] == ["data"]
+    assert [path.name for path in ws.folder("data").parent.iterdir() if path.suffix != ".lock"] == [
+        "data"
+    ]
 
 
 def test_checkpoints_are_removed_and_nothing_else(tmp_path):
-    for name in ("step-00000004-epochs-0001", ".draft-12", "step-my-epochs-notes", ".draft-mine", "plots"):
+    for name in (
+        "step-00000004-epochs-0001",
+        ".draft-12",
+        "step-my-epochs-notes",
+        ".draft-mine",
+        "plots",
+    ):
         (tmp_path / "c" / name).mkdir(parents=True)
     remove_checkpoints(tmp_path / "c")
-    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [".draft-mine", "plots", "step-my-epochs-notes"]
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [
+        ".draft-mine",
+        "plots",
+        "step-my-epochs-notes",
+    ]
     (tmp_path / "d" / "step-00000004-epochs-0001").mkdir(parents=True)
     remove_checkpoints(tmp_path / "d")
     remove_checkpoints(tmp_path / "d")
@@ -250,7 +298,10 @@ def test_an_input_that_is_rebuilt_meanwhile_is_an_error_and_nothing_is_published
         return {}
 
     for rank in (0, 1):
-        with pytest.raises(ArtifactError, match=r"artifacts/tiny/data changed while .*gensar embeddings --preset tiny"):
+        with pytest.raises(
+            ArtifactError,
+            match=r"artifacts/tiny/data changed while .*gensar embeddings --preset tiny",
+        ):
             ws.build("embeddings", make, say=quiet, rank=rank)
         assert not ws.folder("embeddings").exists()
         ws.build("data", writes("old"), say=quiet)
@@ -284,7 +335,9 @@ def test_an_own_file_that_is_edited_while_it_is_read_is_an_error(tmp_path):
 
     for rank in (0, 1):
         own.write_text("a")
-        with pytest.raises(ArtifactError, match=r"items\.csv changed while this stage was being built.*01_data"):
+        with pytest.raises(
+            ArtifactError, match=r"items\.csv changed while this stage was being built.*01_data"
+        ):
             ws.build("data", make, say=quiet, rank=rank, outside={"items": own})
         assert not ws.folder("data").exists()
 
@@ -296,9 +349,13 @@ def test_a_later_stage_does_not_stand_on_an_edited_file(tmp_path):
     ws.build("embeddings", writes(), say=quiet)
     own.write_text("b")
     for stage in ("embeddings", "identifiers"):
-        with pytest.raises(ArtifactError, match=r"items\.csv changed since artifacts/tiny/data .*gensar data"):
+        with pytest.raises(
+            ArtifactError, match=r"items\.csv changed since artifacts/tiny/data .*gensar data"
+        ):
             ws.build(stage, never)
-    assert ws.require("embeddings")  # a finished run still answers, whatever became of the log since
+    assert ws.require(
+        "embeddings"
+    )  # a finished run still answers, whatever became of the log since
     own.unlink()
     ws.build("embeddings", never, say=quiet)  # nothing can be said of a file that is gone
     assert "items" in ws.why_rebuild("data", {"items": own})
@@ -346,7 +403,11 @@ def test_files_that_change_their_names_change_the_digest(tmp_path):
 
 def test_the_stages_name_the_folders_they_read(tmp_path, monkeypatch):
     folder, asked = model_folder(tmp_path / "model"), {}
-    changes = {"embeddings.encoder": folder, "training.backbone": folder, "training.pseudo_queries": folder}
+    changes = {
+        "embeddings.encoder": folder,
+        "training.backbone": folder,
+        "training.pseudo_queries": folder,
+    }
     config = override(preset("tiny"), {key: str(value) for key, value in changes.items()})
     config = override(config, {"training.tasks": "nrip,adhoc"})
     ws = Workspace.open(config, tmp_path)
@@ -360,14 +421,20 @@ def test_the_stages_name_the_folders_they_read(tmp_path, monkeypatch):
     assert asked["embeddings"] == {"encoder": folder}
     assert asked["training"] == {"backbone": folder, "pseudo_queries": folder}
     assert training_stage.model_files(preset("tiny").training) == {}
-    assert all(encoder_files(override(config, {"embeddings.encoder": name}).embeddings) == {} for name in ENCODERS)
+    assert all(
+        encoder_files(override(config, {"embeddings.encoder": name}).embeddings) == {}
+        for name in ENCODERS
+    )
 
 
 def test_vectors_of_a_folder_that_changed_meanwhile_are_not_kept(tmp_path, monkeypatch):
     import numpy as np
 
     folder = model_folder(tmp_path / "model")
-    settings, cache = override(preset("tiny"), {"embeddings.encoder": str(folder)}).embeddings, tmp_path / "cache"
+    settings, cache = (
+        override(preset("tiny"), {"embeddings.encoder": str(folder)}).embeddings,
+        tmp_path / "cache",
+    )
 
     def vectors(batches, *_):
         (folder / "config.json").write_text("edited")
@@ -443,11 +510,22 @@ EVENTS = "user_id,item_id,time\n" + "".join(
 def own_files(root: Path) -> list[str]:
     (root / "items.csv").write_text(JAPANESE, encoding="utf-8")
     (root / "events.csv").write_text(EVENTS + "u1,nothing,靴\n", encoding="utf-8")
-    return ["--items", "items.csv", "--events", "events.csv", "--preset", "tiny", "--set", "data.max_drop_rate=1"]
+    return [
+        "--items",
+        "items.csv",
+        "--events",
+        "events.csv",
+        "--preset",
+        "tiny",
+        "--set",
+        "data.max_drop_rate=1",
+    ]
 
 
 def child(words: list[str], root: Path, **options) -> subprocess.CompletedProcess:
-    environment = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parent.parent)} | options.pop("env", {})
+    environment = (
+        os.environ | {"PYTHONPATH": str(Path(cli.__file__).parent.parent)} | options.pop("env", {})
+    )
     command = [sys.executable, "-m", "gensar_lite", *words]
     return subprocess.run(command, cwd=root, env=environment, stderr=subprocess.PIPE, **options)
 
@@ -470,7 +548,9 @@ def test_an_answer_that_could_not_be_written_is_no_success(tmp_path):
     with open("/dev/full", "w") as full:
         done = child(["doctor"], tmp_path, stdout=full)
     assert done.returncode == 1
-    assert done.stderr.decode().startswith("gensar: the output could not be written: No space left on device.")
+    assert done.stderr.decode().startswith(
+        "gensar: the output could not be written: No space left on device."
+    )
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -482,7 +562,9 @@ def limit_files() -> None:
 
 
 def test_a_disk_that_takes_no_more_is_one_line(tmp_path):
-    done = child(["data", *own_files(tmp_path)], tmp_path, stdout=subprocess.DEVNULL, preexec_fn=limit_files)
+    done = child(
+        ["data", *own_files(tmp_path)], tmp_path, stdout=subprocess.DEVNULL, preexec_fn=limit_files
+    )
     lines = done.stderr.decode().splitlines()
     assert done.returncode == 1
     assert len(lines) == 1
@@ -494,15 +576,21 @@ def test_a_disk_that_takes_no_more_is_one_line(tmp_path):
 def test_errors_of_libraries_that_write_are_seen_through():
     from safetensors import SafetensorError
 
-    problem = disk_problem(SafetensorError("Error while serializing: No space left on device (os error 28)"))
+    problem = disk_problem(
+        SafetensorError("Error while serializing: No space left on device (os error 28)")
+    )
     assert problem.startswith("No space left on device. Make room")
     assert disk_problem(SafetensorError("header too large")) is None
     assert disk_problem(ValueError("x")) is None
-    assert disk_problem(PermissionError(errno.EACCES, "x", "/mine/data")).startswith("/mine/data: Permission denied.")
+    assert disk_problem(PermissionError(errno.EACCES, "x", "/mine/data")).startswith(
+        "/mine/data: Permission denied."
+    )
     assert disk_problem(OSError("no connection\nto the hub")) == "no connection. Try it again."
 
 
-@pytest.mark.parametrize("words", [["data"], ["run"], ["search", "red"], ["report"], ["baselines"], ["grid"]])
+@pytest.mark.parametrize(
+    "words", [["data"], ["run"], ["search", "red"], ["report"], ["baselines"], ["grid"]]
+)
 def test_a_workspace_that_is_a_file_is_one_line(words, tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
     assert cli.main([*words, "--preset", "tiny", "--workspace", str(tmp_path / "file")]) == 1
@@ -520,7 +608,9 @@ def test_a_folder_that_cannot_be_made_is_one_line(number, tmp_path, monkeypatch,
     monkeypatch.setattr(Path, "mkdir", refuses)
     assert cli.main(["data", "--preset", "tiny", "--workspace", str(tmp_path)]) == 1
     err = capsys.readouterr().err
-    assert err.startswith(f"gensar: data: {tmp_path.resolve()}/artifacts/tiny: {os.strerror(number)}. ")
+    assert err.startswith(
+        f"gensar: data: {tmp_path.resolve()}/artifacts/tiny: {os.strerror(number)}. "
+    )
     assert len(err.splitlines()) == 1
 
 

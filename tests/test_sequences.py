@@ -22,7 +22,9 @@ FIELDS = ["user_id", "time", "task", "item_id", "query_id"]
 
 def train_corpus(rows: list[tuple]) -> Corpus:
     """A corpus whose events, ``(user, time, task, item)``, all train."""
-    events = pd.DataFrame(rows, columns=FIELDS[:4]).sort_values(["user_id", "time", "item_id"], ignore_index=True)
+    events = pd.DataFrame(rows, columns=FIELDS[:4]).sort_values(
+        ["user_id", "time", "item_id"], ignore_index=True
+    )
     events = events.assign(split="train", query_id=-1, event_id=np.arange(len(events)))
     return Corpus(None, None, events, None)
 
@@ -43,7 +45,12 @@ def by_definition(events: pd.DataFrame) -> list[tuple]:
 
 
 logs = st.lists(
-    st.tuples(st.integers(0, 3), st.integers(0, 6), st.sampled_from(["recommend", "search"]), st.integers(0, 9)),
+    st.tuples(
+        st.integers(0, 3),
+        st.integers(0, 6),
+        st.sampled_from(["recommend", "search"]),
+        st.integers(0, 9),
+    ),
     min_size=1,
     max_size=40,
 )
@@ -56,8 +63,12 @@ def test_with_room_for_all_every_question_has_its_whole_history(rows):
     sequences, wanted = train_sequences(corpus, 60), by_definition(corpus.events)
     assert len(sequences.target) == len(wanted)
     read = sequences.inputs[sequences.row]
-    histories = [tuple(line[: place + 1]) for line, place in zip(read, sequences.place, strict=True)]
-    found = [(sorted(items), target) for items, target in zip(histories, sequences.target, strict=True)]
+    histories = [
+        tuple(line[: place + 1]) for line, place in zip(read, sequences.place, strict=True)
+    ]
+    found = [
+        (sorted(items), target) for items, target in zip(histories, sequences.target, strict=True)
+    ]
     # the same item may stand at several times of a history: compared as multisets of items
     expected = [(sorted(item for _, item in history), target) for _, history, target in wanted]
     assert sorted(found) == sorted(expected)
@@ -81,7 +92,9 @@ def test_windows_ask_every_question_once_behind_half_a_window_or_all_there_is(ro
         unmatched.remove(enough[0])
     random.shuffle(rows)
     again = train_sequences(train_corpus(rows), size)
-    assert all(np.array_equal(a, b) for a, b in zip(cut, again, strict=True)), "the order of rows says nothing"
+    assert all(np.array_equal(a, b) for a, b in zip(cut, again, strict=True)), (
+        "the order of rows says nothing"
+    )
 
 
 def test_a_long_log_by_hand():
@@ -93,11 +106,20 @@ def test_a_long_log_by_hand():
     assert asked == [(0, 0, 1), (0, 1, 2), (0, 2, 3), (1, 2, 4), (1, 3, 5), (2, 2, 6), (2, 3, 7)]
     assert what_is_read(sequences) == {"windows": 3, "items_read": 11, "items_asked_for": 7}
     which, place, target = sequences.questions(np.array([2, 0]))
-    assert (which.tolist(), place.tolist(), target.tolist()) == ([0, 0, 1, 1, 1], [2, 3, 0, 1, 2], [6, 7, 1, 2, 3])
+    assert (which.tolist(), place.tolist(), target.tolist()) == (
+        [0, 0, 1, 1, 1],
+        [2, 3, 0, 1, 2],
+        [6, 7, 1, 2, 3],
+    )
 
 
 def test_a_basket_is_asked_for_by_what_was_before_it():
-    rows = [(0, 0, "recommend", 7), (0, 1, "recommend", 3), (0, 1, "recommend", 5), (0, 1, "search", 9)]
+    rows = [
+        (0, 0, "recommend", 7),
+        (0, 1, "recommend", 3),
+        (0, 1, "recommend", 5),
+        (0, 1, "search", 9),
+    ]
     sequences = train_sequences(train_corpus([*rows, (0, 2, "recommend", 1)]), 10)
     assert sequences.inputs[0].tolist() == [7, 3, 5, 9] + [-1] * 6
     assert list(zip(sequences.place, sequences.target, strict=True)) == [(0, 3), (0, 5), (3, 1)]
@@ -110,13 +132,19 @@ def test_a_search_row_before_its_purchase_costs_no_target():
             item = (user + time) % 12
             pair = [(user, time, "search", item, 0), (user, time, "recommend", item, -1)]
             before, after = before + pair, after + pair[::-1]
-    corpora = [small_corpus(num_items=12, events=pd.DataFrame(rows, columns=FIELDS)) for rows in (before, after)]
+    corpora = [
+        small_corpus(num_items=12, events=pd.DataFrame(rows, columns=FIELDS))
+        for rows in (before, after)
+    ]
     pd.testing.assert_frame_equal(corpora[0].events, corpora[1].events)
-    assert len(train_sequences(corpora[0], 20).target) == 20  # two of three train steps, of ten users
+    assert (
+        len(train_sequences(corpora[0], 20).target) == 20
+    )  # two of three train steps, of ten users
 
 
 @pytest.mark.parametrize(
-    ("windows", "floor", "epochs", "every"), [(640, 0, 16, 2), (640, 100, 16, 2), (640, 1600, 160, 20), (1, 24, 24, 3)]
+    ("windows", "floor", "epochs", "every"),
+    [(640, 0, 16, 2), (640, 100, 16, 2), (640, 1600, 160, 20), (1, 24, 24, 3)],
 )
 def test_a_small_log_is_read_more_often(windows, floor, epochs, every):
     config = EmbeddingsConfig(batch_size=64, max_epochs=16, eval_every=2, min_steps=floor)
@@ -129,12 +157,16 @@ def repeating_corpus(seen_items: str = "auto") -> Corpus:
     for user in range(60):
         rows += [(user, t, "recommend", 4 * (user % 10) + t % 4, -1) for t in range(12)]
     like = small_corpus(num_items=40)
-    tables = Tables(like.items, like.queries, pd.DataFrame(rows, columns=FIELDS), like.relevance, {})
+    tables = Tables(
+        like.items, like.queries, pd.DataFrame(rows, columns=FIELDS), like.relevance, {}
+    )
     return build_corpus(tables, DataConfig(seen_items=seen_items))[0]
 
 
 def test_repeats_stay_candidates_for_the_judge_that_stops_training():
-    config = EmbeddingsConfig(dim=16, max_epochs=60, eval_every=60, dropout=0.0, lr=1e-2, min_steps=0, max_length=8)
+    config = EmbeddingsConfig(
+        dim=16, max_epochs=60, eval_every=60, dropout=0.0, lr=1e-2, min_steps=0, max_length=8
+    )
     assert not repeating_corpus().exclude_seen
     _, curve = train_sasrec(repeating_corpus(), config)
     assert curve[-1]["ndcg@10"] > 0.9
@@ -145,10 +177,20 @@ def test_repeats_stay_candidates_for_the_judge_that_stops_training():
 @pytest.mark.parametrize(("epochs", "chosen"), [(1, "svd"), (60, "sasrec")])
 def test_the_collaborative_view_is_the_better_one_on_validation(tmp_path, epochs, chosen):
     """A chain that goes round: who counts alone knows the circle and no direction, who reads long knows the next."""
-    changes = {"collaborative": "auto", "dim": 16, "max_epochs": epochs, "eval_every": epochs, "lr": 1e-2}
+    changes = {
+        "collaborative": "auto",
+        "dim": 16,
+        "max_epochs": epochs,
+        "eval_every": epochs,
+        "lr": 1e-2,
+    }
     changes |= {"encoder": "lsa", "min_steps": 0, "joint": "none", "max_length": 8, "dropout": 0.0}
-    ws = Workspace.open(override(preset("tiny"), {f"embeddings.{k}": v for k, v in changes.items()}), tmp_path)
-    rows = [(u, t, "recommend", 6 * (u % 10) + (u + t) % 6, -1) for u in range(60) for t in range(5)]
+    ws = Workspace.open(
+        override(preset("tiny"), {f"embeddings.{k}": v for k, v in changes.items()}), tmp_path
+    )
+    rows = [
+        (u, t, "recommend", 6 * (u % 10) + (u + t) % 6, -1) for u in range(60) for t in range(5)
+    ]
     corpus = small_corpus(num_items=60, events=pd.DataFrame(rows, columns=FIELDS))
     ws.build("data", lambda folder: corpus.save(folder) or {}, say=lambda _: None)
     views = ItemEmbeddings.load(embed(ws))

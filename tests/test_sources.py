@@ -18,18 +18,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import gensar_lite.bench as bench
-from data_download import FAMILIES, SOURCES, DownloadError, RemoteFile, Source, describe, fetch, find
+import benchmarks as bench
+from benchmarks.generated import prepared, prepared_plainly, write_reviews
+from data_download import (
+    FAMILIES,
+    SOURCES,
+    DownloadError,
+    RemoteFile,
+    Source,
+    describe,
+    fetch,
+    find,
+)
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError, DataConfig, preset
-from gensar_lite.data import amazon, amazon2023, build_corpus, jsonlines, kuaisar, movielens
-from gensar_lite.data.csvfiles import read_csv
-from gensar_lite.data.generated import prepared, prepared_plainly, write_reviews
-from gensar_lite.data.jsonlines import blocks, parse_line, read_columns
-from gensar_lite.data.logs import first_events, number_log
+from gensar_lite.data import build_corpus
+from gensar_lite.data.published import amazon, amazon2023, jsonlines, kuaisar, movielens
+from gensar_lite.data.published.csvfiles import read_csv
+from gensar_lite.data.published.jsonlines import blocks, parse_line, read_columns
+from gensar_lite.data.published.logs import first_events, number_log
+from gensar_lite.data.published.packed import open_packed
 from gensar_lite.data.sources import SOURCES as READERS
 from gensar_lite.data.sources import load_source
-from gensar_lite.data.streams import open_packed
 
 DAY = 86_400
 # user, item, day: A1 buys B1 twice (a repeat), A2 and A3 once each thing
@@ -62,7 +72,9 @@ def pack(path: Path, lines: list[str | bytes]) -> Path:
 @pytest.fixture
 def category(tmp_path) -> dict[str, Path]:
     """The two files of a category: reviews are JSON, metadata are Python dictionaries."""
-    reviews = pack(tmp_path / "reviews_Electronics_5.json.gz", [json.dumps(review(*row)) for row in BOUGHT])
+    reviews = pack(
+        tmp_path / "reviews_Electronics_5.json.gz", [json.dumps(review(*row)) for row in BOUGHT]
+    )
     meta = pack(tmp_path / "meta_Electronics.json.gz", [repr(record) for record in META])
     return {path.name: path for path in (reviews, meta)}
 
@@ -70,9 +82,18 @@ def category(tmp_path) -> dict[str, Path]:
 @pytest.fixture
 def queries(category, tmp_path) -> dict[str, Path]:
     """The three published query files beside them."""
-    texts = ["electronics computer accessory memory", "electronics gps navigation", "never asked", "electronics audio"]
+    texts = [
+        "electronics computer accessory memory",
+        "electronics gps navigation",
+        "never asked",
+        "electronics audio",
+    ]
     judged = ["A1_0 0 B1 1", "A1_1 0 B2 1", "A2_0 0 B1 1", "A2_3 0 B3 1", "A1_3 0 B4 0"]
-    held = ["A3_3 0 B3 1", "A3_0 0 B3 1", "A9_3 0 B3 1"]  # one purchase with two queries; A9 bought nothing
+    held = [
+        "A3_3 0 B3 1",
+        "A3_0 0 B3 1",
+        "A9_3 0 B3 1",
+    ]  # one purchase with two queries; A9 bought nothing
     files = {"query_text.txt.gz": texts, "train.qrels.gz": judged, "test.qrels.gz": held}
     return category | {name: pack(tmp_path / name, lines) for name, lines in files.items()}
 
@@ -92,11 +113,24 @@ def test_amazon_by_hand(category):
         "Cell Phones & Accessories > Batteries",
         "",
     ]
-    assert tables.items["text"].tolist()[:2] == ["A fan.", "A product of Zed's in Electronics, GPS & Navigation."]
+    assert tables.items["text"].tolist()[:2] == [
+        "A fan.",
+        "A product of Zed's in Electronics, GPS & Navigation.",
+    ]
     bought = tables.events[tables.events["task"] == "recommend"]
     days = (bought["time"] - 1_300_000_000) // DAY
     found = list(zip(bought["user_id"], days, bought["item_id"], strict=True))
-    assert found == [(0, 1, 0), (0, 3, 1), (0, 5, 2), (1, 2, 0), (1, 4, 1), (1, 4, 2), (2, 7, 2), (2, 8, 0), (2, 9, 3)]
+    assert found == [
+        (0, 1, 0),
+        (0, 3, 1),
+        (0, 5, 2),
+        (1, 2, 0),
+        (1, 4, 1),
+        (1, 4, 2),
+        (2, 7, 2),
+        (2, 8, 0),
+        (2, 9, 3),
+    ]
     assert tables.facts["repeated events dropped"] == 1  # the later of A1's two B1
     assert tables.facts["items without one"] == 1
     assert tables.queries["text"][0] == "electronics computer accessory memory"
@@ -107,14 +141,27 @@ def test_amazon_by_hand(category):
 def test_published_queries_by_hand(queries):
     tables = amazon.join(queries, DataConfig(source="electronics"))
     texts = tables.queries["text"].tolist()  # sorted; a query that nobody asked is none
-    assert texts == ["electronics audio", "electronics computer accessory memory", "electronics gps navigation"]
+    assert texts == [
+        "electronics audio",
+        "electronics computer accessory memory",
+        "electronics gps navigation",
+    ]
     searched = tables.events[tables.events["task"] == "search"]
     found = {(user, texts[query], item) for user, query, item in zip(
         searched["user_id"], searched["query_id"], searched["item_id"], strict=True)}  # fmt: skip
     memory, gps, audio = texts[1], texts[2], texts[0]
-    assert found == {(0, memory, 0), (0, gps, 1), (1, memory, 0), (1, audio, 2), (2, audio, 2), (2, memory, 2)}
+    assert found == {
+        (0, memory, 0),
+        (0, gps, 1),
+        (1, memory, 0),
+        (1, audio, 2),
+        (2, audio, 2),
+        (2, memory, 2),
+    }
     times = tables.events.groupby(["user_id", "item_id"])["time"].nunique()
-    assert times.max() == 1  # a search stands at its purchase's time, so neither is in the other's history
+    assert (
+        times.max() == 1
+    )  # a search stands at its purchase's time, so neither is in the other's history
     assert tables.relevance.to_numpy().tolist() == [[0, 2, 1], [1, 0, 1], [1, 2, 1], [2, 1, 1]]
     assert tables.facts["published rows that are no purchase here"] == 1
     assert tables.facts["purchases with several searches"] == 1
@@ -124,7 +171,9 @@ def test_published_queries_by_hand(queries):
 
 def test_published_queries_of_another_edition_are_refused(queries):
     pack(queries["train.qrels.gz"], [f"X{i}_0 0 B1 1" for i in range(20)])
-    with pytest.raises(ArtifactError, match=r"train\.qrels\.gz: 2 of 23 published rows .* data\.published=false"):
+    with pytest.raises(
+        ArtifactError, match=r"train\.qrels\.gz: 2 of 23 published rows .* data\.published=false"
+    ):
         amazon.join(queries, DataConfig())
     pack(queries["train.qrels.gz"], ["A1 0 B1 1", "A1_99 0 B1 1", "A1_0 0 B1"])
     with pytest.raises(ArtifactError, match=r"3 of 3 lines are no line like .*'A1 0 B1 1'"):
@@ -133,11 +182,15 @@ def test_published_queries_of_another_edition_are_refused(queries):
 
 def test_lines_of_both_kinds_give_the_same_table(tmp_path):
     rows = [review(*row) for row in BOUGHT]
-    as_json = read_columns(pack(tmp_path / "a.gz", [json.dumps(row) for row in rows]), amazon.REVIEW)[0]
+    as_json = read_columns(
+        pack(tmp_path / "a.gz", [json.dumps(row) for row in rows]), amazon.REVIEW
+    )[0]
     as_python = read_columns(pack(tmp_path / "b.gz", [repr(row) for row in rows]), amazon.REVIEW)[0]
     mixed = [json.dumps(row) if i % 2 else repr(row) for i, row in enumerate(rows)]
     pd.testing.assert_frame_equal(as_json, as_python)
-    pd.testing.assert_frame_equal(as_json, read_columns(pack(tmp_path / "c.gz", mixed), amazon.REVIEW)[0])
+    pd.testing.assert_frame_equal(
+        as_json, read_columns(pack(tmp_path / "c.gz", mixed), amazon.REVIEW)[0]
+    )
     assert as_json["asin"].tolist() == [item for _, item, _ in BOUGHT]
 
 
@@ -154,7 +207,9 @@ BAD_LINES = [
 @pytest.mark.parametrize("place", [0, 1, 5])
 def test_one_bad_line_is_dropped_and_counted(tmp_path, line, place):
     good = [json.dumps(review("A", f"B{i}", i)) for i in range(5)]
-    table, tally = read_columns(pack(tmp_path / "r.gz", [*good[:place], line, *good[place:]]), amazon.REVIEW)
+    table, tally = read_columns(
+        pack(tmp_path / "r.gz", [*good[:place], line, *good[place:]]), amazon.REVIEW
+    )
     assert table["asin"].tolist() == [f"B{i}" for i in range(5)]
     assert (tally.read, tally.dropped) == (6, 1)
     assert len(tally.examples[0]) <= 80
@@ -162,26 +217,47 @@ def test_one_bad_line_is_dropped_and_counted(tmp_path, line, place):
 
 def test_more_than_one_in_a_hundred_bad_lines_stop(tmp_path):
     good = [json.dumps(review("A", f"B{i}", i)) for i in range(298)]
-    assert read_columns(pack(tmp_path / "r.gz", [*good, "bad", "bad"]), amazon.REVIEW)[1].dropped == 2
-    with pytest.raises(ArtifactError, match=r"r\.gz: 4 of 302 lines are no record with reviewerID.*first: 'bad'"):
+    assert (
+        read_columns(pack(tmp_path / "r.gz", [*good, "bad", "bad"]), amazon.REVIEW)[1].dropped == 2
+    )
+    with pytest.raises(
+        ArtifactError, match=r"r\.gz: 4 of 302 lines are no record with reviewerID.*first: 'bad'"
+    ):
         read_columns(pack(tmp_path / "r.gz", [*good, *["bad"] * 4]), amazon.REVIEW)
 
 
 def test_metadata_lines_of_other_items_are_not_parsed(tmp_path):
     odd = [repr({"asin": ["B1"]}), "{}", repr({"title": "of nothing"})]
-    lines = ["{'asin': 'B7', broken", repr({"asin": "B1", "title": "One"}), "", "{'asin': 'B1', 'title': broken", *odd]
-    products, facts = amazon.read_products(pack(tmp_path / "meta.gz", lines), np.array(["B1", "B2"]))
+    lines = [
+        "{'asin': 'B7', broken",
+        repr({"asin": "B1", "title": "One"}),
+        "",
+        "{'asin': 'B1', 'title': broken",
+        *odd,
+    ]
+    products, facts = amazon.read_products(
+        pack(tmp_path / "meta.gz", lines), np.array(["B1", "B2"])
+    )
     assert [product.title for product in products] == ["One", ""]
-    assert facts == {"metadata lines dropped": 1, "items with two records": 0, "items without one": 1}
+    assert facts == {
+        "metadata lines dropped": 1,
+        "items with two records": 0,
+        "items without one": 1,
+    }
 
 
 def test_fields_of_another_form_count_as_empty():
-    product = amazon.read_product({"asin": "B", "title": 5, "categories": [["A", None, "A", "B"], "C", []]})
+    product = amazon.read_product(
+        {"asin": "B", "title": 5, "categories": [["A", None, "A", "B"], "C", []]}
+    )
     assert product == ("", "", "", (("A", "B"),))
     assert amazon.read_product({"categories": "none"}).paths == ()
 
 
-@given(st.lists(st.binary(max_size=30).map(lambda b: b.replace(b"\n", b"")), max_size=20), st.integers(1, 40))
+@given(
+    st.lists(st.binary(max_size=30).map(lambda b: b.replace(b"\n", b"")), max_size=20),
+    st.integers(1, 40),
+)
 @settings(max_examples=60, deadline=None)
 def test_blocks_cut_between_lines_only(tmp_path_factory, lines, size):
     path = tmp_path_factory.mktemp("blocks") / "a.txt"
@@ -196,13 +272,17 @@ def test_blocks_cut_between_lines_only(tmp_path_factory, lines, size):
 
 def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path):
     lines = [json.dumps(review(*row)) + "\r" for row in BOUGHT]
-    table, tally = read_columns(pack(tmp_path / "r.gz", ["\ufeff" + lines[0], *lines[1:]]), amazon.REVIEW)
+    table, tally = read_columns(
+        pack(tmp_path / "r.gz", ["\ufeff" + lines[0], *lines[1:]]), amazon.REVIEW
+    )
     assert (len(table), tally.dropped) == (len(BOUGHT), 0)
     assert parse_line(b"\xef\xbb\xbf{'a': 1}\r") == {"a": 1}
 
 
 def test_an_unknown_category_is_refused_before_any_address_is_made():
-    with pytest.raises(ConfigError, match=r"data\.category: there is no 'Electronic'\. Did you mean Electronics"):
+    with pytest.raises(
+        ConfigError, match=r"data\.category: there is no 'Electronic'\. Did you mean Electronics"
+    ):
         load_source(DataConfig(source="amazon", category="Electronic"))
     with pytest.raises(ConfigError, match=r"there is no '\.\./x'"):
         load_source(DataConfig(source="amazon", category="../x"))
@@ -260,7 +340,12 @@ def test_amazon_2023_by_hand(tmp_path, monkeypatch):
     assert (bought["time"] - 1_600_000_000_000).tolist() == [10, 20, 30, 5, 6, 7]
     assert bought["item_id"].tolist() == [0, 2, 1, 0, 1, 2]
     assert len(tables.events) == 6 + 2
-    assert amazon2023.read_parent({"categories": "x", "features": None, "title": 7}) == ("", "", "", ())
+    assert amazon2023.read_parent({"categories": "x", "features": None, "title": 7}) == (
+        "",
+        "",
+        "",
+        (),
+    )
     with pytest.raises(ConfigError, match=r"there is no 'Beauty'.*All_Beauty"):
         load_source(DataConfig(source="amazon2023", category="Beauty"))
 
@@ -289,14 +374,22 @@ def test_damaged_archives_are_named(tmp_path):
 def test_a_bomb_is_stopped_at_the_cap(tmp_path):
     bomb = tmp_path / "bomb.gz"
     bomb.write_bytes(gzip.compress(b"0" * 5_000_000))
-    with open_packed(bomb, limit=1_000_000) as stream, pytest.raises(ArtifactError, match="unpacks to more than"):
+    with (
+        open_packed(bomb, limit=1_000_000) as stream,
+        pytest.raises(ArtifactError, match="unpacks to more than"),
+    ):
         sum(map(len, iter(functools.partial(stream.read, 1000), b"")))
     zipped = packed_csv(tmp_path / "bomb.zip", {"a.csv": [["x" * 2_000_000]]})
-    with pytest.raises(ArtifactError, match=r"bomb\.zip/a\.csv: unpacks"), open_packed(zipped, "a.csv", limit=1000):
+    with (
+        pytest.raises(ArtifactError, match=r"bomb\.zip/a\.csv: unpacks"),
+        open_packed(zipped, "a.csv", limit=1000),
+    ):
         pass
 
 
-def packed_csv(path: Path, members: dict[str, list[list[object]]], folder: str = "some folder/") -> Path:
+def packed_csv(
+    path: Path, members: dict[str, list[list[object]]], folder: str = "some folder/"
+) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, rows in members.items():
             text = io.StringIO()
@@ -311,7 +404,10 @@ def test_named_members_only(tmp_path):
     table, _ = read_csv(path, {"a": int, "b": str}, "ratings.csv")
     assert table.to_dict("list") == {"a": [1], "b": ["00123"]}
     assert sorted(tmp_path.rglob("*")) == [path]  # nothing was unpacked
-    with pytest.raises(ArtifactError, match=r"no members are called rating\.csv\. Did they rename it to ratings\.csv"):
+    with pytest.raises(
+        ArtifactError,
+        match=r"no members are called rating\.csv\. Did they rename it to ratings\.csv",
+    ):
         read_csv(path, {"a": int}, "rating.csv")
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(ArtifactError, match=r"set\.zip/ratings\.csv: damaged"):
@@ -319,12 +415,25 @@ def test_named_members_only(tmp_path):
 
 
 def test_csv_rows_that_cannot_be_used(tmp_path):
-    rows = [["id", "text"], *([i, "fine"] for i in range(200)), ["x", "no number"], [1, "too", "many"]]
-    table, tally = read_csv(packed_csv(tmp_path / "a.zip", {"a.csv": rows}), {"id": int, "text": str}, "a.csv")
+    rows = [
+        ["id", "text"],
+        *([i, "fine"] for i in range(200)),
+        ["x", "no number"],
+        [1, "too", "many"],
+    ]
+    table, tally = read_csv(
+        packed_csv(tmp_path / "a.zip", {"a.csv": rows}), {"id": int, "text": str}, "a.csv"
+    )
     assert table["id"].tolist() == list(range(200))
     assert (tally.read, tally.dropped) == (202, 2)
-    with pytest.raises(ArtifactError, match=r"no column 'item_id' in its first line, 'user_id,itemid'.*'itemid'"):
-        read_csv(packed_csv(tmp_path / "b.zip", {"a.csv": [["user_id", "itemid"]]}), {"item_id": int}, "a.csv")
+    with pytest.raises(
+        ArtifactError, match=r"no column 'item_id' in its first line, 'user_id,itemid'.*'itemid'"
+    ):
+        read_csv(
+            packed_csv(tmp_path / "b.zip", {"a.csv": [["user_id", "itemid"]]}),
+            {"item_id": int},
+            "a.csv",
+        )
     few = [["id"], ["x"], ["12.0"], [3]]
     with pytest.raises(ArtifactError, match=r"2 of 3 lines are no row with id \(first: 'id x'\)"):
         read_csv(packed_csv(tmp_path / "c.zip", {"a.csv": few}), {"id": int}, "a.csv")
@@ -344,11 +453,16 @@ def test_impossible_times_and_small_items_leave_a_log():
     log = number_log(table, DataConfig())
     assert (log.facts["events without a possible time"], len(log.events)) == (2, 5)
     assert number_log(table, DataConfig(min_item_events=2, min_events=2)).facts["items"] == 2
-    with pytest.raises(ArtifactError, match=r"The largest number that works is 2: data\.min_item_events=2"):
+    with pytest.raises(
+        ArtifactError, match=r"The largest number that works is 2: data\.min_item_events=2"
+    ):
         number_log(table, DataConfig(min_item_events=3, min_events=2))
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), max_size=20), st.randoms())
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), max_size=20),
+    st.randoms(),
+)
 @settings(max_examples=60, deadline=None)
 def test_first_events_against_a_loop(rows, random):
     user, item, time = np.array(rows, dtype=np.int64).reshape(-1, 3).T
@@ -384,22 +498,55 @@ NOON = 1_684_742_000_000
 @pytest.fixture
 def videos(tmp_path) -> Path:
     def shown(user, item, second, click):
-        return [user, item, 6e4, 4.5e4, "2023-05-22 15:53:20", float(NOON + second * 1000), click, 0, 0, 0, 0, 0]
+        return [
+            user,
+            item,
+            6e4,
+            4.5e4,
+            "2023-05-22 15:53:20",
+            float(NOON + second * 1000),
+            click,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ]
 
     def found(user, session, second, words, item, clicks, kind="VIDEO"):
-        return [user, session, "2023-05-22 21:58:52", NOON + second * 1000, words, "USER_INPUT", item, clicks, kind]
+        return [
+            user,
+            session,
+            "2023-05-22 21:58:52",
+            NOON + second * 1000,
+            words,
+            "USER_INPUT",
+            item,
+            clicks,
+            kind,
+        ]
 
     def video(item, words, author, first, second):
         return [item, words, author, "NORMAL", "2023-04-22", "LongImport", 9, "搞笑", first, 136, "段", second,
                 0, "空", "empty", 0, "空", "empty"]  # fmt: skip
 
-    rec = [shown(7, 100, 1, 1), shown(7, 200, 2, 0), shown(7, 300, 5, 1), shown(9, 100, 1, 1), shown(9, 300, 2, 1)]
+    rec = [
+        shown(7, 100, 1, 1),
+        shown(7, 200, 2, 0),
+        shown(7, 300, 5, 1),
+        shown(9, 100, 1, 1),
+        shown(9, 300, 2, 1),
+    ]
     src = [found(7, 1, 3, "[20, 34, 3]", 200, 1), found(7, 1, 3, "[20, 34, 3]", 300, 2), found(7, 2, 4, "[5]", 100, 0),
            found(7, 3, 6, "[5]", 100, 1), found(9, 4, 9, "[20, 34, 3]", 200, 1), found(9, 4, 9, "[5]", 555, 1, "USER"),
            found(9, 5, 10, "[]", 100, 1)]  # fmt: skip
     items = [video(100, "[1, 213]", 10, "Funny", "Funny joke"), video(300, "[]", 0, "Funny", "Funny"),
              video(200, "[4]", 11, "empty", "empty"), video(999, "[9]", 1, "Never", "clicked")]  # fmt: skip
-    members = {"rec_inter.csv": [REC, *rec], "src_inter.csv": [SRC, *src], "item_features.csv": [ITEM, *items]}
+    members = {
+        "rec_inter.csv": [REC, *rec],
+        "src_inter.csv": [SRC, *src],
+        "item_features.csv": [ITEM, *items],
+    }
     return packed_csv(tmp_path / "KuaiSAR_v2.zip", members, "KuaiSAR_v2/")
 
 
@@ -419,7 +566,10 @@ def test_kuaisar_by_hand(videos):
     assert ((events["task"] == "search") == (events["query_id"] >= 0)).all()
     assert tables.relevance.to_numpy().tolist() == [[0, 1, 1], [0, 2, 1], [1, 0, 1]]
     assert "no text encoder" in tables.facts["words"]
-    assert (tables.facts["clicks on what is no video"], tables.facts["searches without a word"]) == (1, 1)
+    assert (
+        tables.facts["clicks on what is no video"],
+        tables.facts["searches without a word"],
+    ) == (1, 1)
     assert tables.facts["recommended clicks on an item met before"].startswith("1;")
     assert build_corpus(tables, DataConfig())[1]["users"] == 2
 
@@ -432,7 +582,9 @@ def film_set(path: Path) -> Path:
               [40, "Unrated", "Drama"]]  # fmt: skip
     tags = [["userId", "movieId", "tag", "timestamp"], [1, 10, "Pixar", 150], [2, 10, "pixar ", 55],
             [2, 20, "slow, sad", 61], [2, 40, "unrated", 1], [1, 20, "  ", 301]]  # fmt: skip
-    return packed_csv(path, {"ratings.csv": ratings, "movies.csv": movies, "tags.csv": tags}, "ml-x/")
+    return packed_csv(
+        path, {"ratings.csv": ratings, "movies.csv": movies, "tags.csv": tags}, "ml-x/"
+    )
 
 
 def test_movielens_by_hand(tmp_path):
@@ -443,9 +595,20 @@ def test_movielens_by_hand(tmp_path):
     assert tables.queries["kind"].tolist() == ["tag", "tag", "category", "category"]
     texts = tables.queries["text"].to_numpy()
     searched = tables.events[tables.events["task"] == "search"]
-    found = zip(searched["user_id"], searched["time"], searched["item_id"], texts[searched["query_id"]], strict=True)
+    found = zip(
+        searched["user_id"],
+        searched["time"],
+        searched["item_id"],
+        texts[searched["query_id"]],
+        strict=True,
+    )
     # tags at the time of the rating; of the untagged ratings only film 20 has genres
-    assert list(found) == [(0, 100, 0, "pixar"), (0, 300, 1, "drama"), (1, 50, 0, "pixar"), (1, 60, 1, "slow, sad")]
+    assert list(found) == [
+        (0, 100, 0, "pixar"),
+        (0, 300, 1, "drama"),
+        (1, 50, 0, "pixar"),
+        (1, 60, 1, "slow, sad"),
+    ]
     assert len(tables.events) == 6 + 4
     assert tables.facts["tags without a rating or a word"] == 2
     corpus, _ = build_corpus(tables, DataConfig())
@@ -458,7 +621,13 @@ def test_movielens_by_hand(tmp_path):
 
 HOST = "files.invalid/set"
 FILES = ("a.json.gz", "b.zip")
-OPEN = Source("open", "a set without hashes", tuple(RemoteFile(f"https://{HOST}/{name}") for name in FILES), "x", "y")
+OPEN = Source(
+    "open",
+    "a set without hashes",
+    tuple(RemoteFile(f"https://{HOST}/{name}") for name in FILES),
+    "x",
+    "y",
+)
 
 
 @pytest.fixture
@@ -485,13 +654,22 @@ def test_the_first_download_is_recorded_said_and_enforced(mirror, tmp_path):
     assert fetch(OPEN, say=said.append) == paths
     assert len(said) == 3  # nothing is fetched or said twice
     paths["a.json.gz"].write_bytes(b"changed")
-    assert fetch(OPEN, say=said.append)["a.json.gz"].read_bytes() == (mirror / "a.json.gz").read_bytes()
+    assert (
+        fetch(OPEN, say=said.append)["a.json.gz"].read_bytes()
+        == (mirror / "a.json.gz").read_bytes()
+    )
     pack(mirror / "a.json.gz", ["another edition"])
     paths["a.json.gz"].unlink()
-    with pytest.raises(DownloadError, match=r"sha256 differs[\s\S]*delete .*recorded\.json to accept another edition"):
+    with pytest.raises(
+        DownloadError,
+        match=r"sha256 differs[\s\S]*delete .*recorded\.json to accept another edition",
+    ):
         fetch(OPEN, say=said.append)
     (tmp_path / "kept/open/recorded.json").unlink()
-    assert fetch(OPEN, say=said.append)["a.json.gz"].read_bytes() == (mirror / "a.json.gz").read_bytes()
+    assert (
+        fetch(OPEN, say=said.append)["a.json.gz"].read_bytes()
+        == (mirror / "a.json.gz").read_bytes()
+    )
 
 
 @pytest.mark.parametrize(
@@ -551,7 +729,9 @@ def test_the_list_says_what_was_never_run(monkeypatch, tmp_path):
     assert len(blocks_of) == 1 + len(SOURCES) + len(FAMILIES)
     for name, row in SOURCES.items():
         assert ("not run on its real files yet" in blocks_of[name]) == (name != "beauty")
-        assert ("recorded at the first download" in blocks_of[name]) == (row.files[0].sha256 is None)
+        assert ("recorded at the first download" in blocks_of[name]) == (
+            row.files[0].sha256 is None
+        )
         assert row.citation in blocks_of[name]
     assert "Kindle_Store" in blocks_of["amazon-<category>"]
 
@@ -565,7 +745,9 @@ def test_every_source_has_a_reader_and_the_reverse():
     assert find("nothing") is None
 
 
-@pytest.mark.parametrize("name", [name for name in READERS if name not in ("beauty", "shop", "files")])
+@pytest.mark.parametrize(
+    "name", [name for name in READERS if name not in ("beauty", "shop", "files")]
+)
 def test_missing_files_offline_are_an_error_of_the_stage(name, tmp_path, monkeypatch):
     monkeypatch.setenv("GENSAR_DATA", str(tmp_path / "kept"))
     monkeypatch.setenv("GENSAR_OFFLINE", "1")

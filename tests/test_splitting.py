@@ -43,7 +43,9 @@ def letters(word: str) -> str:
 
 
 def corpus_of(rows: list | pd.DataFrame, split: str = "auto") -> tuple[Corpus, dict]:
-    items = pd.DataFrame({"item_id": range(ITEMS), "title": "t", "text": "", "brand": "", "category": ""})
+    items = pd.DataFrame(
+        {"item_id": range(ITEMS), "title": "t", "text": "", "brand": "", "category": ""}
+    )
     queries = pd.DataFrame({"query_id": [0], "text": ["red tent"], "kind": ["typed"]})
     relevance = pd.DataFrame({"query_id": [], "item_id": [], "grade": []}, dtype=np.int64)
     log = rows if isinstance(rows, pd.DataFrame) else table(rows)
@@ -103,7 +105,9 @@ def test_a_step_with_both_tasks_is_the_last_of_one_of_them():
 
 def starved() -> list:
     """58 users with many searches; for 50 of them a purchase is the last step: one clock leaves 8 search targets."""
-    return [row for number in range(58) for row in user(number, "srsrssr" if number < 50 else "srsrrss")]
+    return [
+        row for number in range(58) for row in user(number, "srsrssr" if number < 50 else "srsrrss")
+    ]
 
 
 def test_one_clock_that_starves_a_task_is_not_chosen():
@@ -114,7 +118,11 @@ def test_one_clock_that_starves_a_task_is_not_chosen():
     assert choose_split(log) == "each-task"
     corpus, funnel = corpus_of(starved())
     assert (funnel["split"], len(corpus.targets("test", "search"))) == ("each-task", 58)
-    assert len(corpus.targets("validation", "search")) == len(corpus.targets("test", "recommend")) == 58
+    assert (
+        len(corpus.targets("validation", "search"))
+        == len(corpus.targets("test", "recommend"))
+        == 58
+    )
 
 
 def test_one_clock_is_kept_where_it_leaves_both_tasks_their_targets():
@@ -128,13 +136,17 @@ def test_one_clock_is_kept_where_it_leaves_both_tasks_their_targets():
 
 @pytest.mark.parametrize(("enders", "split"), [(4, "each-task"), (5, "joint-time")])
 def test_a_quarter_is_the_border(enders, split):
-    rows = [row for number in range(20) for row in user(number, "rsrs" if number < enders else "srsr")]
+    rows = [
+        row for number in range(20) for row in user(number, "rsrs" if number < enders else "srsr")
+    ]
     assert choose_split(table(rows)) == split
 
 
 def test_a_log_is_not_thrown_away_for_a_task_of_the_start():
     """200 users of 30 steps who search at the start, 20 of them at the end as well: one clock keeps all events."""
-    rows = [row for n in range(200) for row in user(n, "rrss" + "r" * 24 + ("ss" if n < 20 else "rr"))]
+    rows = [
+        row for n in range(200) for row in user(n, "rrss" + "r" * 24 + ("ss" if n < 20 else "rr"))
+    ]
     assert choose_split(table(rows)) == "joint-time"
     # searches in the middle are worth a split of their own only while half of the log stays
     middle = [row for n in range(200) for row in user(n, "r" * 11 + "ss" + "r" * 17)]
@@ -197,9 +209,13 @@ def test_what_the_split_promises(log):
             cut = targets["time"].min()
             earlier = ("train",) if name == "validation" else ("train", "validation")
             after = mine[mine["time"] >= cut]
-            assert not after["split"].isin(earlier).any(), "nothing after the first target trains or validates"
+            assert not after["split"].isin(earlier).any(), (
+                "nothing after the first target trains or validates"
+            )
         train = mine.loc[mine["split"] == "train", "time"]
-        assert train.min() < mine.loc[mine["split"].isin(TARGETS), "time"].min(), "something trains before any target"
+        assert train.min() < mine.loc[mine["split"].isin(TARGETS), "time"].min(), (
+            "something trains before any target"
+        )
 
 
 @given(logs())
@@ -220,7 +236,9 @@ def test_no_history_holds_what_comes_after_the_first_target(log):
         if me["split"] == "train":
             assert (past["split"] == "train").all()
         # of the targets of its own split, a history holds the user's other task's alone
-        assert not ((past["split"] == me["split"]) & (past["task"] == me["task"]) & (me["split"] != "train")).any()
+        assert not (
+            (past["split"] == me["split"]) & (past["task"] == me["task"]) & (me["split"] != "train")
+        ).any()
 
 
 @given(logs(), st.integers(0, 99))
@@ -235,7 +253,9 @@ def test_users_do_not_know_of_each_other(log, seed):
 
 
 def test_an_unknown_split_lists_the_names():
-    with pytest.raises(ConfigError, match=r"no 'weekly'\. Choose one of: auto, joint-time, each-task, per-task"):
+    with pytest.raises(
+        ConfigError, match=r"no 'weekly'\. Choose one of: auto, joint-time, each-task, per-task"
+    ):
         corpus_of(starved(), "weekly")
 
 
@@ -264,7 +284,9 @@ def test_a_log_without_recommendations_in_a_split_stops(word, split, counts, adv
 )
 def test_searches_that_no_split_can_judge_stop(word, split, counts, advised):
     corpus, _ = corpus_of(user(0, word), split)
-    with pytest.raises(ArtifactError, match=rf"there are {counts} searches.*leave the queries out") as error:
+    with pytest.raises(
+        ArtifactError, match=rf"there are {counts} searches.*leave the queries out"
+    ) as error:
         check_splits(corpus, split)
     assert ("data.split=each-task" in str(error.value)) == advised
 
@@ -282,7 +304,9 @@ def reported(rows: list, split: str) -> Report:
 def test_the_report_counts_the_targets_of_each_task_and_what_is_left_out():
     report = reported(starved(), "each-task")
     assert report.kept["test search targets"] == report.kept["validation search targets"] == 58
-    assert report.kept["test recommend targets"] == report.kept["validation recommend targets"] == 58
+    assert (
+        report.kept["test recommend targets"] == report.kept["validation recommend targets"] == 58
+    )
     left_out = [f for f in report.findings if "after their user's first target" in f.what]
     wanted = (each_task_split(table(starved())) == LEFT_OUT).sum()
     assert [(f.level, f.count, f.total) for f in left_out] == [("WARN", wanted, len(starved()))]
@@ -299,7 +323,10 @@ def test_fewer_than_a_hundred_targets_are_warned_about(users, warned):
 def test_each_task_is_advised_to_the_task_that_one_clock_starves():
     rows = [row for number in range(50) for row in user(number, "srsrsr" if number else "rsrsrs")]
     few = {f.what: f for f in reported(rows, "joint-time").findings if "targets of" in f.what}
-    assert (few["are test targets of search"].count, few["are test targets of recommend"].count) == (1, 49)
+    assert (
+        few["are test targets of search"].count,
+        few["are test targets of recommend"].count,
+    ) == (1, 49)
     assert "set data.split=each-task" in few["are test targets of search"].then
     assert "each-task" not in few["are test targets of recommend"].then
 

@@ -15,17 +15,23 @@ from gensar_lite.decoding import Decoder
 from gensar_lite.training import TASK_OF_EVENTS, TASKS, new_generator
 from gensar_lite.training.backbones import hidden_states
 from gensar_lite.training.backbones.causal import read
-from gensar_lite.training.loop import Trainer
-from gensar_lite.training.losses import task_loss
+from gensar_lite.training.loop.loop import Trainer
+from gensar_lite.training.loop.losses import task_loss
+from gensar_lite.training.sequences.streams import STREAM, StreamMixture
 from gensar_lite.training.stage import new_mixture
-from gensar_lite.training.streams import STREAM, StreamMixture
 from gensar_lite.training.text import EOS, PAD
 
 ALL = ("nrip", "nsip", "nsqp")
 
 
 def stream_settings(**changes) -> TrainingConfig:
-    plain = {"num_text_tokens": 400, "backbone": "gpt-micro", "stream": True, "dropout": 0.0, "batch_tokens": 600}
+    plain = {
+        "num_text_tokens": 400,
+        "backbone": "gpt-micro",
+        "stream": True,
+        "dropout": 0.0,
+        "batch_tokens": 600,
+    }
     return TrainingConfig(**(plain | changes))
 
 
@@ -70,7 +76,10 @@ def test_an_event_in_a_stream_has_the_states_of_its_own_history(seed, queries):
                 own = hidden_states(model, *alone[1:4])[0]  # (L, d), after the behaviour token
                 got = whole[piece, begin + size - 1 - len(own) : begin + size - 1]
                 torch.testing.assert_close(got, own, atol=2e-4, rtol=1e-4)
-                assert batch.source[piece, begin : begin + size].tolist() == builder.tokens[row].tolist()
+                assert (
+                    batch.source[piece, begin : begin + size].tolist()
+                    == builder.tokens[row].tolist()
+                )
                 begin += size
                 twins += builder.end[row] < row
     assert twins > 0  # of five users some have one
@@ -83,7 +92,9 @@ def test_the_mask_by_hand(queries):
     time = generator.corpus.events["time"].to_numpy()
     sees = builder.stream(np.arange(len(builder.pieces))).mask
     for piece in range(len(builder.pieces)):
-        tokens = [(row, token) for row in events_of(builder, piece) for token in builder.tokens[row]]
+        tokens = [
+            (row, token) for row in events_of(builder, piece) for token in builder.tokens[row]
+        ]
         asked, during = [], False
         for _, token in tokens:
             during = token == layout.search_query or (during and token < layout.num_text)
@@ -102,7 +113,10 @@ def test_nothing_of_an_event_reaches_its_twin():
     row = next(r for r in range(1, len(builder.item)) if builder.end[r] < r and builder.is_train[r])
     piece = next(i for i, (start, _, end) in enumerate(builder.pieces) if start <= row < end)
     batch = builder.stream(np.array([piece])).to("cpu")
-    edge = builder.tokens.offsets[[row - 1, row, row + 1]] - builder.tokens.offsets[builder.pieces[piece][0]]
+    edge = (
+        builder.tokens.offsets[[row - 1, row, row + 1]]
+        - builder.tokens.offsets[builder.pieces[piece][0]]
+    )
     with torch.no_grad():
         before = read(model, batch.source, batch.mask)[0]
         batch.source[0, edge[0] : edge[1]] = 7  # the purchase is another one
@@ -119,7 +133,10 @@ def test_a_source_holds_strictly_earlier_events_and_its_own_query():
     for name in ALL:
         task = TASKS[name]
         for row in events.index[events["task"] == task.events]:
-            mine = events[(events["user_id"] == events["user_id"][row]) & (events["time"] < events["time"][row])]
+            mine = events[
+                (events["user_id"] == events["user_id"][row])
+                & (events["time"] < events["time"][row])
+            ]
             wanted = [t for other in mine.index for t in builder.tokens[other]]
             wanted += builder.queries[builder.query[row]].tolist() if name == "nsip" else []
             assert builder.sources(task, np.array([row]))[0].tolist() == wanted
@@ -128,10 +145,14 @@ def test_a_source_holds_strictly_earlier_events_and_its_own_query():
 # ------------------------------------------------------------------------------------------------- the loss
 
 
-@pytest.mark.parametrize(("head", "smoothing"), [("level", 0.0), ("level", 0.1), ("vocabulary", 0.0)])
+@pytest.mark.parametrize(
+    ("head", "smoothing"), [("level", 0.0), ("level", 0.1), ("vocabulary", 0.0)]
+)
 def test_the_loss_of_a_stream_is_the_weighted_sum_over_its_events(head, smoothing):
     weights = {"nrip": 0.5, "nsip": 2.0, "nsqp": 1.5}
-    generator = stream_of(head=head, label_smoothing=smoothing, tasks=ALL, task_weights=tuple(weights.values()))
+    generator = stream_of(
+        head=head, label_smoothing=smoothing, tasks=ALL, task_weights=tuple(weights.values())
+    )
     builder, training = generator.builder, generator.builder.settings
     total, tokens, hits, count = 0.0, 0.0, np.zeros(3), 0.0
     train = generator.corpus.events.index[generator.corpus.events["split"] == "train"].to_numpy()
@@ -140,7 +161,9 @@ def test_the_loss_of_a_stream_is_the_weighted_sum_over_its_events(head, smoothin
             for name, weight in weights.items():
                 task = TASKS[name]
                 known = builder.end[row] > builder.start[row]
-                if (task.events == "search") != builder.is_search[row] or (name != "nsip" and not known):
+                if (task.events == "search") != builder.is_search[row] or (
+                    name != "nsip" and not known
+                ):
                     continue
                 alone = builder.batch(task, np.array([row]))
                 found = task_loss(generator.model, alone.to("cpu"), generator.layout, training)
@@ -221,12 +244,18 @@ def test_batches_of_streams_keep_to_their_tokens_and_to_their_number():
 
 
 def test_tasks_on_items_stay_examples_beside_streams():
-    changes = {"tasks": ("nrip", "nsip", "desc2id"), "task_weights": (1.0, 1.0, 1.0), "batch_size": 8}
+    changes = {
+        "tasks": ("nrip", "nsip", "desc2id"),
+        "task_weights": (1.0, 1.0, 1.0),
+        "batch_size": 8,
+    }
     training = stream_settings(**changes)
     generator = new_generator(small_corpus(), random_identifiers(40, 8), training)
     mixture = new_mixture(generator, training)
     assert set(mixture.rows) == {"desc2id/semantic", "desc2id/collaborative", STREAM.name}
-    curve = Trainer(generator.model, generator.builder, mixture, dataclasses.replace(training, epochs=2)).fit()
+    curve = Trainer(
+        generator.model, generator.builder, mixture, dataclasses.replace(training, epochs=2)
+    ).fit()
     assert {"desc2id/loss", "stream/loss", "stream/accuracy@3"} <= set(curve[-1])
     assert curve[-1]["stream/loss"] < curve[0]["stream/loss"]
 
@@ -234,7 +263,9 @@ def test_tasks_on_items_stay_examples_beside_streams():
 def test_what_can_be_learned_is_learned_from_streams():
     training = stream_settings(epochs=30, lr=5e-3, prompts=False)
     generator = new_generator(circle(), random_identifiers(12, 8), training)
-    curve = Trainer(generator.model, generator.builder, new_mixture(generator, training), training).fit()
+    curve = Trainer(
+        generator.model, generator.builder, new_mixture(generator, training), training
+    ).fit()
     assert curve[-1]["stream/loss"] < 0.3 * curve[0]["stream/loss"]
     decoder = Decoder.of(generator, training)
     for task in ("recommend", "search"):
@@ -258,9 +289,15 @@ def test_settings_that_no_stream_has_are_refused(changes, said):
 
 def test_planned_tokens_are_those_that_the_loss_counts():
     """The loop divides by what plans promise, before any batch is built: streams and items alike."""
-    tasks = {"tasks": (*ALL, "id2desc"), "task_weights": (1.0, 0.5, 0.2, 1.0), "max_stream_tokens": 30}
+    tasks = {
+        "tasks": (*ALL, "id2desc"),
+        "task_weights": (1.0, 0.5, 0.2, 1.0),
+        "max_stream_tokens": 30,
+    }
     generator, training = stream_of(**tasks), stream_settings(**tasks)
     mixture = new_mixture(generator, training)
     for plan in mixture.epoch(1):
-        found = task_loss(generator.model, generator.builder.of(plan).to("cpu"), generator.layout, training)
+        found = task_loss(
+            generator.model, generator.builder.of(plan).to("cpu"), generator.layout, training
+        )
         assert generator.builder.plan_tokens(plan) == pytest.approx(found.tokens.item(), rel=1e-5)

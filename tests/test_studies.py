@@ -9,14 +9,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gensar_lite import studies
 from gensar_lite.__main__ import main
 from gensar_lite.artifacts import TASKS, ArtifactError, Identifiers, Workspace
 from gensar_lite.config import override, preset
 from gensar_lite.evaluation.plots import figure_png
+from gensar_lite.experiments import identifier_ranking as studies
+from gensar_lite.experiments.identifier_ranking import (
+    MEASURES,
+    over_seeds,
+    rank_correlations,
+    rank_identifiers,
+    ranking_figure,
+    read_ranking,
+)
 from gensar_lite.identifiers import codebook_usage
 from gensar_lite.pipeline import run_all
-from gensar_lite.studies import MEASURES, over_seeds, rank_correlations, rank_identifiers, ranking_figure, read_ranking
 
 PAIRS = (("semantic", "rq-kmeans"), ("random", "none"))
 
@@ -27,14 +34,23 @@ def rows_of(perplexity: list[float], search: list[float], seeds: int = 1) -> pd.
     for i, seed in product(range(len(perplexity)), range(seeds)):
         strategy = ("dual", "separate", "semantic", "random")[i % 4]
         off = (seed - (seeds - 1) / 2) / 100
-        told = {"strategy": strategy, "quantizer": "rq-kmeans" if i < 4 else "balanced", "seed": seed}
-        told |= dict.fromkeys(MEASURES, 1.0) | {"perplexity": perplexity[i], "ndcg@10/search": search[i] + off}
+        told = {
+            "strategy": strategy,
+            "quantizer": "rq-kmeans" if i < 4 else "balanced",
+            "seed": seed,
+        }
+        told |= dict.fromkeys(MEASURES, 1.0) | {
+            "perplexity": perplexity[i],
+            "ndcg@10/search": search[i] + off,
+        }
         rows.append(told | {"ndcg@10/recommend": -search[i] + off, "minutes": 1.0})
     return pd.DataFrame(rows)
 
 
 def found(rows: pd.DataFrame, measure: str, task: str, **words) -> dict:
-    return next(r for r in rank_correlations(rows, **words) if (r["measure"], r["task"]) == (measure, task))
+    return next(
+        r for r in rank_correlations(rows, **words) if (r["measure"], r["task"]) == (measure, task)
+    )
 
 
 def test_rank_correlation_by_hand():
@@ -48,7 +64,10 @@ def test_rank_correlation_by_hand():
 
 
 def test_seeds_are_averaged_before_pairs_are_ranked():
-    one, three = rows_of([1, 2, 3, 4], [0.2, 0.1, 0.4, 0.3]), rows_of([1, 2, 3, 4], [0.2, 0.1, 0.4, 0.3], seeds=3)
+    one, three = (
+        rows_of([1, 2, 3, 4], [0.2, 0.1, 0.4, 0.3]),
+        rows_of([1, 2, 3, 4], [0.2, 0.1, 0.4, 0.3], seeds=3),
+    )
     assert over_seeds(three)["seeds"].tolist() == [3] * 4
     np.testing.assert_allclose(over_seeds(three)["ndcg@10/search"], one["ndcg@10/search"])
     assert rank_correlations(three) == rank_correlations(one)
@@ -67,9 +86,16 @@ def test_the_figure_says_what_it_shows():
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """Two tiny models. They learn next to nothing; what is checked is that the numbers are theirs."""
-    changes = {"data.num_items": 80, "data.num_users": 40, "data.num_events": 390, "embeddings.collaborative": "svd"}
+    changes = {
+        "data.num_items": 80,
+        "data.num_users": 40,
+        "data.num_events": 390,
+        "embeddings.collaborative": "svd",
+    }
     changes |= {"embeddings.encoder": "lsa", "embeddings.joint": "none", "training.eval_sample": 5}
-    config = override(preset("tiny"), changes | {"training.eval_beams": 5, "decoding.num_beams": 10})
+    config = override(
+        preset("tiny"), changes | {"training.eval_beams": 5, "decoding.num_beams": 10}
+    )
     ws = Workspace.open(config, tmp_path_factory.mktemp("studies"))
     run_all(ws, until="embeddings")
     return ws, rank_identifiers(ws, (1,), PAIRS), ws.root / "reports" / "identifiers-tiny"
@@ -77,7 +103,9 @@ def study(tmp_path_factory):
 
 def test_each_row_is_its_own_models(study):
     ws, rows, _folder = study
-    assert [(r["strategy"], r["quantizer"], r["seed"]) for r in rows] == [(*pair, 1) for pair in PAIRS]
+    assert [(r["strategy"], r["quantizer"], r["seed"]) for r in rows] == [
+        (*pair, 1) for pair in PAIRS
+    ]
     for row in rows:
         run = ws.root / "artifacts" / f"identifiers-tiny-{row['strategy']}-{row['quantizer']}-1"
         codes = Identifiers.load(run / "identifiers")
@@ -89,7 +117,9 @@ def test_each_row_is_its_own_models(study):
             by_hand = (1 / np.log2(hits.loc[hits["rank"] <= 10, "rank"] + 1)).sum() / len(targets)
             assert row[f"ndcg@10/{task}"] == pytest.approx(by_hand, abs=1e-6)
             assert row[f"num_queries/{task}"] == len(targets) > 0
-        if row["strategy"] == "random":  # nothing was repaired, so the codes on disk are those that were diagnosed
+        if (
+            row["strategy"] == "random"
+        ):  # nothing was repaired, so the codes on disk are those that were diagnosed
             table = codebook_usage(codes.semantic, codes.codebook_size)
             assert row["perplexity"] == pytest.approx(table["perplexity"].mean(), abs=1e-5)
         assert json.loads((run / "training" / "meta.json").read_text())["settings"]["seed"] == 1
@@ -118,8 +148,12 @@ def test_wrong_words_are_told(study, capsys, monkeypatch):
     with pytest.raises(ArtifactError, match=r"dual\+pq is no valid pair.*dual\+rq-kmeans"):
         rank_identifiers(study[0], (0,), (("dual", "pq"),))
     called = []
-    monkeypatch.setattr(studies, "rank_identifiers", lambda ws, seeds: called.append((ws.run, seeds)) or [{}, {}])
+    monkeypatch.setattr(
+        studies, "rank_identifiers", lambda ws, seeds: called.append((ws.run, seeds)) or [{}, {}]
+    )
     assert main(["grid", "--rank", "--preset", "tiny", "--seeds", "0,2"]) == 0
     assert called == [("tiny", (0, 2))]
     assert "ranking of 2 models" in capsys.readouterr().out
-    assert main(["grid", "--rank", "--preset", "tiny", "--workspace", "nowhere", "--seeds", "x"]) == 1
+    assert (
+        main(["grid", "--rank", "--preset", "tiny", "--workspace", "nowhere", "--seeds", "x"]) == 1
+    )

@@ -9,13 +9,17 @@ import pytest
 from gensar_lite.__main__ import main
 from gensar_lite.artifacts import ArtifactError, Workspace
 from gensar_lite.config import preset
-from gensar_lite.evaluation.study import compare_baselines
+from gensar_lite.experiments.recommenders import compare_baselines
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     ws = Workspace.open(preset("tiny"), tmp_path_factory.mktemp("study"))
-    return ws, compare_baselines(ws, "sasrec-ce", (0, 1)), ws.root / "reports" / "baselines" / "tiny"
+    return (
+        ws,
+        compare_baselines(ws, "sasrec-ce", (0, 1)),
+        ws.root / "reports" / "baselines" / "tiny",
+    )
 
 
 def row(metrics, system, metric):
@@ -24,8 +28,12 @@ def row(metrics, system, metric):
 
 def test_the_value_is_the_mean_over_seeds_of_the_mean_over_targets(study):
     _, metrics, folder = study
-    ranks = [pd.read_parquet(folder / f"sasrec-ce-{seed}.parquet")["rank"].to_numpy() for seed in (0, 1)]
-    by_hand = np.mean([np.mean([1 / np.log2(1 + r) if 0 < r <= 10 else 0 for r in seed]) for seed in ranks])
+    ranks = [
+        pd.read_parquet(folder / f"sasrec-ce-{seed}.parquet")["rank"].to_numpy() for seed in (0, 1)
+    ]
+    by_hand = np.mean(
+        [np.mean([1 / np.log2(1 + r) if 0 < r <= 10 else 0 for r in seed]) for seed in ranks]
+    )
     found = row(metrics, "sasrec-ce", "ndcg@10")
     assert found["value"] == pytest.approx(by_hand)
     assert found["low"] <= found["value"] <= found["high"]

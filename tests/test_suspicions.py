@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from gensar_lite.config import DataConfig
-from gensar_lite.data.files import load_files
+from gensar_lite.data.own.files import load_files
+from gensar_lite.data.own.suspicions import rank_order
 from gensar_lite.data.report import Finding
-from gensar_lite.data.suspicions import rank_order
 
 
 def plays(num_users: int = 30, length: int = 8, seed: int = 0) -> pd.DataFrame:
@@ -22,13 +22,18 @@ def plays(num_users: int = 30, length: int = 8, seed: int = 0) -> pd.DataFrame:
     for user in range(num_users):
         artists = np.minimum(rng.geometric(0.08, size=200), 40)
         chosen = pd.unique(artists)[:length]  # popular ones are many users'
-        rows += [(f"u{user}", f"{a:03d}", n) for a, n in zip(chosen, rng.integers(1, 5000, len(chosen)), strict=True)]
+        rows += [
+            (f"u{user}", f"{a:03d}", n)
+            for a, n in zip(chosen, rng.integers(1, 5000, len(chosen)), strict=True)
+        ]
     return pd.DataFrame(rows, columns=["user", "artist", "plays"])
 
 
 def warned(folder, events: pd.DataFrame, **changes) -> list[Finding]:
     """Findings about the order of own files, read with data.order=file."""
-    pd.DataFrame({"item_id": [f"{n:03d}" for n in range(1, 41)]}).to_csv(folder / "items.csv", index=False)
+    pd.DataFrame({"item_id": [f"{n:03d}" for n in range(1, 41)]}).to_csv(
+        folder / "items.csv", index=False
+    )
     events.to_csv(folder / "events.csv", index=False)
     paths = {name: str(folder / f"{name}.csv") for name in ("items", "events")}
     settings = {"order": "file", "columns": ("events.item_id=artist",)} | changes
@@ -46,12 +51,19 @@ def popularity(events: pd.DataFrame) -> pd.Series:
     ("key", "name"),
     [("plays", "column 'plays'"), ("artist", "item id"), ("popularity", "item's popularity")],
 )
-def test_an_order_by_something_else_than_time_is_warned_about(tmp_path, key, name, by_user, ascending):
+def test_an_order_by_something_else_than_time_is_warned_about(
+    tmp_path, key, name, by_user, ascending
+):
     events = plays().assign(popularity=lambda t: popularity(t))
-    events = events.sort_values(["user", key] if by_user else [key], ascending=ascending, kind="stable")
+    events = events.sort_values(
+        ["user", key] if by_user else [key], ascending=ascending, kind="stable"
+    )
     (finding,) = [f for f in warned(tmp_path, events.drop(columns="popularity")) if name in f.what]
     assert finding.level == "WARN"
-    assert finding.what == f"follow the {name} inside their user (rank correlation {1 if ascending else -1:.2f})"
+    assert (
+        finding.what
+        == f"follow the {name} inside their user (rank correlation {1 if ascending else -1:.2f})"
+    )
     assert "data.order=file takes the order of the rows for time" in finding.then
 
 
@@ -75,7 +87,9 @@ def test_a_time_that_disagrees_with_the_file_is_warned_about(tmp_path):
     events = plays().drop(columns="plays")
     when = np.arange(len(events))
     assert warned(tmp_path, events.assign(timestamp=when)) == []
-    (finding,) = warned(tmp_path, events.assign(timestamp=np.random.default_rng(0).permutation(when)))
+    (finding,) = warned(
+        tmp_path, events.assign(timestamp=np.random.default_rng(0).permutation(when))
+    )
     assert finding.what.startswith("stand in another order than their time says")
     assert finding.then == "Set data.order=time to follow the times."
 

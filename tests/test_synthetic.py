@@ -15,10 +15,18 @@ from safetensors.numpy import save_file
 from scipy.stats import chi2
 
 from gensar_lite.config import ConfigError, DataConfig
-from gensar_lite.data.lexicon import leaves
-from gensar_lite.data.synthetic import KIND_SHARE, KINDS, PARTIAL, SEARCH_SHARE, STICKINESS, TASTE_PULL, make_shop
+from gensar_lite.data.shop.lexicon import leaves
+from gensar_lite.data.shop.synthetic import (
+    KIND_SHARE,
+    KINDS,
+    PARTIAL,
+    SEARCH_SHARE,
+    STICKINESS,
+    TASTE_PULL,
+    make_shop,
+)
+from gensar_lite.data.shop.truth import Truth, neighbour_agreement
 from gensar_lite.data.tables import Tables
-from gensar_lite.data.truth import Truth, neighbour_agreement
 
 TINY = DataConfig(num_items=200, num_users=150, num_events=1800)
 
@@ -63,7 +71,9 @@ def test_same_seed_same_shop() -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.integers(72, 260), st.integers(1, 60), st.floats(5, 9), st.integers(0, 9))
 def test_promises_of_any_shop(num_items: int, num_users: int, length: float, seed: int) -> None:
-    asked = DataConfig(seed=seed, num_items=num_items, num_users=num_users, num_events=int(length * num_users))
+    asked = DataConfig(
+        seed=seed, num_items=num_items, num_users=num_users, num_events=int(length * num_users)
+    )
     shop = make_shop(asked)
     events = shop.events
     assert len(shop.items) == num_items
@@ -74,10 +84,16 @@ def test_promises_of_any_shop(num_items: int, num_users: int, length: float, see
     assert (events["time"] == events.groupby("user_id").cumcount()).all()
     assert not events.duplicated(["user_id", "item_id"]).any(), "somebody met an item twice"
     assert ((events["task"] == "search") == (events["query_id"] >= 0)).all()
-    clicks = set(events.loc[events["task"] == "search", ["query_id", "item_id"]].itertuples(index=False, name=None))
+    clicks = set(
+        events.loc[events["task"] == "search", ["query_id", "item_id"]].itertuples(
+            index=False, name=None
+        )
+    )
     assert clicks <= set(shop.relevance[["query_id", "item_id"]].itertuples(index=False, name=None))
     assert set(shop.relevance["grade"]) <= {1, 2}
-    assert set(shop.relevance.loc[shop.relevance["grade"] == 2, "query_id"]) == set(shop.queries["query_id"])
+    assert set(shop.relevance.loc[shop.relevance["grade"] == 2, "query_id"]) == set(
+        shop.queries["query_id"]
+    )
 
 
 def test_shares_of_the_log(shop: Tables) -> None:
@@ -114,7 +130,9 @@ def test_words_of_the_catalogue(shop: Tables) -> None:
     assert 300 <= len(queries) <= 700
     assert items["category"].nunique() == len(leaves()) == 96
     assert items["category"].str.count(" > ").eq(2).all()
-    known = set().union(*map(words, items["title"] + " " + items["text"] + " " + items["brand"] + items["category"]))
+    known = set().union(
+        *map(words, items["title"] + " " + items["text"] + " " + items["brand"] + items["category"])
+    )
     for row in queries.itertuples():
         if row.kind in ("synonym", "misspelling"):
             assert not words(row.text) & known, row
@@ -154,10 +172,16 @@ def test_scores_by_hand() -> None:
     )
     user, query = np.array([0]), np.array([0])
     # nothing before: .6 * .75, .6 * .25, .4 * 1; after item 2: tastes .8 * .6 and .8 * .4 + .2
-    np.testing.assert_allclose(small.scores("recommend", user, None, np.array([-1])), [[0.45, 0.15, 0.4]])
-    np.testing.assert_allclose(small.scores("recommend", user, None, np.array([2])), [[0.36, 0.12, 0.52]])
+    np.testing.assert_allclose(
+        small.scores("recommend", user, None, np.array([-1])), [[0.45, 0.15, 0.4]]
+    )
+    np.testing.assert_allclose(
+        small.scores("recommend", user, None, np.array([2])), [[0.36, 0.12, 0.52]]
+    )
     # 1 * (1 + 4 * .6) = 3.4, 0, .5 * (1 + 4 * .4) = 1.3, of 4.7
-    np.testing.assert_allclose(small.scores("search", user, query, None), [[3.4 / 4.7, 0, 1.3 / 4.7]])
+    np.testing.assert_allclose(
+        small.scores("search", user, query, None), [[3.4 / 4.7, 0, 1.3 / 4.7]]
+    )
     with pytest.raises(ValueError, match="neither"):
         small.scores("browse", user, query, None)
 
@@ -165,7 +189,9 @@ def test_scores_by_hand() -> None:
 def test_truth_survives_the_disk(truth: Truth, tmp_path) -> None:
     save_file(truth.tensors(), tmp_path / "truth.safetensors")
     again = Truth.load(tmp_path)
-    assert all(np.array_equal(value, again.tensors()[key]) for key, value in truth.tensors().items())
+    assert all(
+        np.array_equal(value, again.tensors()[key]) for key, value in truth.tensors().items()
+    )
     assert (again.stickiness[0], again.taste_pull[0]) == (STICKINESS, TASTE_PULL)
 
 
@@ -183,7 +209,9 @@ def test_rows_sum_to_one(truth: Truth) -> None:
 def test_partial_matches_weigh_less(shop: Tables, truth: Truth) -> None:
     grade = np.zeros_like(truth.query_items)
     grade[shop.relevance["query_id"], shop.relevance["item_id"]] = shop.relevance["grade"]
-    np.testing.assert_allclose(truth.query_items, np.array([0, PARTIAL, 1])[grade.astype(int)] * truth.popularity**0.5)
+    np.testing.assert_allclose(
+        truth.query_items, np.array([0, PARTIAL, 1])[grade.astype(int)] * truth.popularity**0.5
+    )
 
 
 @pytest.mark.parametrize("task", ["recommend", "search"])
@@ -270,4 +298,6 @@ def test_what_reads_alike_is_not_what_is_bought_together(shop: Tables) -> None:
     assert table.loc["text", "category"] > 0.9
     assert table.loc["text", "taste"] == pytest.approx(table.loc["chance", "taste"], abs=0.01)
     assert table.loc["behaviour", "taste"] > 10 * table.loc["chance", "taste"]
-    assert table.loc["behaviour", "category"] == pytest.approx(table.loc["chance", "category"], abs=0.01)
+    assert table.loc["behaviour", "category"] == pytest.approx(
+        table.loc["chance", "category"], abs=0.01
+    )

@@ -26,11 +26,11 @@ from gensar_lite.training import (
     doc2query,
     new_generator,
 )
-from gensar_lite.training.held_out import evaluate_loss, held_out
-from gensar_lite.training.losses import task_loss
-from gensar_lite.training.mixture import TaskMixture
-from gensar_lite.training.pseudo import PseudoQueries, make_pseudo_queries, word_queries
-from gensar_lite.training.ragged import Ragged, hstack, pad
+from gensar_lite.training.loop.held_out import evaluate_loss, held_out
+from gensar_lite.training.loop.losses import task_loss
+from gensar_lite.training.sequences.mixture import TaskMixture
+from gensar_lite.training.sequences.pseudo import PseudoQueries, make_pseudo_queries, word_queries
+from gensar_lite.training.sequences.ragged import Ragged, hstack, pad
 from gensar_lite.training.stage import new_mixture, present_tasks
 from gensar_lite.training.text import EOS, PAD
 
@@ -51,7 +51,10 @@ def with_texts(corpus: Corpus) -> Corpus:
     n = np.arange(corpus.num_items)
     items = corpus.items.assign(
         title=[f"Acme{i % 3} {WORDS[i % 10]} thing {i}" for i in n],
-        text=[f"A {WORDS[i * 7 % 10]} one, {WORDS[i * 3 % 10]} and {'very ' * (i % 4)}useful" for i in n],
+        text=[
+            f"A {WORDS[i * 7 % 10]} one, {WORDS[i * 3 % 10]} and {'very ' * (i % 4)}useful"
+            for i in n
+        ],
         brand=[f"Acme{'xyz'[i % 3]}" for i in n],
         category=[f"Goods > {('Things', 'Odd Parts')[i % 2]}" for i in n],
     )
@@ -90,10 +93,15 @@ def test_ragged_rows_are_lists(rows, data):
     chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=6)) if rows else []
     assert lists(ragged.take(np.array(chosen, dtype=np.int64))) == [rows[i] for i in chosen]
     group = np.sort(data.draw(st.lists(st.integers(0, 4), min_size=len(rows), max_size=len(rows))))
-    wanted = [[x for g, row in zip(group, rows, strict=True) if g == i for x in row] for i in range(5)]
+    wanted = [
+        [x for g, row in zip(group, rows, strict=True) if g == i for x in row] for i in range(5)
+    ]
     assert lists(ragged.merge(group.astype(np.int64), 5)) == wanted
     table = pad(ragged, -1)
-    assert table.shape == (len(rows), max([1, *map(len, rows)]) if not any(rows) else max(map(len, rows)))
+    assert table.shape == (
+        len(rows),
+        max([1, *map(len, rows)]) if not any(rows) else max(map(len, rows)),
+    )
     assert [[x for x in line if x >= 0] for line in table.tolist()] == rows
 
 
@@ -112,9 +120,14 @@ def test_ragged_rows_are_repeated_concatenated_and_left_empty(rows, others, time
     one, two = Ragged.of(rows), Ragged.of(others)
     assert lists(Ragged.concatenate([one, two])) == rows + others
     assert lists(Ragged.repeat([7, 8], times)) == [[7, 8]] * times
-    assert lists(Ragged.table(np.arange(times * 3).reshape(times, 3))) == np.arange(times * 3).reshape(-1, 3).tolist()
+    assert (
+        lists(Ragged.table(np.arange(times * 3).reshape(times, 3)))
+        == np.arange(times * 3).reshape(-1, 3).tolist()
+    )
     chosen = data.draw(st.lists(st.integers(-1, len(rows) - 1), max_size=6))
-    assert lists(one.take_or_empty(np.array(chosen, dtype=np.int64))) == [rows[i] if i >= 0 else [] for i in chosen]
+    assert lists(one.take_or_empty(np.array(chosen, dtype=np.int64))) == [
+        rows[i] if i >= 0 else [] for i in chosen
+    ]
 
 
 # ------------------------------------------------------------------------------- sources and targets
@@ -125,31 +138,45 @@ def history_by_hand(corpus: Corpus, row: int, limit: int) -> list[int]:
     event = corpus.events.iloc[row]
     mine = corpus.events[corpus.events["user_id"] == event["user_id"]]
     mine = [e for e in mine.itertuples() if e.time < event["time"]]
-    kinds = [[e.event_id for e in mine if e.task == kind][-limit:] for kind in ("recommend", "search")]
+    kinds = [
+        [e.event_id for e in mine if e.task == kind][-limit:] for kind in ("recommend", "search")
+    ]
     return sorted(kinds[0] + kinds[1])
 
 
 def said(generator, words: str) -> list[str]:
     """The names of a text's tokens, as the tokenizer itself gives them."""
-    return [f"text:{t}" for t in generator.codec.tokenizer(words, add_special_tokens=False)["input_ids"]]
+    return [
+        f"text:{t}" for t in generator.codec.tokenizer(words, add_special_tokens=False)["input_ids"]
+    ]
 
 
 def named(item: int, ids, view: str, marks: bool = True) -> list[str]:
     """The names of an item's tokens in a view."""
     first, second, third = (ids.semantic if view == "semantic" else ids.collaborative)[item]
     mark, short = ("<S_I>", "sem") if view == "semantic" else ("<R_I>", "col")
-    return [*([mark] if marks else []), f"shared1:{first}", f"{short}2:{second}", f"{short}3:{third}"]
+    return [
+        *([mark] if marks else []),
+        f"shared1:{first}",
+        f"{short}2:{second}",
+        f"{short}3:{third}",
+    ]
 
 
 def item_text(corpus: Corpus, item: int) -> str:
     return f"{corpus.items['title'][item]}. {corpus.items['text'][item]}"
 
 
-def source_by_hand(generator, name: str, row: int, prompt: int, training: TrainingConfig) -> list[str]:
+def source_by_hand(
+    generator, name: str, row: int, prompt: int, training: TrainingConfig
+) -> list[str]:
     """The names of the tokens of one source, spelled out event by event."""
     corpus, ids, marks = generator.corpus, generator.identifiers, training.behaviour_tokens
     asked = lambda words: [*(["<S_Q>"] if marks else []), *said(generator, words)]  # noqa: E731
-    after, base = said(generator, "; ") if training.history_separator else [], name.partition("/")[0]
+    after, base = (
+        said(generator, "; ") if training.history_separator else [],
+        name.partition("/")[0],
+    )
     found = said(generator, PROMPTS[base][prompt]) if training.prompts else []
     if base == "desc2id":
         found += said(generator, item_text(corpus, row))
@@ -158,7 +185,9 @@ def source_by_hand(generator, name: str, row: int, prompt: int, training: Traini
     elif base == "adhoc":
         found += asked(generator.builder.pseudo.texts[row])
     else:
-        for other in (corpus.events.iloc[r] for r in history_by_hand(corpus, row, training.max_recommend)):
+        for other in (
+            corpus.events.iloc[r] for r in history_by_hand(corpus, row, training.max_recommend)
+        ):
             if other["task"] == "search" and training.history_queries:
                 found += asked(corpus.queries["text"][other["query_id"]])
             view = "semantic" if other["task"] == "search" else "collaborative"
@@ -186,7 +215,9 @@ def rows_of(generator, task) -> np.ndarray:
     """Every row that a task could have: events, pseudo-queries or items."""
     if task.events:
         return np.flatnonzero(generator.corpus.events["task"] == task.events)
-    return np.arange(len(generator.builder.pseudo.texts) if task.base == "adhoc" else generator.corpus.num_items)
+    return np.arange(
+        len(generator.builder.pseudo.texts) if task.base == "adhoc" else generator.corpus.num_items
+    )
 
 
 @pytest.mark.parametrize(
@@ -199,7 +230,9 @@ def rows_of(generator, task) -> np.ndarray:
     ],
 )
 def test_every_task_equals_a_rendering_by_hand(corpus, changes):
-    training = override_training(tasks=TASK_NAMES, task_weights=(1.0,) * 6, num_pseudo_queries=3, **changes)
+    training = override_training(
+        tasks=TASK_NAMES, task_weights=(1.0,) * 6, num_pseudo_queries=3, **changes
+    )
     generator = new_generator(corpus, random_identifiers(40, 8), training)
     builder, layout = generator.builder, generator.layout
     long = 0
@@ -215,13 +248,22 @@ def test_every_task_equals_a_rendering_by_hand(corpus, changes):
             assert told == target_by_hand(generator, name, row, training.behaviour_tokens)
             assert (batch.target[i][len(told) :] == PAD).all()
             if task.events:
-                long += len(history_by_hand(corpus, row, 99)) > len(history_by_hand(corpus, row, training.max_search))
+                long += len(history_by_hand(corpus, row, 99)) > len(
+                    history_by_hand(corpus, row, training.max_search)
+                )
         first = target_by_hand(generator, name, rows[0], training.behaviour_tokens)[0]
-        assert [layout.name(t) for t in builder.forced(task)] == ([first] if first.startswith("<") else [])
+        assert [layout.name(t) for t in builder.forced(task)] == (
+            [first] if first.startswith("<") else []
+        )
         text = (batch.target != PAD).sum(axis=1) if task.writes == "text" else 0
-        assert builder.lengths(task, rows, chunk=7).tolist() == (builder.sources(task, rows).lengths + text).tolist()
+        assert (
+            builder.lengths(task, rows, chunk=7).tolist()
+            == (builder.sources(task, rows).lengths + text).tolist()
+        )
     assert long > 0  # the limit was at work
-    assert training.behaviour_tokens or not {layout.recommend_item, layout.search_query} & set(builder.chunks.flat)
+    assert training.behaviour_tokens or not {layout.recommend_item, layout.search_query} & set(
+        builder.chunks.flat
+    )
 
 
 def test_no_source_holds_what_its_own_target_says(six):
@@ -230,7 +272,9 @@ def test_no_source_holds_what_its_own_target_says(six):
     for name in ("desc2id/semantic", "desc2id/collaborative", "adhoc"):
         assert builder.sources(TASKS[name], rows_of(six, TASKS[name])).flat.max() < first_code
     bare = new_generator(
-        six.corpus, six.identifiers, override_training(tasks=("id2desc",), task_weights=(1.0,), prompts=False)
+        six.corpus,
+        six.identifiers,
+        override_training(tasks=("id2desc",), task_weights=(1.0,), prompts=False),
     )
     for view in ("semantic", "collaborative"):
         task = TASKS[f"id2desc/{view}"]
@@ -250,7 +294,9 @@ def test_no_target_and_no_twin_stands_in_its_own_source(corpus, builder):
         event, seen = events.iloc[row], events.iloc[window]
         assert (seen["time"] < event["time"]).all()
         assert (seen["user_id"] == event["user_id"]).all()
-        assert event["item_id"] not in set(seen["item_id"])  # no user meets an item at two times here
+        assert event["item_id"] not in set(
+            seen["item_id"]
+        )  # no user meets an item at two times here
         same = (events["user_id"] == event["user_id"]) & (events["time"] == event["time"])
         twins += same.sum() == 2
     assert twins > 20
@@ -266,9 +312,13 @@ def test_without_prompts_a_source_starts_with_the_history(corpus):
 def test_queries_and_item_texts_are_cut(corpus):
     training = override_training(max_query_tokens=1, max_text_tokens=5, **SIX)
     builder = new_generator(corpus, random_identifiers(40, 8), training).builder
-    assert set(builder.queries.lengths) == set(builder.pseudo_queries.lengths) == {2}  # <S_Q> and one token
+    assert (
+        set(builder.queries.lengths) == set(builder.pseudo_queries.lengths) == {2}
+    )  # <S_Q> and one token
     assert set(builder.texts.lengths) == {5}
-    assert set(builder.written(TASKS["id2desc/semantic"], np.arange(40)).lengths) == {6}  # and the end
+    assert set(builder.written(TASKS["id2desc/semantic"], np.arange(40)).lengths) == {
+        6
+    }  # and the end
 
 
 def test_nrip_leaves_out_events_without_a_history(corpus):
@@ -286,7 +336,14 @@ def test_nrip_leaves_out_events_without_a_history(corpus):
 def mixture_of(weights: dict[str, float], seed: int = 0, batch_size: int = 8) -> TaskMixture:
     rng = np.random.default_rng(5)
     rows = {"nrip": np.arange(100, 173), "nsip": np.arange(500, 541)}
-    return TaskMixture(rows, {t: rng.integers(5, 60, len(r)) for t, r in rows.items()}, weights, batch_size, 10, seed)
+    return TaskMixture(
+        rows,
+        {t: rng.integers(5, 60, len(r)) for t, r in rows.items()},
+        weights,
+        batch_size,
+        10,
+        seed,
+    )
 
 
 def test_mixture_is_a_function_of_seed_and_epoch():
@@ -306,7 +363,10 @@ def test_mixture_draws_by_weight(weight, batch_size, epoch):
     mixture = mixture_of({"nrip": 1.0, "nsip": weight}, batch_size=batch_size)
     plans = mixture.epoch(epoch)
     assert len(plans) == mixture.num_batches
-    drawn = {t: np.concatenate([p.rows for p in plans if p.task == t] or [np.zeros(0, int)]) for t in mixture.rows}
+    drawn = {
+        t: np.concatenate([p.rows for p in plans if p.task == t] or [np.zeros(0, int)])
+        for t in mixture.rows
+    }
     assert sorted(drawn["nrip"]) == list(range(100, 173))  # every example once
     times = np.bincount(drawn["nsip"] - 500, minlength=41)
     assert times.sum() == round(weight * 41)
@@ -320,7 +380,9 @@ def test_mixture_draws_by_weight(weight, batch_size, epoch):
 
 def test_batches_hold_similar_lengths():
     mixture = mixture_of({"nrip": 1.0, "nsip": 1.0})
-    spread = [np.ptp(mixture.lengths["nrip"][p.rows - 100]) for p in mixture.epoch(1) if p.task == "nrip"]
+    spread = [
+        np.ptp(mixture.lengths["nrip"][p.rows - 100]) for p in mixture.epoch(1) if p.task == "nrip"
+    ]
     assert max(spread) < np.ptp(mixture.lengths["nrip"]) / 2
 
 
@@ -330,7 +392,10 @@ def test_batches_hold_similar_lengths():
 def test_rows_are_split_into_train_and_held_out_ones(six):
     """Events by their split; items by a draw of their own for each task, the same in both of its views."""
     corpus, builder = six.corpus, six.builder
-    train, out = new_mixture(six, override_training(**SIX)).rows, held_out(six, override_training(**SIX))
+    train, out = (
+        new_mixture(six, override_training(**SIX)).rows,
+        held_out(six, override_training(**SIX)),
+    )
     assert set(train) == set(out) == set(TASKS)
     earlier = builder.end > builder.start
     for name, events in (("nrip", "recommend"), ("nsip", "search"), ("nsqp", "search")):
@@ -341,16 +406,28 @@ def test_rows_are_split_into_train_and_held_out_ones(six):
         inside, outside = (set(builder.items(task, rows[name])) for rows in (train, out))
         assert not inside & outside
         assert len(outside) == round(0.05 * 40)
-        assert len(train[name]) + len(out[name]) == len(rows_of(six, task))  # every item here has text
+        assert len(train[name]) + len(out[name]) == len(
+            rows_of(six, task)
+        )  # every item here has text
     assert set(out["desc2id/semantic"]) == set(out["desc2id/collaborative"])
-    assert len({tuple(sorted(builder.items(TASKS[n], out[n]))) for n in ("desc2id/semantic", "id2desc/semantic")}) == 2
+    assert (
+        len(
+            {
+                tuple(sorted(builder.items(TASKS[n], out[n])))
+                for n in ("desc2id/semantic", "id2desc/semantic")
+            }
+        )
+        == 2
+    )
 
 
 def test_weights_are_relative_to_size_and_shared_by_views(six):
     mixture = new_mixture(six, override_training(**SIX))
     counts = {name: mixture.num_examples(name) for name in mixture.rows}
     assert counts["nsqp"] == round(0.5 * len(mixture.rows["nsqp"]))
-    assert counts["desc2id/semantic"] == counts["desc2id/collaborative"] == 38  # weight 2, half of it each
+    assert (
+        counts["desc2id/semantic"] == counts["desc2id/collaborative"] == 38
+    )  # weight 2, half of it each
     assert counts["id2desc/semantic"] == counts["id2desc/collaborative"] == 19
     drawn = {name: 0 for name in mixture.rows}
     for plan in mixture.epoch(2):
@@ -361,17 +438,31 @@ def test_weights_are_relative_to_size_and_shared_by_views(six):
 def test_one_identifier_means_one_variant(corpus):
     ids = random_identifiers(40, 8)
     single = dataclasses.replace(ids, collaborative=ids.semantic, num_shared=3).check()
-    mixture = new_mixture(new_generator(corpus, single, override_training(**SIX)), override_training(**SIX))
-    assert set(mixture.rows) == {"nrip", "nsip", "nsqp", "desc2id/semantic", "id2desc/semantic", "adhoc"}
+    mixture = new_mixture(
+        new_generator(corpus, single, override_training(**SIX)), override_training(**SIX)
+    )
+    assert set(mixture.rows) == {
+        "nrip",
+        "nsip",
+        "nsqp",
+        "desc2id/semantic",
+        "id2desc/semantic",
+        "adhoc",
+    }
     assert mixture.num_examples("desc2id/semantic") == 2 * 38
 
 
 def test_items_without_text_are_no_example(corpus):
     items = corpus.items.assign(
-        title=corpus.items["title"].where(corpus.items["item_id"] > 4, ""), text="", brand="", category=""
+        title=corpus.items["title"].where(corpus.items["item_id"] > 4, ""),
+        text="",
+        brand="",
+        category="",
     )
     generator = new_generator(
-        dataclasses.replace(corpus, items=items), random_identifiers(40, 8), override_training(**SIX)
+        dataclasses.replace(corpus, items=items),
+        random_identifiers(40, 8),
+        override_training(**SIX),
     )
     found = new_mixture(generator, override_training(**SIX)).rows
     assert min(found["desc2id/semantic"].min(), found["id2desc/collaborative"].min()) > 4
@@ -399,7 +490,9 @@ def test_prompts_are_ten_different_ones_a_task():
 def test_a_blind_model_pays_the_logarithm_of_what_could_be_said(six, head):
     """With logits of zero every token costs log(R), R the rows that a task can emit: counts rows and tokens."""
     training, layout = override_training(head=head, **SIX), six.layout
-    builder = SequenceBuilder(six.corpus, six.identifiers, layout, six.codec, training, six.builder.pseudo)
+    builder = SequenceBuilder(
+        six.corpus, six.identifiers, layout, six.codec, training, six.builder.pseudo
+    )
     blind = new_generator(six.corpus, six.identifiers, override_training(**SIX)).model
     with torch.no_grad():
         blind.lm_head.weight.zero_()
@@ -429,20 +522,26 @@ def test_text_loss_with_the_vocabulary_head_is_transformers_own(six):
     source, mask, target = (torch.from_numpy(a) for a in (batch.source, batch.mask, batch.target))
     assert (target == PAD).any()
     found = task_loss(model, batch.to("cpu"), six.layout, training)
-    out = model(input_ids=source, attention_mask=mask, labels=target.masked_fill(target == PAD, -100))
+    out = model(
+        input_ids=source, attention_mask=mask, labels=target.masked_fill(target == PAD, -100)
+    )
     tokens = int((target != PAD).sum())
     assert found.total.item() == pytest.approx(out.loss.item() * tokens, rel=1e-4)
     right = (out.logits.argmax(-1) == target) & (target != PAD)
     assert found.hits.tolist() == [int(right.sum())]
 
 
-@pytest.mark.parametrize("model", [{}, {"backbone": "gpt-micro"}, {"backbone": "gpt-micro", "stream": True}])
+@pytest.mark.parametrize(
+    "model", [{}, {"backbone": "gpt-micro"}, {"backbone": "gpt-micro", "stream": True}]
+)
 def test_held_out_figures_do_not_depend_on_the_batch_size(corpus, model):
     training = override_training(label_smoothing=0.2, **SIX, **model)
     generator = new_generator(corpus, random_identifiers(40, 8), training)
     rows = held_out(generator, training)
     big, small = (
-        evaluate_loss(generator.model, generator.builder, rows, dataclasses.replace(training, batch_size=size))
+        evaluate_loss(
+            generator.model, generator.builder, rows, dataclasses.replace(training, batch_size=size)
+        )
         for size in (64, 3)
     )
     assert big == pytest.approx(small, rel=1e-4)
@@ -458,7 +557,9 @@ def test_decoding_scores_what_training_scored(corpus, marks):
     decoder = Decoder.of(generator._replace(model=generator.model.eval()), training)
     for events, name in (("recommend", "nrip"), ("search", "nsip")):
         rows = corpus.targets("test", events)["event_id"].to_numpy()[:5]
-        score = decoder.score_rows(events, rows, corpus.events["item_id"].to_numpy()[rows][:, None]).sum()
+        score = decoder.score_rows(
+            events, rows, corpus.events["item_id"].to_numpy()[rows][:, None]
+        ).sum()
         batch = generator.builder.batch(TASKS[name], rows)
         assert batch.target.shape[1] == 3 + marks
         loss = task_loss(generator.model, batch.to("cpu"), generator.layout, training).total.item()
@@ -487,7 +588,9 @@ def test_pseudo_queries_are_made_of_the_items_own_words(corpus):
         assert text
         assert set(text.split()) <= words
         assert len(set(text.split())) == len(text.split())
-        kinds |= {kind for kind in ("brand", "category") if own[kind].split(" > ")[-1].lower() in text}
+        kinds |= {
+            kind for kind in ("brand", "category") if own[kind].split(" > ")[-1].lower() in text
+        }
     assert kinds == {"brand", "category"}
     pairs = list(zip(made.texts, made.item.tolist(), strict=True))
     assert len(set(pairs)) == len(pairs)
@@ -501,7 +604,9 @@ def test_pseudo_queries_depend_on_items_and_seed_alone(corpus, tmp_path):
     asked = corpus.queries.assign(text=corpus.queries["text"].str.upper() + " extra")
     changed = dataclasses.replace(corpus, queries=asked, relevance=corpus.relevance[:0])
     training = override_training(**SIX)
-    first, second = (new_generator(c, random_identifiers(40, 8), training).builder for c in (corpus, changed))
+    first, second = (
+        new_generator(c, random_identifiers(40, 8), training).builder for c in (corpus, changed)
+    )
     assert first.pseudo.texts == second.pseudo.texts
     one.save(tmp_path / "pseudo_queries.parquet")
     back = PseudoQueries.load(tmp_path / "pseudo_queries.parquet")
@@ -512,7 +617,9 @@ def test_pseudo_queries_depend_on_items_and_seed_alone(corpus, tmp_path):
 
 def test_telling_words_are_drawn_more_often():
     """A word of one title weighs more than a word of all; over many draws it must come up more often."""
-    items = pd.DataFrame({"title": [f"common {a}{a}{a}" for a in "abcdefghijklmnop"], "text": "common stuff"})
+    items = pd.DataFrame(
+        {"title": [f"common {a}{a}{a}" for a in "abcdefghijklmnop"], "text": "common stuff"}
+    )
     made = word_queries(items.assign(brand="", category=""), 40, seed=0)
     first = [text.split()[0] for text in made.texts]
     assert first.count("common") < sum(word[0] == word[-1] for word in first)
@@ -548,10 +655,15 @@ def test_a_query_model_writes_pseudo_queries(corpus, tmp_path, monkeypatch):
     other = dataclasses.replace(training, seed=1)
     assert make_pseudo_queries(corpus.items, other).texts != one.texts
     turned = make_pseudo_queries(corpus.items[::-1].reset_index(drop=True), training)
-    by_item = [{t for t, i in zip(p.texts, p.item, strict=True) if i == k} for p, k in ((one, 3), (turned, 36))]
+    by_item = [
+        {t for t, i in zip(p.texts, p.item, strict=True) if i == k}
+        for p, k in ((one, 3), (turned, 36))
+    ]
     assert by_item[0] == by_item[1]  # an item's queries do not depend on its number
     monkeypatch.setattr(doc2query, "load_query_model", None)
-    assert make_pseudo_queries(corpus.items, training, tmp_path / "cache").texts == one.texts  # kept
+    assert (
+        make_pseudo_queries(corpus.items, training, tmp_path / "cache").texts == one.texts
+    )  # kept
 
 
 def test_a_query_model_that_cannot_be_had_names_the_next_step(corpus, tmp_path):
@@ -576,10 +688,12 @@ def test_a_pretrained_tokenizer_serves_every_task(corpus, tmp_path):
         for i, row in enumerate(rows):
             got = [generator.layout.name(t) for t in batch.source[i][batch.mask[i]]]
             assert got == source_by_hand(generator, name, row, 0, training)
-            assert [generator.layout.name(t) for t in batch.target[i] if t != PAD] == target_by_hand(
-                generator, name, row
-            )
-    figures = evaluate_loss(generator.model, generator.builder, held_out(generator, training), training)
+            assert [
+                generator.layout.name(t) for t in batch.target[i] if t != PAD
+            ] == target_by_hand(generator, name, row)
+    figures = evaluate_loss(
+        generator.model, generator.builder, held_out(generator, training), training
+    )
     assert len([key for key in figures if key.endswith("/held_out_loss")]) == 6
     assert all(math.isfinite(value) for value in figures.values())
 

@@ -9,7 +9,9 @@ from gensar_lite.decoding.figures import trace_figure, trace_table
 from gensar_lite.decoding.trace import trace
 
 
-def plain_beam(decoder: Scripted, num_beams: int, target: tuple[int, ...]) -> tuple[list[tuple], int | None]:
+def plain_beam(
+    decoder: Scripted, num_beams: int, target: tuple[int, ...]
+) -> tuple[list[tuple], int | None]:
     """Items' codes by a beam over lists, best first, and the level at which the target's prefix fell out."""
     codes = {tuple(c) for c in decoder.generator.identifiers.collaborative.tolist()}
     beams, lost = [((), np.float32(0))], None
@@ -27,9 +29,13 @@ def plain_beam(decoder: Scripted, num_beams: int, target: tuple[int, ...]) -> tu
     return beams, lost
 
 
-@given(st.integers(1, 40), st.integers(2, 6), st.integers(1, 4), st.integers(0, 999), st.integers(1, 8))
+@given(
+    st.integers(1, 40), st.integers(2, 6), st.integers(1, 4), st.integers(0, 999), st.integers(1, 8)
+)
 @settings(max_examples=40, deadline=None)
-def test_a_trace_is_the_search_and_says_where_the_item_was_lost(num_items, num_codes, num_levels, seed, num_beams):
+def test_a_trace_is_the_search_and_says_where_the_item_was_lost(
+    num_items, num_codes, num_levels, seed, num_beams
+):
     codes = random_codes(num_items, num_codes, num_levels, seed)
     decoder, target = Scripted.of_codes(codes, num_codes, seed), seed % len(codes)
     told = trace(decoder, "recommend", *sources(1), num_beams, target)
@@ -37,7 +43,9 @@ def test_a_trace_is_the_search_and_says_where_the_item_was_lost(num_items, num_c
     found = decoder.search_sources("recommend", *sources(1), num_beams)
     assert np.array_equal(told.found.items, found.items)
     assert np.array_equal(told.found.scores, found.scores)
-    assert [tuple(codes[item].tolist()) for item in found.items[0]] == [prefix for prefix, _ in beams]
+    assert [tuple(codes[item].tolist()) for item in found.items[0]] == [
+        prefix for prefix, _ in beams
+    ]
     assert (told.lost.level if told.lost else None) == level
     assert (target in found.items[0]) == (told.lost is None)
     steps = told.steps
@@ -50,7 +58,9 @@ def test_a_trace_is_the_search_and_says_where_the_item_was_lost(num_items, num_c
         assert row.items == below.sum()
         assert row.allowed == len(np.unique(inside[:, row.level - 1]))
         assert row.on_target == bool(below[target])
-        assert np.isclose(row.log_probability, decoder.script(0, row.parent)[row.codes[-1]], atol=1e-5)
+        assert np.isclose(
+            row.log_probability, decoder.script(0, row.parent)[row.codes[-1]], atol=1e-5
+        )
         assert row.kept == (row.place <= num_beams)
     if told.lost:
         gone = steps[(steps["level"] == told.lost.level) & steps["on_target"]]
@@ -79,7 +89,11 @@ def test_table_and_figure_show_strangers_titles_as_text():
     assert "<a href" not in page.replace("\\u003c", "<")
     assert "&lt;a href" in page.replace("\\u003c", "<") or best not in told.found.items
     assert f"lost at code {told.lost.level}" in alt
-    assert {trace.name for trace in figure.data if trace.name} == {"kept", "cut", "on the way to the item taken"}
+    assert {trace.name for trace in figure.data if trace.name} == {
+        "kept",
+        "cut",
+        "on the way to the item taken",
+    }
     table = trace_table(told, titles)
     assert len(table) == len(told.steps)
     assert (table["title"] != "").sum() == (told.steps["item"] >= 0).sum()

@@ -15,8 +15,8 @@ from gensar_lite.decoding import Decoder, load_decoder
 from gensar_lite.identifiers import TokenLayout
 from gensar_lite.training import TASKS, TextCodec, new_generator
 from gensar_lite.training.backbones import shift_right
-from gensar_lite.training.loop import Trainer
-from gensar_lite.training.losses import task_loss
+from gensar_lite.training.loop.loop import Trainer
+from gensar_lite.training.loop.losses import task_loss
 from gensar_lite.training.stage import new_mixture, save_generator
 from gensar_lite.training.text import EOS, PAD
 
@@ -42,7 +42,9 @@ def test_level_loss_equals_cross_entropy_by_hand():
     generator, training, batch = one_batch("level")
     loss, tokens, hits, count = task_loss(generator.model, batch, generator.layout, training)
     source, mask, target = batch[1:4]
-    logits = generator.model(input_ids=source, attention_mask=mask.long(), decoder_input_ids=shift_right(target)).logits
+    logits = generator.model(
+        input_ids=source, attention_mask=mask.long(), decoder_input_ids=shift_right(target)
+    ).logits
     wanted, right = 0.0, np.zeros(3, dtype=int)
     for i in range(len(source)):
         for level in range(3):
@@ -68,7 +70,9 @@ def test_vocabulary_loss_equals_transformers_own():
 
 @pytest.mark.parametrize("small", [False, True])
 def test_both_ways_to_start_tie_words_in_and_out(small, tmp_path):
-    generator = new_generator(small_corpus(), random_identifiers(40, 8), override_training(small_embeddings=small))
+    generator = new_generator(
+        small_corpus(), random_identifiers(40, 8), override_training(small_embeddings=small)
+    )
     model = generator.model.eval()
     assert model.lm_head.weight is model.shared.weight is model.decoder.embed_tokens.weight
     ids = torch.tensor([[5, 6, 1]])
@@ -77,7 +81,9 @@ def test_both_ways_to_start_tie_words_in_and_out(small, tmp_path):
     model.save_pretrained(tmp_path)
     loaded = T5ForConditionalGeneration.from_pretrained(tmp_path).eval()
     assert loaded.lm_head.weight is loaded.shared.weight
-    torch.testing.assert_close(loaded(input_ids=ids, decoder_input_ids=ids).logits, logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        loaded(input_ids=ids, decoder_input_ids=ids).logits, logits, atol=1e-5, rtol=0
+    )
 
 
 def test_label_smoothing_mixes_in_a_uniform_target():
@@ -86,7 +92,9 @@ def test_label_smoothing_mixes_in_a_uniform_target():
     at = {}
     for share in (0.0, 0.2, 0.4, 1.0):
         training = override_training(head="level", label_smoothing=share)
-        at[share] = task_loss(generator.model.eval(), batch, generator.layout, training).total.item()
+        at[share] = task_loss(
+            generator.model.eval(), batch, generator.layout, training
+        ).total.item()
     assert at[0.2] == pytest.approx(0.8 * at[0.0] + 0.2 * at[1.0], rel=1e-4)
     assert at[0.4] == pytest.approx(0.6 * at[0.0] + 0.4 * at[1.0], rel=1e-4)
     assert at[1.0] != pytest.approx(at[0.0], rel=1e-3)
@@ -96,7 +104,9 @@ def test_a_mixture_without_examples_is_refused():
     corpus = small_corpus()
     events = corpus.events.assign(split="test")
     generator = new_generator(
-        Corpus(corpus.items, corpus.queries, events, corpus.relevance), random_identifiers(40, 8), SMALL
+        Corpus(corpus.items, corpus.queries, events, corpus.relevance),
+        random_identifiers(40, 8),
+        SMALL,
     )
     with pytest.raises(ArtifactError, match="no train example"):
         new_mixture(generator, SMALL)
@@ -127,7 +137,11 @@ def test_a_pretrained_backbone_is_extended_trained_saved_and_reloaded(tmp_path, 
     tokenizer_size, layout = len(generator.codec.tokenizer), generator.layout
     assert layout.num_text == tokenizer_size + 9
     assert layout.size == layout.num_text + 3 + 5 * 8
-    assert generator.model.get_input_embeddings().num_embeddings == layout.size == generator.model.config.vocab_size
+    assert (
+        generator.model.get_input_embeddings().num_embeddings
+        == layout.size
+        == generator.model.config.vocab_size
+    )
     assert {p.dtype for p in generator.model.parameters()} == {torch.float32}
     before = generator.model.shared.weight.detach().clone()
     Trainer(generator.model, generator.builder, new_mixture(generator, settings), settings).fit()
@@ -143,7 +157,11 @@ def test_a_pretrained_backbone_is_extended_trained_saved_and_reloaded(tmp_path, 
 
 def test_a_backbone_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ArtifactError, match="could not be loaded"):
-        new_generator(small_corpus(), random_identifiers(40, 8), TrainingConfig(backbone=str(tmp_path / "none")))
+        new_generator(
+            small_corpus(),
+            random_identifiers(40, 8),
+            TrainingConfig(backbone=str(tmp_path / "none")),
+        )
 
 
 # -------------------------------------------------------------------------------------- what is refused

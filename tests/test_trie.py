@@ -13,10 +13,14 @@ shapes = st.tuples(st.integers(1, 30), st.integers(2, 5), st.integers(1, 4), st.
 
 
 def every_sequence(num_codes: int, num_levels: int) -> np.ndarray:
-    return np.stack(np.meshgrid(*[np.arange(num_codes)] * num_levels, indexing="ij"), -1).reshape(-1, num_levels)
+    return np.stack(np.meshgrid(*[np.arange(num_codes)] * num_levels, indexing="ij"), -1).reshape(
+        -1, num_levels
+    )
 
 
-def check(trie: Trie, root: int, known: dict[tuple[int, ...], int], num_codes: int, num_levels: int) -> None:
+def check(
+    trie: Trie, root: int, known: dict[tuple[int, ...], int], num_codes: int, num_levels: int
+) -> None:
     """From one root, the trie leads along the known sequences, to their items, and nowhere else."""
     grid = every_sequence(num_codes, num_levels)
     nodes = np.full(len(grid), root)
@@ -26,7 +30,9 @@ def check(trie: Trie, root: int, known: dict[tuple[int, ...], int], num_codes: i
         prefixes = {sequence[: level + 1] for sequence in known}
         assert allowed.tolist() == [tuple(g) in prefixes for g in grid[:, : level + 1].tolist()]
         assert np.array_equal(allowed, nodes >= 0)
-        below = [sum(s[: level + 1] == tuple(g) for s in known) for g in grid[:, : level + 1].tolist()]
+        below = [
+            sum(s[: level + 1] == tuple(g) for s in known) for g in grid[:, : level + 1].tolist()
+        ]
         spans = [trie.span(int(node), level + 1) if node >= 0 else (0, 0) for node in nodes]
         assert [high - low for low, high in spans] == below
     assert trie.items(nodes).tolist() == [known.get(tuple(g), -1) for g in grid.tolist()]
@@ -60,7 +66,9 @@ def test_a_restricted_trie_holds_what_is_left(shape, seed):
 def test_candidates_are_a_trie_a_query_and_can_be_restricted(shape, seed):
     _, num_codes, num_levels, _ = shape
     codes, rng = random_codes(*shape), np.random.default_rng(seed)
-    few = np.where(rng.random((3, 6)) < 0.7, rng.integers(len(codes), size=(3, 6)), -1)  # twins and empty rows too
+    few = np.where(
+        rng.random((3, 6)) < 0.7, rng.integers(len(codes), size=(3, 6)), -1
+    )  # twins and empty rows too
     trie, allowed = Trie.of_candidates(codes, num_codes, few), rng.random(len(codes)) < 0.6
     for query in range(3):
         mine = [i for i in few[query].tolist() if i >= 0]

@@ -18,9 +18,21 @@ from safetensors.numpy import load_file, save_file
 from gensar_lite.artifacts import ArtifactError, Corpus, ItemEmbeddings, Workspace, check_vectors
 from gensar_lite.config import ConfigError, EmbeddingsConfig, override, preset
 from gensar_lite.data import prepare
-from gensar_lite.embeddings import embed, encode, encode_queries, load_joint, load_ranker, train_sasrec
+from gensar_lite.embeddings import (
+    embed,
+    encode,
+    encode_queries,
+    load_joint,
+    load_ranker,
+    train_sasrec,
+)
 from gensar_lite.embeddings import semantic as semantic_room
-from gensar_lite.embeddings.agreement import label_agreement, linear_cka, neighbour_overlap, neighbours
+from gensar_lite.embeddings.agreement import (
+    label_agreement,
+    linear_cka,
+    neighbour_overlap,
+    neighbours,
+)
 from gensar_lite.embeddings.cold import cold_items, fill_cold
 from gensar_lite.embeddings.collaborative import LOSSES, new_model, pairwise
 from gensar_lite.embeddings.encoders import ENCODERS, Encoder, find_encoder
@@ -40,7 +52,9 @@ from gensar_lite.embeddings.maps import flat_map
 from gensar_lite.embeddings.semantic import batches_of_rank, fixed_batches
 from gensar_lite.embeddings.svd import SVDRanker, train_matrix
 
-SMALL = EmbeddingsConfig(dim=8, max_epochs=1, eval_every=1, max_length=5, joint_dim=8, joint_epochs=1)
+SMALL = EmbeddingsConfig(
+    dim=8, max_epochs=1, eval_every=1, max_length=5, joint_dim=8, joint_epochs=1
+)
 WORDS = ["red", "blue", "green", "tent", "stove", "lamp", "rope", "for", "the", "garden"]
 
 
@@ -64,15 +78,34 @@ def checkpoint(tmp_path_factory):
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     folder = tmp_path_factory.mktemp("checkpoint")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "ask", "say", "query", "passage", ":"]
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *WORDS,
+        "ask",
+        "say",
+        "query",
+        "passage",
+        ":",
+    ]
     (folder / "vocab.txt").write_text("\n".join(words))
     torch.manual_seed(0)
-    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    shape = {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
     BertModel(BertConfig(vocab_size=len(words), **shape)).save_pretrained(folder / "bert")
     BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder / "bert")
     transformer = Transformer(str(folder / "bert"))
     prompts = {"query": "ask: ", "document": "say: "}
-    SentenceTransformer(modules=[transformer, Pooling(16)], prompts=prompts).save(str(folder / "whole"))
+    SentenceTransformer(modules=[transformer, Pooling(16)], prompts=prompts).save(
+        str(folder / "whole")
+    )
     return folder / "whole"
 
 
@@ -81,7 +114,9 @@ def plainly(folder, texts: list[str]) -> np.ndarray:
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(folder), device="cpu")
-    return np.stack([model.encode(text, normalize_embeddings=True, show_progress_bar=False) for text in texts])
+    return np.stack(
+        [model.encode(text, normalize_embeddings=True, show_progress_bar=False) for text in texts]
+    )
 
 
 def test_short_names_are_pinned_and_other_names_pass_through(tmp_path):
@@ -96,12 +131,18 @@ def test_short_names_are_pinned_and_other_names_pass_through(tmp_path):
 
 
 def test_named_encoders_put_their_prefixes(checkpoint, monkeypatch):
-    monkeypatch.setitem(ENCODERS, "e5", ENCODERS["e5"]._replace(source=str(checkpoint), revision=None))
+    monkeypatch.setitem(
+        ENCODERS, "e5", ENCODERS["e5"]._replace(source=str(checkpoint), revision=None)
+    )
     told = EmbeddingsConfig(encoder="e5")
     texts = ["red tent", "blue lamp for the garden"]
-    np.testing.assert_allclose(encode(texts, told), plainly(checkpoint, [f"passage: {t}" for t in texts]), atol=1e-5)
+    np.testing.assert_allclose(
+        encode(texts, told), plainly(checkpoint, [f"passage: {t}" for t in texts]), atol=1e-5
+    )
     found = encode_queries(texts, [], told)
-    np.testing.assert_allclose(found, plainly(checkpoint, [f"query: {t}" for t in texts]), atol=1e-5)
+    np.testing.assert_allclose(
+        found, plainly(checkpoint, [f"query: {t}" for t in texts]), atol=1e-5
+    )
     assert not np.allclose(found, plainly(checkpoint, texts), atol=1e-3)
 
 
@@ -121,7 +162,9 @@ def test_rows_do_not_depend_on_the_order_of_texts(checkpoint, tmp_path):
     np.testing.assert_array_equal(encode([texts[i] for i in order], told), rows[order])
     assert len({row.tobytes() for row in rows}) == len(set(texts))
     encode(texts[::-1], told, tmp_path)
-    assert len(list(tmp_path.iterdir())) == 1, "the same content in another order is the same content"
+    assert len(list(tmp_path.iterdir())) == 1, (
+        "the same content in another order is the same content"
+    )
 
 
 def test_other_weights_under_the_same_name_are_other_content(checkpoint, tmp_path):
@@ -132,7 +175,9 @@ def test_other_weights_under_the_same_name_are_other_content(checkpoint, tmp_pat
     told = EmbeddingsConfig(encoder=str(copy))
     before = encode(["red tent"], told, cache)
     weights = next(copy.rglob("*.safetensors"))
-    save_file({k: v + 0.1 for k, v in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    save_file(
+        {k: v + 0.1 for k, v in load_file(weights).items()}, weights, metadata={"format": "pt"}
+    )
     assert not np.allclose(encode(["red tent"], told, cache), before, atol=1e-3)
 
 
@@ -169,12 +214,34 @@ def test_processes_share_batches_without_gap_or_overlap(num_batches, world):
 @pytest.mark.slow
 def test_two_processes_make_the_vectors_of_one(checkpoint, tmp_path):
     changes = {"encoder": str(checkpoint), "text_batch": 8, "collaborative": "svd"}
-    ws = Workspace.open(override(preset("tiny"), {f"embeddings.{k}": v for k, v in changes.items()}), tmp_path)
+    ws = Workspace.open(
+        override(preset("tiny"), {f"embeddings.{k}": v for k, v in changes.items()}), tmp_path
+    )
     prepare(ws)
     words = [w for k, v in changes.items() for w in ("--set", f"embeddings.{k}={v}")]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["-m", "gensar_lite", "embeddings", "--preset", "tiny", "--workspace", str(tmp_path), *words]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TOKENIZERS_PARALLELISM": "false"}
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+    ]
+    command += [
+        "-m",
+        "gensar_lite",
+        "embeddings",
+        "--preset",
+        "tiny",
+        "--workspace",
+        str(tmp_path),
+        *words,
+    ]
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (done.stdout.count("built"), done.stdout.count("reused")) == (1, 1)
@@ -182,7 +249,10 @@ def test_two_processes_make_the_vectors_of_one(checkpoint, tmp_path):
     items = Corpus.load(ws.require("data")).items
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    one = encode(semantic_room.item_texts(items["title"].tolist(), items["text"].tolist()), ws.config.embeddings)
+    one = encode(
+        semantic_room.item_texts(items["title"].tolist(), items["text"].tolist()),
+        ws.config.embeddings,
+    )
     torch.set_num_threads(threads)
     np.testing.assert_array_equal(two.semantic, one)
 
@@ -197,10 +267,14 @@ def test_lsa_is_the_svd_of_tf_idf():
     by_hand /= np.linalg.norm(by_hand, axis=1, keepdims=True)
     ours = encode(texts, EmbeddingsConfig(encoder="lsa", lsa_dim=4))
     np.testing.assert_allclose(ours @ ours.T, by_hand @ by_hand.T, atol=1e-4)
-    asked = encode_queries(["red tent", texts[3], "zeppelin"], texts, EmbeddingsConfig(encoder="lsa", lsa_dim=4))
+    asked = encode_queries(
+        ["red tent", texts[3], "zeppelin"], texts, EmbeddingsConfig(encoder="lsa", lsa_dim=4)
+    )
     np.testing.assert_allclose(asked[1], ours[3], atol=1e-5)
     assert not asked[2].any(), "a word that no item has"
-    assert LSA.fit(["a b", "b c"], 256, 0).transform(["b"]).shape == (1, 2), "no more directions than there are"
+    assert LSA.fit(["a b", "b c"], 256, 0).transform(["b"]).shape == (1, 2), (
+        "no more directions than there are"
+    )
 
 
 def test_lsa_without_a_word_says_so():
@@ -227,7 +301,9 @@ def learned(model: str, corpus: Corpus, **changes) -> np.ndarray:
     if model == "joint":
         texts = random_rows(corpus.num_items, 6), random_rows(len(corpus.queries), 6, seed=1)
         return train_joint(corpus, *texts, told)[0].item_vectors().numpy()
-    return train_sasrec(corpus, EmbeddingsConfig(**{**vars(told), "loss": model}))[0].item_vectors.numpy()
+    return train_sasrec(corpus, EmbeddingsConfig(**{**vars(told), "loss": model}))[
+        0
+    ].item_vectors.numpy()
 
 
 @pytest.mark.parametrize("model", ["ce", "bce", "bpr", "svd", "joint"])
@@ -236,7 +312,9 @@ def test_held_out_events_change_nothing(model):
     corpus = small_corpus(num_users=40, twin_rate=0.3)
     vectors = learned(model, corpus)
     assert np.isfinite(vectors).all()
-    np.testing.assert_array_equal(learned(model, with_other(corpus, ("validation", "test"))), vectors)
+    np.testing.assert_array_equal(
+        learned(model, with_other(corpus, ("validation", "test"))), vectors
+    )
     trained = with_other(corpus, ("train",))
     assert not np.array_equal(learned(model, trained), vectors), "train events do matter"
 
@@ -271,8 +349,12 @@ def test_bpr_learns_a_cycle():
     rows = [(u, t, "recommend", (u + t) % 12, -1) for u in range(60) for t in range(8)]
     events = pd.DataFrame(rows, columns=["user_id", "time", "task", "item_id", "query_id"])
     corpus = small_corpus(num_items=12, events=events)
-    told = EmbeddingsConfig(dim=32, max_epochs=40, eval_every=10, dropout=0.0, lr=5e-3, patience=9, loss="bpr")
-    assert train_sasrec(corpus, told)[1][-1]["ndcg@10"] > 0.9  # six candidates in any order would give 0.55
+    told = EmbeddingsConfig(
+        dim=32, max_epochs=40, eval_every=10, dropout=0.0, lr=5e-3, patience=9, loss="bpr"
+    )
+    assert (
+        train_sasrec(corpus, told)[1][-1]["ndcg@10"] > 0.9
+    )  # six candidates in any order would give 0.55
 
 
 # ---------------------------------------------------------------------------------------------------- svd
@@ -296,7 +378,9 @@ def test_svd_against_numpy():
     met = np.zeros((len(targets), corpus.num_items))
     for row, event in enumerate(targets.itertuples()):
         log = corpus.events
-        met[row, log.loc[(log["user_id"] == event.user_id) & (log["time"] < event.time), "item_id"]] = 1
+        met[
+            row, log.loc[(log["user_id"] == event.user_id) & (log["time"] < event.time), "item_id"]
+        ] = 1
     low = v[:6].T @ v[:6]
     np.testing.assert_allclose(ranker.scores(targets), (met / damping) @ low * damping, atol=5e-3)
 
@@ -319,13 +403,21 @@ def test_svd_recommends_inside_a_group():
 
 
 def test_contrastive_by_hand():
-    anchors, items = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+    anchors, items = (
+        torch.tensor([[1.0, 0.0], [0.0, 1.0]]),
+        torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]),
+    )
     goal, counts = torch.tensor([0, 1]), torch.tensor([4.0, 1.0, 2.0])
     total = 0.0
     for anchor, right in zip(anchors, goal, strict=True):
-        weight = [np.exp(float(anchor @ item) / 0.5) / float(n) for item, n in zip(items, counts, strict=True)]
+        weight = [
+            np.exp(float(anchor @ item) / 0.5) / float(n)
+            for item, n in zip(items, counts, strict=True)
+        ]
         total -= np.log(weight[right] / sum(weight))
-    assert contrastive(anchors, items, goal, counts.log(), 0.5).item() == pytest.approx(total / 2, rel=1e-5)
+    assert contrastive(anchors, items, goal, counts.log(), 0.5).item() == pytest.approx(
+        total / 2, rel=1e-5
+    )
 
 
 def test_joint_examples_are_train_events_with_something_to_go_by():
@@ -333,7 +425,9 @@ def test_joint_examples_are_train_events_with_something_to_go_by():
     found = joint_examples(corpus.events)
     rows = []
     for event in corpus.events.itertuples():
-        log = corpus.events[(corpus.events["user_id"] == event.user_id) & (corpus.events["time"] < event.time)]
+        log = corpus.events[
+            (corpus.events["user_id"] == event.user_id) & (corpus.events["time"] < event.time)
+        ]
         if event.split == "train" and (event.task == "search" or len(log)):
             rows.append((event.query_id, event.item_id, log["item_id"].tolist()[-10:]))
     read = [[i for i in row if i >= 0] for row in found.history.tolist()]
@@ -343,7 +437,9 @@ def test_joint_examples_are_train_events_with_something_to_go_by():
 def test_a_batch_is_the_whole_catalogue_cut_to_its_targets():
     corpus = small_corpus(num_users=30)
     torch.manual_seed(0)
-    model = JointModel(torch.randn(corpus.num_items, 6), torch.randn(len(corpus.queries), 6), 4).eval()
+    model = JointModel(
+        torch.randn(corpus.num_items, 6), torch.randn(len(corpus.queries), 6), 4
+    ).eval()
     torch.nn.init.normal_(model.free.weight)
     examples, log_share = joint_examples(corpus.events), torch.rand(corpus.num_items)
     part = Examples(*(x[5:25] for x in examples))
@@ -361,7 +457,9 @@ def test_a_batch_is_the_whole_catalogue_cut_to_its_targets():
 def test_a_user_is_made_of_items_and_ranked_by_cosine():
     corpus = small_corpus()
     torch.manual_seed(0)
-    model = JointModel(torch.randn(corpus.num_items, 6), torch.randn(len(corpus.queries), 6), 4).eval()
+    model = JointModel(
+        torch.randn(corpus.num_items, 6), torch.randn(len(corpus.queries), 6), 4
+    ).eval()
     table = model.item_vectors()
     torch.testing.assert_close(table.norm(dim=1), torch.ones(corpus.num_items))
     with torch.no_grad():
@@ -385,13 +483,23 @@ def test_the_joint_view_learns_both_tasks():
         group = user % 3
         for time, item in enumerate(rng.permutation(10)[:7]):
             search = bool(rng.random() < 0.5)
-            rows.append((user, time, "search" if search else "recommend", 10 * group + item, group if search else -1))
+            rows.append(
+                (
+                    user,
+                    time,
+                    "search" if search else "recommend",
+                    10 * group + item,
+                    group if search else -1,
+                )
+            )
     events = pd.DataFrame(rows, columns=["user_id", "time", "task", "item_id", "query_id"])
     corpus = small_corpus(num_items=30, events=events)
     centre = random_rows(3, 8)
     text = np.repeat(centre, 10, axis=0) + random_rows(30, 8, seed=1) / 3
     told = EmbeddingsConfig(joint_epochs=12, joint_dim=16)
-    _, curve = train_joint(corpus, text, random_rows(3, 8, seed=2), told)  # query vectors unlike the items' own
+    _, curve = train_joint(
+        corpus, text, random_rows(3, 8, seed=2), told
+    )  # query vectors unlike the items' own
     best = max(curve, key=lambda row: row["score"])
     assert best["search/recall@10"] > 0.85  # ten items answer a query
     assert best["recommend/recall@10"] > 0.85
@@ -420,7 +528,9 @@ def test_an_item_nobody_met_stays_where_its_text_puts_it():
 
 def test_a_joint_loss_that_is_not_finite_stops():
     with pytest.raises(ArtifactError, match="joint view's loss became"):
-        train_joint(small_corpus(), np.full((40, 6), np.nan, dtype=np.float32), random_rows(3, 6), SMALL)
+        train_joint(
+            small_corpus(), np.full((40, 6), np.nan, dtype=np.float32), random_rows(3, 6), SMALL
+        )
 
 
 def test_full_ranking_against_sorting():
@@ -434,7 +544,9 @@ def test_full_ranking_against_sorting():
 
     targets, hits, gains = corpus.targets("validation"), [], []
     for event in targets.itertuples():
-        log = corpus.events[(corpus.events["user_id"] == event.user_id) & (corpus.events["time"] < event.time)]
+        log = corpus.events[
+            (corpus.events["user_id"] == event.user_id) & (corpus.events["time"] < event.time)
+        ]
         known = set(log["item_id"]) if event.task == "recommend" else set()
         order = [i for i in np.argsort(-table[event.event_id]) if i not in known]
         place = order.index(event.item_id) + 1
@@ -442,7 +554,9 @@ def test_full_ranking_against_sorting():
         gains.append(1 / np.log2(place + 1) if place <= 10 else 0)
     found = full_ranking(Fixed(), corpus, targets, batch=7)
     assert found == pytest.approx({"recall@10": np.mean(hits), "ndcg@10": np.mean(gains)})
-    np.testing.assert_array_equal(np.concatenate(given), table[targets["event_id"]])  # the ranker's own are left alone
+    np.testing.assert_array_equal(
+        np.concatenate(given), table[targets["event_id"]]
+    )  # the ranker's own are left alone
 
 
 # ---------------------------------------------------------------------------------- cold, fused, refused
@@ -489,12 +603,17 @@ def test_vectors_not_worth_quantizing_are_refused(rows, message):
 
 
 def test_embeddings_keep_what_is_optional(tmp_path):
-    views, cold = [random_rows(5, d) for d in (4, 3, 2)], np.array([True, False, False, True, False])
+    views, cold = (
+        [random_rows(5, d) for d in (4, 3, 2)],
+        np.array([True, False, False, True, False]),
+    )
     ItemEmbeddings(*views, cold=cold).check().save(tmp_path)
     back = ItemEmbeddings.load(tmp_path)
     np.testing.assert_array_equal(back.joint, views[2])
     assert (back.cold.dtype, back.cold.tolist()) == (np.bool_, cold.tolist())
-    save_file({"semantic": views[0], "collaborative": views[1]}, tmp_path / "embeddings.safetensors")
+    save_file(
+        {"semantic": views[0], "collaborative": views[1]}, tmp_path / "embeddings.safetensors"
+    )
     old = ItemEmbeddings.load(tmp_path)  # of a version that knew neither
     assert (old.joint, old.cold) == (None, None)
     with pytest.raises(ArtifactError, match="5 semantic rows but 4 cold"):
@@ -519,8 +638,13 @@ def test_fused_views_have_the_same_say():
 
 def test_neighbours_against_enumeration():
     vectors, items = random_rows(30, 5), np.array([4, 0, 29])
-    cosine = lambda i, j: vectors[i] @ vectors[j] / np.linalg.norm(vectors[i]) / np.linalg.norm(vectors[j])  # noqa: E731
-    by_hand = [sorted((j for j in range(30) if j != i), key=lambda j: -cosine(i, j))[:6] for i in items]
+
+    def cosine(i, j):
+        return vectors[i] @ vectors[j] / np.linalg.norm(vectors[i]) / np.linalg.norm(vectors[j])
+
+    by_hand = [
+        sorted((j for j in range(30) if j != i), key=lambda j: -cosine(i, j))[:6] for i in items
+    ]
     assert neighbours(vectors, 6, items).tolist() == by_hand
     assert neighbours(vectors, 6, block=7)[items].tolist() == by_hand
     assert neighbours(np.ones((4, 2)), 9).tolist() == [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]
@@ -570,7 +694,13 @@ def test_maps_are_the_same_every_time_and_kept(tmp_path):
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """A small shop embedded without any text model: LSA, SVD, joint."""
-    changes = {"encoder": "lsa", "lsa_dim": 32, "collaborative": "svd", "joint": "adapter", "joint_epochs": 2}
+    changes = {
+        "encoder": "lsa",
+        "lsa_dim": 32,
+        "collaborative": "svd",
+        "joint": "adapter",
+        "joint_epochs": 2,
+    }
     config = override(preset("tiny"), {f"embeddings.{k}": v for k, v in changes.items()})
     ws = Workspace.open(config, tmp_path_factory.mktemp("views"))
     prepare(ws)
@@ -579,7 +709,10 @@ def built(tmp_path_factory):
 
 
 def test_the_stage_writes_every_view_and_names_cold_items(built):
-    found, corpus = ItemEmbeddings.load(built.require("embeddings")), Corpus.load(built.require("data"))
+    found, corpus = (
+        ItemEmbeddings.load(built.require("embeddings")),
+        Corpus.load(built.require("data")),
+    )
     shapes = [found.semantic.shape, found.collaborative.shape, found.joint.shape]
     assert shapes == [(200, 32), (200, 16), (200, 64)]
     said = built.meta("embeddings")["statistics"]
@@ -600,7 +733,9 @@ def test_the_stage_gives_its_rankers_back(built):
     assert name == "svd"
     assert ranker.scores(targets).shape == (50, 200)
     joint = load_joint(built, corpus)
-    np.testing.assert_allclose(joint.model.item_vectors(), ItemEmbeddings.load(built.require("embeddings")).joint)
+    np.testing.assert_allclose(
+        joint.model.item_vectors(), ItemEmbeddings.load(built.require("embeddings")).joint
+    )
     best = built.meta("embeddings")["statistics"]["joint_best"]
     again = full_ranking(joint, corpus, corpus.targets("validation", "search"))
     assert again["ndcg@10"] == pytest.approx(best["search/ndcg@10"])

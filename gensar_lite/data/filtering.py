@@ -8,7 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 
-def core_mask(user: np.ndarray, time: np.ndarray, item: np.ndarray, min_steps: int, min_item_events: int) -> np.ndarray:
+def core_mask(
+    user: np.ndarray, time: np.ndarray, item: np.ndarray, min_steps: int, min_item_events: int
+) -> np.ndarray:
     """Events (E,) left when users with fewer than `min_steps` time steps and items with fewer than
     `min_item_events` events are removed, again and again, until nothing changes. All False: nothing is left.
     """
@@ -34,7 +36,11 @@ def largest_core(user: np.ndarray, time: np.ndarray, item: np.ndarray, min_steps
         return 0
     while low < high:  # a higher bound never keeps more
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if core_mask(user, time, item, min_steps, middle).any() else (low, middle - 1)
+        low, high = (
+            (middle, high)
+            if core_mask(user, time, item, min_steps, middle).any()
+            else (low, middle - 1)
+        )
     return low
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gensar_lite.artifacts import Corpus
-from gensar_lite.data.ranges import ranges
+from gensar_lite.machine.ranges import ranges
 
 
 def history_bounds(events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +28,9 @@ def history_bounds(events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return start, end
 
 
-def history_items(events: pd.DataFrame, rows: np.ndarray, length: int, task: str | None = None) -> np.ndarray:
+def history_items(
+    events: pd.DataFrame, rows: np.ndarray, length: int, task: str | None = None
+) -> np.ndarray:
     """The last `length` items before each of `rows` (positions in `events`), oldest first.
 
     Returns (B, length) item ids, padded with -1 on the left. With `task`, only events of that task count.
@@ -58,7 +60,11 @@ class Seen:
     """
 
     def __init__(self, events: pd.DataFrame, start: np.ndarray, end: np.ndarray):
-        self.items, self.start, self.end = events["item_id"].to_numpy(), np.asarray(start), np.asarray(end)
+        self.items, self.start, self.end = (
+            events["item_id"].to_numpy(),
+            np.asarray(start),
+            np.asarray(end),
+        )
 
     @staticmethod
     def of_log(events: pd.DataFrame) -> Seen:

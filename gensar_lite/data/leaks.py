@@ -4,7 +4,7 @@ In: an event table sorted by user, then time. Out: the same events in the releas
 of targets that sit in their own history and of purchases that stand in two splits. The released preparation
 (docs of the data stage: lesson 01) stamps events by the day, puts a day's purchases before its searches, splits each
 task by itself, and takes a purchase out of its search's history only where it is the very last event before it.
-This file does not know what a ranker makes of a leak (`gensar_lite.evaluation.copying` does).
+This file does not know what a ranker makes of a leak (`gensar_lite.experiments.copying` does).
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def released_order(events: pd.DataFrame) -> pd.DataFrame:
     release takes out of the history. `history_bounds` then gives the released histories.
     """
     is_search = (events["task"] == "search").to_numpy()
-    order = np.lexsort((is_search, events["time"], events["user_id"]))  # stable: ties keep their order
+    order = np.lexsort(
+        (is_search, events["time"], events["user_id"])
+    )  # stable: ties keep their order
     events = events.iloc[order].reset_index(drop=True)
     user, when, item = (events[name].to_numpy() for name in ("user_id", "time", "item_id"))
     is_search = is_search[order]
@@ -72,7 +74,9 @@ def purchases_in_two_splits(events: pd.DataFrame) -> pd.DataFrame:
     trained recommendation while the very same choice was a test question of search.
     """
     key = ["user_id", "item_id"]
-    bought, searched = (events[events["task"] == task].drop_duplicates(key, keep="last") for task in TASKS)
+    bought, searched = (
+        events[events["task"] == task].drop_duplicates(key, keep="last") for task in TASKS
+    )
     both = bought.merge(searched, on=key, suffixes=(" of purchase", " of search"))
     table = pd.crosstab(both["split of purchase"], both["split of search"])
     return table.reindex(index=SPLITS, columns=SPLITS, fill_value=0)
@@ -91,5 +95,8 @@ def leak_counts(events: pd.DataFrame) -> dict[str, int]:
     """
     own, torn = targets_in_own_history(events), purchases_in_two_splits(events)
     counts = {f"{task} targets in own history": int(own.loc[task, "test"]) for task in TASKS}
-    counts |= {f"{task} targets": int(((events["task"] == task) & (events["split"] == "test")).sum()) for task in TASKS}
+    counts |= {
+        f"{task} targets": int(((events["task"] == task) & (events["split"] == "test")).sum())
+        for task in TASKS
+    }
     return counts | {"train and test": int(torn.loc["train", "test"] + torn.loc["test", "train"])}

@@ -31,7 +31,9 @@ def _any_of(names: str) -> str:
 
 # possessive (*+): what was read is never tried another way, so that no text takes long
 _ATTRIBUTES = rf"(?:\s+(?:[a-z][\w:.-]*\s*=\s*{_VALUE}|{_any_of(_ALONE)}))*+\s*/?"
-_TAG = re.compile(rf"</?(?:(?P<breaking>{_any_of(_BREAKING)})|{_any_of(_INSIDE)}){_ATTRIBUTES}>", re.IGNORECASE)
+_TAG = re.compile(
+    rf"</?(?:(?P<breaking>{_any_of(_BREAKING)})|{_any_of(_INSIDE)}){_ATTRIBUTES}>", re.IGNORECASE
+)
 _UNSEEN = re.compile(
     rf"<!--.*?-->|<!doctype[^<>]*>|<(?P<name>script|style){_ATTRIBUTES}>.*?</(?P=name)\s*>",
     re.IGNORECASE | re.DOTALL,

@@ -20,7 +20,17 @@ _STOP = """
     there these they this to was will with"""
 STOP_WORDS = frozenset(_STOP.split())
 # Plurals that name a thing of their own and stay, as in Krovetz' dictionary, and those that lose only their s
-_KEPT = {"books", "electronics", "glasses", "lens", "news", "pants", "scissors", "series", "tweezers"}
+_KEPT = {
+    "books",
+    "electronics",
+    "glasses",
+    "lens",
+    "news",
+    "pants",
+    "scissors",
+    "series",
+    "tweezers",
+}
 _ONLY_S = {"calories", "cookies", "hoodies", "mousses", "movies", "smoothies"}
 ROUNDS = 20  # of levelling the shares of query families: the gap shrinks by a factor a round
 
@@ -33,7 +43,12 @@ def stem(word: str) -> str:
     "condition" and keeps "oils" and "eyes". No plural of three letters (cds, gps), -ies to -y, -es after a hiss,
     else -s.
     """
-    if len(word) <= 3 or word in _KEPT or not word.endswith("s") or word.endswith(("ss", "us", "is")):
+    if (
+        len(word) <= 3
+        or word in _KEPT
+        or not word.endswith("s")
+        or word.endswith(("ss", "us", "is"))
+    ):
         return word
     if word in _ONLY_S:
         return word[:-1]
@@ -83,7 +98,9 @@ def search_twins(
     A twin has the user, item and time of its purchase and a query of the item; at most one a purchase. Families
     are drawn as evenly as the items allow (see `even_choice`).
     """
-    bought = purchases[["user_id", "time", "item_id"]].sort_values(["user_id", "time", "item_id"], ignore_index=True)
+    bought = purchases[["user_id", "time", "item_id"]].sort_values(
+        ["user_id", "time", "item_id"], ignore_index=True
+    )
     query = np.atleast_2d(item_query)[:, bought["item_id"].to_numpy()]  # (F, P)
     can = np.flatnonzero((query >= 0).any(axis=0))
     chosen = np.sort(rng.permutation(can)[: round(rate * len(can))])
@@ -101,7 +118,9 @@ def even_choice(possible: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     become level, a few rounds long. Which row of a group gets which column is drawn from `rng`.
     """
     bits = possible @ (1 << np.arange(possible.shape[1]))  # (B,) a number a set of possibilities
-    _, first, group, sizes = np.unique(bits, return_index=True, return_inverse=True, return_counts=True)
+    _, first, group, sizes = np.unique(
+        bits, return_index=True, return_inverse=True, return_counts=True
+    )
     masks = possible[first]  # (G, F)
     taken = np.zeros(masks.shape, dtype=np.int64)  # (G, F)
     for mine, columns in list(enumerate(map(np.flatnonzero, masks))) * ROUNDS:

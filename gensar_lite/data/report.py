@@ -16,7 +16,11 @@ import pandas as pd
 
 from gensar_lite.artifacts import ArtifactError, write_json
 
-LEVELS = ("DROP", "WARN", "FIX")  # removed | kept, but look at it | normalised; the fourth, STOP, is an ArtifactError
+LEVELS = (
+    "DROP",
+    "WARN",
+    "FIX",
+)  # removed | kept, but look at it | normalised; the fourth, STOP, is an ArtifactError
 MAX_ROWS, MAX_CELL, MAX_COLUMNS = 5, 40, 20
 
 
@@ -35,7 +39,9 @@ class Finding(NamedTuple):
 
     @property
     def message(self) -> str:
-        told = [text for text in (_place(self), f"first: {self.first}" if self.first else "") if text]
+        told = [
+            text for text in (_place(self), f"first: {self.first}" if self.first else "") if text
+        ]
         where = f" ({'; '.join(told)})" if told else ""
         return f"{self.table}: {self.count:,} of {self.total:,} {self.unit} {self.what}{where}. {self.then}"
 
@@ -52,7 +58,10 @@ class Report(NamedTuple):
     def table(self) -> pd.DataFrame:
         """A row a finding, what was dropped first: ``level, table, count, of, unit, what, example, then``."""
         columns = ["level", "table", "count", "of", "unit", "what", "example", "then"]
-        rows = [(f.level, f.table, f.count, f.total, f.unit, f.what, f.first, f.then) for f in self.ordered()]
+        rows = [
+            (f.level, f.table, f.count, f.total, f.unit, f.what, f.first, f.then)
+            for f in self.ordered()
+        ]
         return pd.DataFrame(rows, columns=columns)
 
     def ordered(self) -> list[Finding]:
@@ -64,7 +73,9 @@ class Report(NamedTuple):
         for name, chosen in self.columns.items():
             pairs = ", ".join(f"{field} = {show(column)}" for field, column in chosen.items())
             rest = f"; not used: {some(self.unused[name])}" if self.unused[name] else ""
-            lines.append(f"{name}: {self.files[name]['file']!r}, {self.files[name]['rows']:,} rows; {pairs}{rest}")
+            lines.append(
+                f"{name}: {self.files[name]['file']!r}, {self.files[name]['rows']:,} rows; {pairs}{rest}"
+            )
         lines += [f"{finding.level:<4} {finding.message}" for finding in self.ordered()]
         return "\n".join([*lines, self.kept_line()])
 
@@ -72,7 +83,10 @@ class Report(NamedTuple):
         return "kept: " + ", ".join(f"{count:,} {name}" for name, count in self.kept.items())
 
     def save(self, folder: Path) -> None:
-        write_json(folder / "report.json", self._asdict() | {"findings": [f._asdict() for f in self.findings]})
+        write_json(
+            folder / "report.json",
+            self._asdict() | {"findings": [f._asdict() for f in self.findings]},
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Report:
@@ -97,17 +111,23 @@ def some(columns: Iterable[str]) -> str:
 def _place(finding: Finding) -> str:
     if not finding.rows:
         return ""
-    listed = ", ".join(map(str, finding.rows)) + (", ..." if finding.count > len(finding.rows) else "")
+    listed = ", ".join(map(str, finding.rows)) + (
+        ", ..." if finding.count > len(finding.rows) else ""
+    )
     return f"{finding.unit if finding.count > 1 else finding.unit.removesuffix('s')} {listed}"
 
 
-def find(level: str, name: str, table: pd.DataFrame, bad: np.ndarray, what: str, then: str) -> list[Finding]:
+def find(
+    level: str, name: str, table: pd.DataFrame, bad: np.ndarray, what: str, then: str
+) -> list[Finding]:
     """A finding about the rows where `bad` (R,) holds; an empty list if there are none. The index numbers rows."""
     where = np.flatnonzero(bad)
     if not len(where):
         return []
     cells = {key: value for key, value in table.iloc[where[0]].items() if value != ""}
-    told = [f"{key}: {show(value) if isinstance(value, str) else value}" for key, value in cells.items()]
+    told = [
+        f"{key}: {show(value) if isinstance(value, str) else value}" for key, value in cells.items()
+    ]
     first = "{" + ", ".join(told) + "}"
     rows = tuple(int(row) for row in table.index[where[:MAX_ROWS]])
     return [Finding(level, name, what, len(where), len(table), rows, first, then)]
@@ -132,7 +152,9 @@ def drop(
 def stop_if_many(finding: Finding, max_rate: float) -> None:
     """Raises `ArtifactError` when a finding is about more than a share of `max_rate` of its table."""
     if finding.count > max_rate * finding.total:
-        raise ArtifactError(f"{finding.message} (Up to {max_rate:.0%} would be dropped: data.max_drop_rate.)")
+        raise ArtifactError(
+            f"{finding.message} (Up to {max_rate:.0%} would be dropped: data.max_drop_rate.)"
+        )
 
 
 def check_drops(name: str, rows: int, found: list[Finding], max_rate: float) -> None:

@@ -10,31 +10,31 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gensar_lite.config import ConfigError, DataConfig
-from gensar_lite.data.filetext import own_path
-from gensar_lite.data.limits import check_limits
+from gensar_lite.data.own.filetext import own_path
+from gensar_lite.data.own.limits import check_limits
 from gensar_lite.data.tables import Tables
 
 
 def _shop(settings: DataConfig) -> Tables:
-    from gensar_lite.data.synthetic import make_shop
+    from gensar_lite.data.shop.synthetic import make_shop
 
     return make_shop(settings)
 
 
 def _beauty(settings: DataConfig) -> Tables:
-    from gensar_lite.data.beauty import load_beauty
+    from gensar_lite.data.published.beauty import load_beauty
 
     return load_beauty(settings)
 
 
 def _files(settings: DataConfig) -> Tables:
-    from gensar_lite.data.files import load_files
+    from gensar_lite.data.own.files import load_files
 
     return load_files(settings)
 
 
 def _amazon(settings: DataConfig) -> Tables:
-    from gensar_lite.data.amazon import load_amazon
+    from gensar_lite.data.published.amazon import load_amazon
 
     return load_amazon(settings)
 
@@ -44,19 +44,19 @@ def _electronics(settings: DataConfig) -> Tables:
 
 
 def _amazon2023(settings: DataConfig) -> Tables:
-    from gensar_lite.data.amazon2023 import load_amazon2023
+    from gensar_lite.data.published.amazon2023 import load_amazon2023
 
     return load_amazon2023(settings)
 
 
 def _kuaisar(settings: DataConfig) -> Tables:
-    from gensar_lite.data.kuaisar import load_kuaisar
+    from gensar_lite.data.published.kuaisar import load_kuaisar
 
     return load_kuaisar(settings)
 
 
 def _movielens(settings: DataConfig) -> Tables:
-    from gensar_lite.data.movielens import load_movielens
+    from gensar_lite.data.published.movielens import load_movielens
 
     return load_movielens(settings)
 
@@ -79,7 +79,9 @@ def load_source(settings: DataConfig) -> Tables:
     """The tables of ``settings.source``. Raises `ConfigError` that lists the sources, or a setting's range."""
     check_limits(settings)
     if settings.source not in SOURCES:
-        raise ConfigError(f"data.source: there is no {settings.source!r}. Choose one of: {', '.join(SOURCES)}.")
+        raise ConfigError(
+            f"data.source: there is no {settings.source!r}. Choose one of: {', '.join(SOURCES)}."
+        )
     return SOURCES[settings.source](settings)
 
 

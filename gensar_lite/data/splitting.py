@@ -60,7 +60,9 @@ def each_task_split(events: pd.DataFrame) -> np.ndarray:
     split = np.full(len(events), "train", dtype=object)
     open_ = np.ones(len(events), dtype=bool)  # events that no earlier round has used or left out
     for name, before in (("test", 2), ("validation", 1)):
-        last = _last_steps(events, step, open_, before)  # (E, 2): of the event's user, by task; -1: none
+        last = _last_steps(
+            events, step, open_, before
+        )  # (E, 2): of the event's user, by task; -1: none
         cut = np.where(last < 0, np.iinfo(np.int64).max, last).min(axis=1)  # (E,)
         after = open_ & (step >= cut)
         task = (events["task"] == TASKS[1]).to_numpy().astype(int)
@@ -70,11 +72,15 @@ def each_task_split(events: pd.DataFrame) -> np.ndarray:
     return split
 
 
-def _last_steps(events: pd.DataFrame, step: np.ndarray, open_: np.ndarray, before: int) -> np.ndarray:
+def _last_steps(
+    events: pd.DataFrame, step: np.ndarray, open_: np.ndarray, before: int
+) -> np.ndarray:
     """(E, 2): for each event, the last step number of its user among open events of each of `TASKS`, -1 for none that
     has `before` steps before it and lies behind the first third of the open steps."""
     user = pd.factorize(events["user_id"])[0]
-    end = np.zeros(int(user.max(initial=-1)) + 1, dtype=np.int64)  # (U,) number of each user's last open step
+    end = np.zeros(
+        int(user.max(initial=-1)) + 1, dtype=np.int64
+    )  # (U,) number of each user's last open step
     np.maximum.at(end, user[open_], step[open_])
     late = (step >= before) & (3 * step >= end[user])
     last = np.full((len(end), len(TASKS)), -1, dtype=np.int64)
@@ -98,7 +104,11 @@ def choose_split(events: pd.DataFrame) -> str:
 def target_counts(events: pd.DataFrame, split: np.ndarray) -> dict[tuple[str, str], int]:
     """How many events `split` (E,) makes targets, by validation or test and task."""
     task = events["task"].to_numpy()
-    return {(s, t): int(((task == t) & (split == s)).sum()) for s in ("validation", "test") for t in TASKS}
+    return {
+        (s, t): int(((task == t) & (split == s)).sum())
+        for s in ("validation", "test")
+        for t in TASKS
+    }
 
 
 def drop_short_users(events: pd.DataFrame, min_steps: int) -> tuple[pd.DataFrame, int]:
@@ -115,8 +125,12 @@ def held_out_queries(queries: pd.DataFrame, rate: float, seed: int) -> np.ndarra
     A string that is held out in one kind is held out in all of them. Raises `ConfigError` on a rate outside [0, 1).
     """
     if not 0 <= rate < 1:
-        raise ConfigError(f"data.unseen_rate: {rate} is no share of the queries. Set it to 0 or more and below 1.")
-    rng = np.random.default_rng((seed, 2))  # not the stream that draws twins: the rate changes no event
+        raise ConfigError(
+            f"data.unseen_rate: {rate} is no share of the queries. Set it to 0 or more and below 1."
+        )
+    rng = np.random.default_rng(
+        (seed, 2)
+    )  # not the stream that draws twins: the rate changes no event
     kinds = queries["kind"] if "kind" in queries else pd.Series("query", index=queries.index)
     chosen = set()
     for _, texts in queries["text"].groupby(kinds, sort=True):

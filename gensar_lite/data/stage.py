@@ -32,7 +32,9 @@ from gensar_lite.data.tables import Tables
 # Everything later (histories, vectors, metrics) then depends on what happened, not on how a file was written
 ORDER = ["user_id", "time", "item_id", "task", "query_id"]
 FEW = 100  # targets of a task in a split, below which its figures are warned about
-REPEATS = 0.05  # share of recommendations of an item met before, from which on such items stay candidates
+REPEATS = (
+    0.05  # share of recommendations of an item met before, from which on such items stay candidates
+)
 
 
 def build_corpus(tables: Tables, settings: DataConfig) -> tuple[Corpus, dict[str, object]]:
@@ -40,9 +42,14 @@ def build_corpus(tables: Tables, settings: DataConfig) -> tuple[Corpus, dict[str
 
     Raises `ArtifactError` with the funnel when no user is left.
     """
-    order = ORDER[:2] if settings.split == "per-task" else ORDER  # the release keeps a file's order: part of its leak
+    order = (
+        ORDER[:2] if settings.split == "per-task" else ORDER
+    )  # the release keeps a file's order: part of its leak
     events = tables.events.sort_values(order, kind="stable", ignore_index=True)
-    funnel: dict[str, object] = {"events_read": len(events), "users_read": int(events["user_id"].nunique())}
+    funnel: dict[str, object] = {
+        "events_read": len(events),
+        "users_read": int(events["user_id"].nunique()),
+    }
     events, funnel["users_dropped"] = drop_short_users(events, settings.min_events)
     if events.empty:
         raise ArtifactError(
@@ -62,7 +69,9 @@ def build_corpus(tables: Tables, settings: DataConfig) -> tuple[Corpus, dict[str
     rate = repeat_rate(events)
     funnel["repeat_rate"] = round(rate, 4)
     own = None if tables.users is None else tables.users["source_id"].to_numpy()[users]
-    corpus = Corpus(tables.items, queries, events, tables.relevance, leave_out_seen(settings, rate), own).check()
+    corpus = Corpus(
+        tables.items, queries, events, tables.relevance, leave_out_seen(settings, rate), own
+    ).check()
     return corpus, funnel | statistics(corpus) | {"facts": tables.facts}
 
 
@@ -77,7 +86,9 @@ def split_events(events: pd.DataFrame, name: str) -> pd.DataFrame:
         return events.assign(split=each_task_split(events))
     if name == "per-task":
         return release(events)
-    raise ConfigError(f"data.split: there is no {name!r}. Choose one of: auto, joint-time, each-task, per-task.")
+    raise ConfigError(
+        f"data.split: there is no {name!r}. Choose one of: auto, joint-time, each-task, per-task."
+    )
 
 
 def repeat_rate(events: pd.DataFrame) -> float:
@@ -92,7 +103,9 @@ def leave_out_seen(settings: DataConfig, rate: float) -> bool:
     """The log's rule about seen items, `Corpus.exclude_seen`. Raises `ConfigError` that lists the choices."""
     rules = {"auto": rate < REPEATS, "leave-out": True, "keep": False}
     if settings.seen_items not in rules:
-        raise ConfigError(f"data.seen_items: there is no {settings.seen_items!r}. Choose one of: {', '.join(rules)}.")
+        raise ConfigError(
+            f"data.seen_items: there is no {settings.seen_items!r}. Choose one of: {', '.join(rules)}."
+        )
     return rules[settings.seen_items]
 
 
@@ -106,7 +119,9 @@ def drop_train_searches(events: pd.DataFrame, held_out: np.ndarray) -> tuple[pd.
 
 def seen_queries(queries: pd.DataFrame, events: pd.DataFrame) -> np.ndarray:
     """Whether each query's string, whatever its id, occurs in a train search, (Q,) booleans."""
-    train = events.loc[(events["split"] == "train") & (events["query_id"] >= 0), "query_id"].unique()
+    train = events.loc[
+        (events["split"] == "train") & (events["query_id"] >= 0), "query_id"
+    ].unique()
     return queries["text"].isin(set(queries["text"].to_numpy()[train])).to_numpy()
 
 
@@ -119,7 +134,9 @@ def statistics(corpus: Corpus) -> dict[str, object]:
         "queries": len(corpus.queries),
         "users": corpus.num_users,
         "events": len(corpus.events),
-        "by_task": {task: {split: int(counts.get((task, split), 0)) for split in SPLITS} for task in TASKS},
+        "by_task": {
+            task: {split: int(counts.get((task, split), 0)) for split in SPLITS} for task in TASKS
+        },
         "search_targets": search_targets(corpus),
         "items_without_train_event": corpus.num_items - len(train_items),
         "exclude_seen": corpus.exclude_seen,
@@ -147,7 +164,10 @@ def prepare(ws: Workspace) -> Path:
             check_splits(corpus, str(report["split"]))
         corpus.save(folder)
         if tables.truth is not None:
-            save_file({k: np.ascontiguousarray(v) for k, v in tables.truth.items()}, folder / "truth.safetensors")
+            save_file(
+                {k: np.ascontiguousarray(v) for k, v in tables.truth.items()},
+                folder / "truth.safetensors",
+            )
         if tables.report is not None:
             told = with_targets(with_cold_items(tables.report, corpus), corpus, report)
             told.save(folder)
@@ -157,7 +177,9 @@ def prepare(ws: Workspace) -> Path:
     folder = ws.build("data", make, outside=source_files(ws.config.data))
     if (folder / "report.json").exists():
         told = Report.load(folder)
-        say(f"data: {len(told.findings)} findings in {folder.relative_to(ws.root)}/report.json; {told.kept_line()}")
+        say(
+            f"data: {len(told.findings)} findings in {folder.relative_to(ws.root)}/report.json; {told.kept_line()}"
+        )
     return folder
 
 
@@ -166,7 +188,9 @@ def check_splits(corpus: Corpus, split: str) -> None:
     other = "" if split == "each-task" else ", or set data.split=each-task"
     count = {part: len(corpus.targets(part, "recommend")) for part in SPLITS}
     start, end = history_bounds(corpus.events)
-    train = ((corpus.events["split"] == "train") & (corpus.events["task"] == "recommend")).to_numpy()
+    train = (
+        (corpus.events["split"] == "train") & (corpus.events["task"] == "recommend")
+    ).to_numpy()
     pairs = int((train & (end > start)).sum())
     if not pairs or not count["validation"] or not count["test"]:
         listed = ", ".join(f"{number} {part}" for part, number in count.items())
@@ -192,7 +216,10 @@ def with_cold_items(report: Report, corpus: Corpus) -> Report:
         return report
     what, then = "occur in no train event (cold)", "They are kept: only their text is known."
     return report._replace(
-        findings=[*report.findings, Finding("WARN", "items", what, cold, corpus.num_items, (), "", then)]
+        findings=[
+            *report.findings,
+            Finding("WARN", "items", what, cold, corpus.num_items, (), "", then),
+        ]
     )
 
 
@@ -206,7 +233,9 @@ def with_targets(report: Report, corpus: Corpus, funnel: dict) -> Report:
     if funnel["events_after_targets"]:
         then = "No history and no training holds them: they would tell what comes next. See data.split."
         what = "come after their user's first target (data.split=each-task)"
-        findings.append(Finding("WARN", "events", what, funnel["events_after_targets"], total, (), "", then))
+        findings.append(
+            Finding("WARN", "events", what, funnel["events_after_targets"], total, (), "", then)
+        )
     for split in SPLITS[1:]:
         counts = corpus.targets(split)["task"].value_counts()
         for task in corpus.events["task"].unique():
@@ -214,7 +243,9 @@ def with_targets(report: Report, corpus: Corpus, funnel: dict) -> Report:
             if 0 < count < FEW:
                 # one clock starves the task that seldom comes last, never the one that has more targets
                 starved = funnel["split"] == "joint-time" and count < counts.max()
-                then = f"Figures of {task} will be rough: their intervals are wide. Bring more users"
+                then = (
+                    f"Figures of {task} will be rough: their intervals are wide. Bring more users"
+                )
                 then += ", or set data.split=each-task." if starved else "."
                 what = f"are {split} targets of {task}"
                 findings.append(Finding("WARN", "events", what, count, total, (), "", then))

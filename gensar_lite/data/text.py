@@ -39,7 +39,11 @@ def plain(text: str) -> str:
     """`clean` for typed text, in which an HTML entity is what somebody typed. Text once cleaned stays as it is."""
     text = text[: 8 * MAX_CHARACTERS]
     if not text.isprintable():  # most text is, and needs no look at each character
-        kept = (c if c.isprintable() else " " for c in text if unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn"))
+        kept = (
+            c if c.isprintable() else " "
+            for c in text
+            if unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn")
+        )
         text = "".join(kept)
     return " ".join(text.split())[:MAX_CHARACTERS].rstrip()
 

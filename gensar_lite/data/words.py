@@ -72,7 +72,9 @@ def other_scripts(texts: Iterable[str]) -> dict[str, float]:
     if counts["Japanese"]:  # Chinese texts hold no kana
         counts["Japanese"] += counts.pop("Han", 0)
     total = counts.total()
-    return {name: count / total for name, count in counts.most_common() if count and name != "Latin"}
+    return {
+        name: count / total for name, count in counts.most_common() if count and name != "Latin"
+    }
 
 
 def is_latin(word: str) -> bool:
@@ -95,7 +97,9 @@ def _one_form(text: str) -> str:
     """
     form = "NFKC" if _IS_UNSPACED.search(text) else "NFC"
     text = unicodedata.normalize(form, text).lower()
-    return text.replace("i\u0307", "i")  # what lower() makes of the Turkish capital letter with a dot
+    return text.replace(
+        "i\u0307", "i"
+    )  # what lower() makes of the Turkish capital letter with a dot
 
 
 @cache
@@ -119,7 +123,9 @@ def _run(written: str, least: int) -> str:
     """A run that begins with a letter; vowel signs count as letters do, and a Korean syllable is
     worth two.
     """
-    return f"{written}(?:{written}|[{_marks()}]){{{least - 1},}}|[{_SYLLABLES}]{{{(least + 1) // 2},}}"
+    return (
+        f"{written}(?:{written}|[{_marks()}]){{{least - 1},}}|[{_SYLLABLES}]{{{(least + 1) // 2},}}"
+    )
 
 
 def _pairs(run: str) -> list[str]:
@@ -139,6 +145,10 @@ def _marks() -> str:
     Indian scripts.
     """
     points = [*range(0x20000), *range(0xE0100, 0xE01F0)]  # the planes that hold marks
-    marks = [i for i in points if unicodedata.category(chr(i)) in ("Mn", "Mc", "Me") or i in (0x200C, 0x200D)]
+    marks = [
+        i
+        for i in points
+        if unicodedata.category(chr(i)) in ("Mn", "Mc", "Me") or i in (0x200C, 0x200D)
+    ]
     runs = [list(run) for _, run in groupby(enumerate(marks), lambda pair: pair[1] - pair[0])]
     return "".join(f"{chr(run[0][1])}-{chr(run[-1][1])}" for run in runs)

@@ -25,7 +25,9 @@ class Batch(NamedTuple):
     num_beams: int
 
 
-def batches_of_like_width(lengths: np.ndarray, left_out: np.ndarray, k: int, settings: DecodingConfig) -> list[Batch]:
+def batches_of_like_width(
+    lengths: np.ndarray, left_out: np.ndarray, k: int, settings: DecodingConfig
+) -> list[Batch]:
     """All requests in batches of one width and like length, `settings.batch_size` at most.
 
     `lengths` (R,) are those of the sources, `left_out` (R,) how many items each must not be

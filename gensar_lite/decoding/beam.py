@@ -22,11 +22,13 @@ from gensar_lite.decoding.layers import linear
 from gensar_lite.decoding.paths import Found, Paths, keep_best
 from gensar_lite.decoding.read import Stacks, advance, encode, prepare
 from gensar_lite.decoding.trie import Trie
-from gensar_lite.embeddings.precision import use_bf16
+from gensar_lite.machine.precision import use_bf16
 from gensar_lite.training import TASK_OF_EVENTS, Generator
 from gensar_lite.training.backbones import output_rows
 
-Watch = Callable[[Paths, torch.Tensor, torch.Tensor], None]  # paths, continuations (B, n, K), the numbers kept (B, m)
+Watch = Callable[
+    [Paths, torch.Tensor, torch.Tensor], None
+]  # paths, continuations (B, n, K), the numbers kept (B, m)
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,17 @@ class Decoder:
 
     @staticmethod
     def of(
-        generator: Generator, settings: TrainingConfig, precision: str = "fp32", renormalise: bool = False
+        generator: Generator,
+        settings: TrainingConfig,
+        precision: str = "fp32",
+        renormalise: bool = False,
     ) -> Decoder:
         """The decoder of a generator, with a trie of the whole catalogue a view."""
         ids = generator.identifiers
-        tries = {view: Trie.build(ids.view(view), ids.codebook_size) for view in ("semantic", "collaborative")}
+        tries = {
+            view: Trie.build(ids.view(view), ids.codebook_size)
+            for view in ("semantic", "collaborative")
+        }
         return Decoder(generator, tries, settings, precision, renormalise)
 
     def prepared(self) -> Decoder:
@@ -84,7 +92,9 @@ class Decoder:
         """
         with self.autocast():
             paths = self.begin(task, source, mask, allowed)
-            low = torch.from_numpy(np.full(len(source), -np.inf) if floor is None else floor).to(paths.scores)
+            low = torch.from_numpy(np.full(len(source), -np.inf) if floor is None else floor).to(
+                paths.scores
+            )
             bound, spent = low, self.spent(paths, exclude)
             while not paths.finished:
                 total = self.continuations(paths)
@@ -98,7 +108,9 @@ class Decoder:
                 paths = self.follow(paths, best, scores)
         return Found(paths.trie.items(paths.nodes), paths.scores.cpu().numpy(), bound.cpu().numpy())
 
-    def begin(self, task: str, source: torch.Tensor, mask: torch.Tensor, allowed: np.ndarray | None = None) -> Paths:
+    def begin(
+        self, task: str, source: torch.Tensor, mask: torch.Tensor, allowed: np.ndarray | None = None
+    ) -> Paths:
         """Read the sources once, and what every target starts with, on one path a query."""
         view, batch = TASK_OF_EVENTS[task].view, len(source)
         trie = self.tries[view] if allowed is None else self._narrowed(view, allowed)
@@ -106,20 +118,32 @@ class Decoder:
         for token in given[:-1]:
             advance(self.generator.model, cache, torch.full((batch, 1), token, device=self.device))
         tokens = torch.full((batch, 1), given[-1], device=self.device)
-        return Paths(view, trie, cache, 0, tokens, trie.roots(batch), torch.zeros(batch, 1, device=self.device))
+        return Paths(
+            view,
+            trie,
+            cache,
+            0,
+            tokens,
+            trie.roots(batch),
+            torch.zeros(batch, 1, device=self.device),
+        )
 
     def spent(self, paths: Paths, exclude: Pairs | None) -> list[Spent] | None:
         """A level, the continuations of a search at its start that lead to excluded items alone."""
         if exclude is None:
             return None
-        return spent_levels(paths.trie, self.generator.identifiers.view(paths.view), len(paths.nodes), exclude)
+        return spent_levels(
+            paths.trie, self.generator.identifiers.view(paths.view), len(paths.nodes), exclude
+        )
 
     def continuations(self, paths: Paths) -> torch.Tensor:
         """Scores (B, n, K) of every path with one more code, -inf where the trie has no such child. Moves the cache."""
         logp = self._log_probabilities(
             advance(self.generator.model, paths.cache, paths.tokens), paths.view, paths.level
         )
-        forbidden = ~torch.from_numpy(paths.trie.allowed(paths.nodes, paths.level)).to(self.device)  # (B, n, K)
+        forbidden = ~torch.from_numpy(paths.trie.allowed(paths.nodes, paths.level)).to(
+            self.device
+        )  # (B, n, K)
         if self.renormalise:
             logp = logp.masked_fill(forbidden, -torch.inf).log_softmax(dim=-1)
         return (paths.scores[..., None] + logp).masked_fill_(forbidden, -torch.inf)
@@ -143,7 +167,9 @@ class Decoder:
         return self.score_sources(task, *self.sources(task, rows), candidates)
 
     @torch.inference_mode()
-    def score_sources(self, task: str, source: torch.Tensor, mask: torch.Tensor, candidates: np.ndarray) -> np.ndarray:
+    def score_sources(
+        self, task: str, source: torch.Tensor, mask: torch.Tensor, candidates: np.ndarray
+    ) -> np.ndarray:
         """`score_rows` for sources (B, S): every candidate's codes are given, each scored after those before it."""
         with self.autocast():
             paths = self.begin(task, source, mask)
@@ -153,9 +179,13 @@ class Decoder:
     def walk(self, paths: Paths, codes: np.ndarray) -> Paths:
         """Go from the root along given codes (B, C, l), one path each; a path that leaves the trie scores -inf."""
         given = torch.from_numpy(codes).to(self.device)
-        first = torch.arange(codes.shape[1], device=self.device) * paths.trie.codebook_size  # of each path's numbers
+        first = (
+            torch.arange(codes.shape[1], device=self.device) * paths.trie.codebook_size
+        )  # of each path's numbers
         for level in range(codes.shape[2]):
-            best = given[..., level] + (first if level else 0)  # at the first level there is one path
+            best = given[..., level] + (
+                first if level else 0
+            )  # at the first level there is one path
             paths = self.follow(paths, best, self.continuations(paths).flatten(1).gather(1, best))
         return paths
 
@@ -168,7 +198,9 @@ class Decoder:
                 found[part] = self.score_rows(task, rows[part], candidates[part])
         return found
 
-    def batches(self, task: str, places: np.ndarray, rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    def batches(
+        self, task: str, places: np.ndarray, rows: np.ndarray, batch_size: int
+    ) -> list[np.ndarray]:
         """Positions `places` of `rows` in groups of similar source length."""
         lengths = self.generator.builder.lengths(TASK_OF_EVENTS[task], rows[places])
         order = places[np.argsort(-lengths, kind="stable")]
@@ -177,7 +209,9 @@ class Decoder:
     def sources(self, task: str, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """What the model reads for events `rows`: token ids (B, S) and their mask."""
         batch = self.generator.builder.batch(TASK_OF_EVENTS[task], rows)
-        return torch.from_numpy(batch.source).to(self.device), torch.from_numpy(batch.mask).to(self.device)
+        return torch.from_numpy(batch.source).to(self.device), torch.from_numpy(batch.mask).to(
+            self.device
+        )
 
     @property
     def device(self) -> torch.device:
@@ -190,7 +224,9 @@ class Decoder:
     def _narrowed(self, view: str, allowed: np.ndarray) -> Trie:
         if allowed.ndim == 1:
             return self.tries[view].restrict(allowed)
-        return Trie.of_candidates(self.generator.identifiers.view(view), self.tries[view].codebook_size, allowed)
+        return Trie.of_candidates(
+            self.generator.identifiers.view(view), self.tries[view].codebook_size, allowed
+        )
 
     def _log_probabilities(self, hidden: torch.Tensor, view: str, level: int) -> torch.Tensor:
         """(B, n, d) -> (B, n, K) log-probabilities of a level's codes."""
@@ -208,4 +244,6 @@ class Decoder:
 
     def autocast(self):
         """The number format of products, as a context."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=use_bf16(self.precision))
+        return torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=use_bf16(self.precision)
+        )

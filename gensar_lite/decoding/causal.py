@@ -46,7 +46,12 @@ def advance(model: PreTrainedModel, cache: Cache, tokens: torch.Tensor) -> torch
     itself = torch.eye(count, dtype=torch.bool, device=tokens.device).expand(batch, -1, -1)
     cache.sees = torch.cat([cache.sees.expand(-1, count, -1), itself], dim=-1)  # (B, n, M + n)
     hidden = forward(
-        model, tokens, cache.sees, cache.place.expand(-1, count), past_key_values=cache.keys, use_cache=True
+        model,
+        tokens,
+        cache.sees,
+        cache.place.expand(-1, count),
+        past_key_values=cache.keys,
+        use_cache=True,
     )
     cache.place = cache.place + 1
     return hidden

@@ -24,7 +24,9 @@ def answer_request(ws: Workspace, words: argparse.Namespace) -> str:
     disable_progress_bar()  # a bar of loaded weights is no answer
     recommender = Recommender.load(ws.folder("data").parent, words.rows)
     if words.user is None:
-        history = [recommender.items.name(recommender.items.row(word)) for word in _item_ids(words.items)]
+        history = [
+            recommender.items.name(recommender.items.row(word)) for word in _item_ids(words.items)
+        ]
     else:
         history = recommender.history_of(words.user)
     allowed = recommender.items_in(words.category) if words.category else None
@@ -33,7 +35,12 @@ def answer_request(ws: Workspace, words: argparse.Namespace) -> str:
     else:
         answers = recommender.recommend(history, words.k, allowed=allowed)
     if words.json:
-        asked = {"run": ws.run, "task": words.command, "query": getattr(words, "query", None), "history": history}
+        asked = {
+            "run": ws.run,
+            "task": words.command,
+            "query": getattr(words, "query", None),
+            "history": history,
+        }
         rows = [{"rank": rank, **answer._asdict()} for rank, answer in enumerate(answers, start=1)]
         return json.dumps(asked | {"answers": rows}, ensure_ascii=False, indent=1)
     return answer_table(answers)
@@ -46,9 +53,14 @@ def answer_table(answers: list[Answer]) -> str:
     rows = [COLUMNS]
     for rank, a in enumerate(answers, start=1):
         codes = "-".join(map(str, a.identifier))
-        rows.append((str(rank), str(a.item_id), a.title[:60], a.category[-40:], f"{a.score:.2f}", codes))
+        rows.append(
+            (str(rank), str(a.item_id), a.title[:60], a.category[-40:], f"{a.score:.2f}", codes)
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    )
     return "\n".join(line.rstrip() for line in lines)
 
 

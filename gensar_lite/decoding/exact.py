@@ -43,22 +43,35 @@ def search_exact(
     The first beam has `num_beams`, at least `k`; the answer has as many places.
     """
     width = max(num_beams, k)
-    nothing = Found(np.zeros((len(source), 0), np.int64), np.zeros((len(source), 0), np.float32), np.zeros(len(source)))
+    nothing = Found(
+        np.zeros((len(source), 0), np.int64),
+        np.zeros((len(source), 0), np.float32),
+        np.zeros(len(source)),
+    )
     everyone, beams = np.arange(len(source)), width
-    found = _replaced(nothing, everyone, decoder.search_sources(task, source, mask, width, allowed, exclude), width)
+    found = _replaced(
+        nothing,
+        everyone,
+        decoder.search_sources(task, source, mask, width, allowed, exclude),
+        width,
+    )
     open_ = np.flatnonzero(~found.settled(k))
     while len(open_) and beams < widest:
         beams = min(beams * WIDER, widest)
         step = max(MAX_PATHS // beams, 1)
         for part in (open_[i : i + step] for i in range(0, len(open_), step)):
             inputs = _cut(part, source, mask, allowed, exclude)
-            better = decoder.search_sources(task, *inputs[:2], beams, *inputs[2:], floor=_floor(found, part, k))
+            better = decoder.search_sources(
+                task, *inputs[:2], beams, *inputs[2:], floor=_floor(found, part, k)
+            )
             found = _replaced(found, part, better, width)
         open_ = open_[~_take(found, open_).settled(k)]
     for row in open_:
         one = np.array([row])
         inputs = _cut(one, source, mask, allowed, exclude)
-        found = _replaced(found, one, branch_and_bound(decoder, task, *inputs, k, _floor(found, one, k)[0]), width)
+        found = _replaced(
+            found, one, branch_and_bound(decoder, task, *inputs, k, _floor(found, one, k)[0]), width
+        )
     used = max(int((found.items >= 0).sum(axis=1).max(initial=0)), 1)
     return Found(found.items[:, :used], found.scores[:, :used], found.bound)
 
@@ -99,8 +112,13 @@ def branch_and_bound(
     with decoder.autocast():
         start = decoder.begin(task, source, mask, allowed)
         size, spent = start.trie.codebook_size, decoder.spent(start, exclude)
-        best = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))  # items and scores, falling
-        heap = [(-0.0, 0, np.zeros((1, 0), dtype=np.int64))]  # minus the best score, number, codes (m, l)
+        best = (
+            np.zeros(0, dtype=np.int64),
+            np.zeros(0, dtype=np.float32),
+        )  # items and scores, falling
+        heap = [
+            (-0.0, 0, np.zeros((1, 0), dtype=np.int64))
+        ]  # minus the best score, number, codes (m, l)
         number = 0
         while heap and -heap[0][0] >= floor:
             _, _, prefixes = heapq.heappop(heap)
@@ -123,11 +141,17 @@ def branch_and_bound(
             for low in range(0, len(kept), chunk):
                 number += 1  # equal scores: the older first, so arrays are never compared
                 heapq.heappush(heap, (-float(scores[low]), number, longer[low : low + chunk]))
-    bound = np.nextafter(best[1][-1:], -np.inf) if len(best[1]) == k else np.full(1, -np.inf, dtype=np.float32)
+    bound = (
+        np.nextafter(best[1][-1:], -np.inf)
+        if len(best[1]) == k
+        else np.full(1, -np.inf, dtype=np.float32)
+    )
     return Found(best[0][None], best[1][None], bound)
 
 
-def _merged(best: tuple, items: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _merged(
+    best: tuple, items: np.ndarray, scores: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
     items, scores = np.r_[best[0], items], np.r_[best[1], scores]
     order = np.argsort(-scores, kind="stable")[:k]
     return items[order], scores[order]

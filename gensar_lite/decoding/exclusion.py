@@ -63,5 +63,7 @@ def forbid(total: torch.Tensor, nodes: np.ndarray, spent: Spent) -> torch.Tensor
     place = order[np.minimum(np.searchsorted(here[order], wanted), len(order) - 1)]
     met = here[place] == wanted
     where = (spent.query[met], place[met] % count, spent.code[met])
-    total[tuple(torch.from_numpy(part.astype(np.int64)).to(total.device) for part in where)] = -torch.inf
+    total[
+        tuple(torch.from_numpy(part.astype(np.int64)).to(total.device) for part in where)
+    ] = -torch.inf
     return total

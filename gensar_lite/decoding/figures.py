@@ -66,11 +66,21 @@ def trace_figure(trace: Trace, titles: list[str] | None = None) -> tuple[go.Figu
             hoverinfo="text",
         )
     levels = sorted(steps["level"].unique().tolist())
-    figure.update_xaxes(tickvals=[0, *levels], ticktext=["start", *(f"code {level}" for level in levels)])
+    figure.update_xaxes(
+        tickvals=[0, *levels], ticktext=["start", *(f"code {level}" for level in levels)]
+    )
     figure.update_yaxes(visible=False)
-    figure.update_layout(height=460, margin={"l": 20, "r": 20, "t": 20, "b": 40}, template="plotly_white")
-    counts = [f"{int(steps.loc[steps['level'] == level, 'kept'].sum())} after code {level}" for level in levels]
-    return figure, f"A search as a tree from left to right: prefixes kept, {', '.join(counts)}. {_fate(trace)}"
+    figure.update_layout(
+        height=460, margin={"l": 20, "r": 20, "t": 20, "b": 40}, template="plotly_white"
+    )
+    counts = [
+        f"{int(steps.loc[steps['level'] == level, 'kept'].sum())} after code {level}"
+        for level in levels
+    ]
+    return (
+        figure,
+        f"A search as a tree from left to right: prefixes kept, {', '.join(counts)}. {_fate(trace)}",
+    )
 
 
 def _fate(trace: Trace) -> str:
@@ -83,7 +93,11 @@ def _fate(trace: Trace) -> str:
             f"{lost.score:.2f}, the last one kept had {lost.worst_kept:.2f}."
         )
     place = np.flatnonzero(trace.found.items[0] == trace.target)
-    return f"The item taken was found at place {place[0] + 1}." if len(place) else "The item taken was not allowed."
+    return (
+        f"The item taken was found at place {place[0] + 1}."
+        if len(place)
+        else "The item taken was not allowed."
+    )
 
 
 def _heights(steps: pd.DataFrame) -> dict[tuple, float]:
@@ -105,7 +119,14 @@ def _edges(steps: pd.DataFrame, heights: dict[tuple, float]) -> go.Scatter:
     for row in steps.itertuples():
         x += [row.level - 1, row.level, None]
         y += [heights[row.parent], heights[row.codes], None]
-    return go.Scatter(x=x, y=y, mode="lines", line={"color": "#D0D0D0", "width": 1}, hoverinfo="skip", showlegend=False)
+    return go.Scatter(
+        x=x,
+        y=y,
+        mode="lines",
+        line={"color": "#D0D0D0", "width": 1},
+        hoverinfo="skip",
+        showlegend=False,
+    )
 
 
 def _hover(row, titles: list[str] | None) -> str:

@@ -31,13 +31,19 @@ class Ids:
     @staticmethod
     def of_items(corpus: Corpus, rows: bool = False) -> Ids:
         """Ids of a corpus's items; with `rows`, row numbers all the same."""
-        own = None if rows or "source_id" not in corpus.items else corpus.items["source_id"].tolist()
+        own = (
+            None if rows or "source_id" not in corpus.items else corpus.items["source_id"].tolist()
+        )
         return Ids("item", corpus.num_items, own)
 
     @staticmethod
     def of_users(corpus: Corpus, rows: bool = False) -> Ids:
         """Ids of a corpus's users; with `rows`, row numbers all the same."""
-        return Ids("user", corpus.num_users, None if rows or corpus.user_ids is None else corpus.user_ids.tolist())
+        return Ids(
+            "user",
+            corpus.num_users,
+            None if rows or corpus.user_ids is None else corpus.user_ids.tolist(),
+        )
 
     def row(self, asked: object) -> int:
         """The row number of an id, given as text or as a whole number: 17 is "17", and "017" is
@@ -46,10 +52,16 @@ class Ids:
         Raises `ConfigError` that names the nearest ids for one that does not exist.
         """
         whole = isinstance(asked, Integral) and not isinstance(asked, bool)
-        row = self._row_of(str(asked) if whole else asked) if whole or isinstance(asked, str) else None
+        row = (
+            self._row_of(str(asked) if whole else asked)
+            if whole or isinstance(asked, str)
+            else None
+        )
         if row is None:
             named = repr(asked) if isinstance(asked, str) else asked
-            raise ConfigError(f"{self.noun}: there is no {self.noun} {named}. {self._hint(str(asked))}")
+            raise ConfigError(
+                f"{self.noun}: there is no {self.noun} {named}. {self._hint(str(asked))}"
+            )
         return row
 
     def name(self, row: int) -> str | int:
@@ -71,7 +83,11 @@ class Ids:
         if self.own is None:
             return f"{self.noun.capitalize()}s of this run are 0 to {self.count - 1}."
         near = nearest(text, self.own)
-        hint = f"Nearest: {_listed(near)}." if near else f"Ids are those of your files, e.g. {_listed(self.own[:3])}."
+        hint = (
+            f"Nearest: {_listed(near)}."
+            if near
+            else f"Ids are those of your files, e.g. {_listed(self.own[:3])}."
+        )
         if self._as_number(text) is not None:
             hint += " Row numbers are asked for with --rows (in Python rows=True)."
         return hint
@@ -87,7 +103,9 @@ def nearest(text: str, ids: Sequence[str], count: int = 3) -> list[str]:
     alike = [name for name in ids if low in name.lower() or name.lower() in low] if low else []
     if alike:
         bare = low.lstrip("0")
-        return sorted(alike, key=lambda name: (name.lower().lstrip("0") != bare, abs(len(name) - len(text))))[:count]
+        return sorted(
+            alike, key=lambda name: (name.lower().lstrip("0") != bare, abs(len(name) - len(text)))
+        )[:count]
     return difflib.get_close_matches(text, ids[:LOOKED_AT], n=count, cutoff=0.5)
 
 

@@ -31,7 +31,9 @@ class Feed(NamedTuple):
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         first, *more = self.weights
         inner = self.act(linear(x, first))
-        return linear(inner, *more) if len(more) == 1 else linear(inner * linear(x, more[0]), more[1])
+        return (
+            linear(inner, *more) if len(more) == 1 else linear(inner * linear(x, more[0]), more[1])
+        )
 
 
 class Block(NamedTuple):
@@ -62,22 +64,33 @@ def read_block(block: nn.Module, dtype: torch.dtype) -> Block:
 
     own, last = block.layer[0].SelfAttention, block.layer[-1].DenseReluDense
     norms = tuple(layer.layer_norm for layer in block.layer)
-    found = Block(own.n_heads, norms, joined(own.q, own.k, own.v), joined(own.o), _feed(last, joined))
+    found = Block(
+        own.n_heads, norms, joined(own.q, own.k, own.v), joined(own.o), _feed(last, joined)
+    )
     if len(block.layer) == 2:
         return found
     cross = block.layer[1].EncDecAttention
-    return found._replace(cross=joined(cross.q), cross_keys=joined(cross.k, cross.v), cross_out=joined(cross.o))
+    return found._replace(
+        cross=joined(cross.q), cross_keys=joined(cross.k, cross.v), cross_out=joined(cross.o)
+    )
 
 
 def _feed(layer: nn.Module, joined: Callable[..., torch.Tensor]) -> Feed:
-    inner = (layer.wi,) if hasattr(layer, "wi") else (layer.wi_0, layer.wi_1)  # T5; T5 1.1 and its kin have a gate
+    inner = (
+        (layer.wi,) if hasattr(layer, "wi") else (layer.wi_0, layer.wi_1)
+    )  # T5; T5 1.1 and its kin have a gate
     return Feed(layer.act, tuple(joined(part) for part in (*inner, layer.wo)))
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """``x @ weight.T`` in the weight's number format, by the fastest road there is."""
     x = x.to(weight.dtype)
-    if _ONEDNN and x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() * len(weight) >= _LARGE:
+    if (
+        _ONEDNN
+        and x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and x.numel() * len(weight) >= _LARGE
+    ):
         return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
     return F.linear(x, weight)
 
@@ -92,7 +105,9 @@ def heads(x: torch.Tensor, num_heads: int) -> torch.Tensor:
     return x.unflatten(-1, (num_heads, -1)).transpose(1, 2).flatten(0, 1)
 
 
-def attend(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor, batch: int) -> torch.Tensor:
+def attend(
+    q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor, batch: int
+) -> torch.Tensor:
     """Attention of queries (B * h, T, k) to keys (B * h, k, S) and values (B * h, S, k): (B, T, h * k).
 
     T5 does not scale by the width of a head.

@@ -19,7 +19,9 @@ def prepare(model: PreTrainedModel, dtype: torch.dtype) -> Stacks | None:
     return steps.read_stacks(model, dtype) if model.config.is_encoder_decoder else None
 
 
-def encode(model: PreTrainedModel, source: torch.Tensor, mask: torch.Tensor, prepared: Stacks | None = None) -> Cache:
+def encode(
+    model: PreTrainedModel, source: torch.Tensor, mask: torch.Tensor, prepared: Stacks | None = None
+) -> Cache:
     """Read sources (B, S) once, with a mask (B, S), or (B, S + 1, S) as streams have it."""
     if model.config.is_encoder_decoder:
         return steps.encode(model, source, mask, prepared)

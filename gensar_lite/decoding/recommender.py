@@ -26,8 +26,8 @@ from gensar_lite.decoding.beam import Decoder
 from gensar_lite.decoding.exact import search_as_set
 from gensar_lite.decoding.ids import Ids
 from gensar_lite.training import TASK_OF_EVENTS, Generator, load_generator
-from gensar_lite.training.adhoc import Event, adhoc_sources
-from gensar_lite.training.ragged import pad_and_mask
+from gensar_lite.training.sequences.adhoc import Event, adhoc_sources
+from gensar_lite.training.sequences.ragged import pad_and_mask
 from gensar_lite.training.text import PAD
 
 Allowed = np.ndarray | Sequence | None  # item ids, or (N,) booleans by row number
@@ -62,7 +62,9 @@ class Recommender:
     items: Ids
     users: Ids
     retrain: str = ""
-    _tokenising: threading.Lock = field(default_factory=threading.Lock, repr=False)  # tokenizers keep state in a call
+    _tokenising: threading.Lock = field(
+        default_factory=threading.Lock, repr=False
+    )  # tokenizers keep state in a call
 
     @staticmethod
     def load(folder: Path | str, rows: bool = False) -> Recommender:
@@ -73,22 +75,37 @@ class Recommender:
         Raises `ArtifactError` when a stage is missing, stale or damaged; the message names the command to run.
         """
         ws = open_run(folder)
-        for stage in ("data", "identifiers", "training"):  # the first one that is missing is the one to build
+        for stage in (
+            "data",
+            "identifiers",
+            "training",
+        ):  # the first one that is missing is the one to build
             ws.require(stage)
         made = Recommender.of(load_generator(ws), ws.config.decoding, rows)
         return replace(made, decoder=made.decoder.prepared(), retrain=ws.command("run"))
 
     @staticmethod
-    def of(generator: Generator, settings: DecodingConfig | None = None, rows: bool = False) -> Recommender:
+    def of(
+        generator: Generator, settings: DecodingConfig | None = None, rows: bool = False
+    ) -> Recommender:
         """A recommender from a generator in memory, whose model is put into evaluation mode: no dropout."""
         settings = settings or DecodingConfig()
         generator.model.eval()
-        decoder = Decoder.of(generator, generator.builder.settings, settings.precision, settings.renormalise)
+        decoder = Decoder.of(
+            generator, generator.builder.settings, settings.precision, settings.renormalise
+        )
         corpus = generator.corpus
-        return Recommender(decoder, settings, Ids.of_items(corpus, rows), Ids.of_users(corpus, rows))
+        return Recommender(
+            decoder, settings, Ids.of_items(corpus, rows), Ids.of_users(corpus, rows)
+        )
 
     def recommend(
-        self, history: Sequence = (), k: int = 10, *, exclude_seen: bool | None = None, allowed: Allowed = None
+        self,
+        history: Sequence = (),
+        k: int = 10,
+        *,
+        exclude_seen: bool | None = None,
+        allowed: Allowed = None,
     ) -> list[Answer]:
         """The `k` likeliest next items after a history; fewer where the catalogue has not as many to give.
 
@@ -114,7 +131,9 @@ class Recommender:
         Control characters of a query are dropped, what is longer than 512 characters or `training.max_query_tokens`
         is cut, and words that were never seen are spelled in smaller pieces. Raises `ConfigError` for a blank query.
         """
-        return self.search_many([query], [history], k, exclude_seen=exclude_seen, allowed=allowed)[0]
+        return self.search_many([query], [history], k, exclude_seen=exclude_seen, allowed=allowed)[
+            0
+        ]
 
     def recommend_many(
         self,
@@ -141,15 +160,24 @@ class Recommender:
         """`search` for many queries at once, each with its own history (default: none)."""
         histories = [()] * len(queries) if histories is None else histories
         if isinstance(queries, str) or len(histories) != len(queries):
-            raise ConfigError(f"search: {len(queries)} queries need as many histories, got {len(histories)}.")
-        return self._answer("search", histories, [_typed(query) for query in queries], k, exclude_seen, allowed)
+            raise ConfigError(
+                f"search: {len(queries)} queries need as many histories, got {len(histories)}."
+            )
+        return self._answer(
+            "search", histories, [_typed(query) for query in queries], k, exclude_seen, allowed
+        )
 
     def history_of(self, user: str | int) -> list[Event]:
         """Everything a user of the corpus did, in time order. Raises `ConfigError` for a user that does not exist."""
         corpus = self.decoder.generator.corpus
         own = corpus.events[corpus.events["user_id"] == self.users.row(user)]
-        asked = [corpus.queries["text"].iloc[query] if query >= 0 else None for query in own["query_id"]]
-        return [Event(self.items.name(item), query) for item, query in zip(own["item_id"].tolist(), asked, strict=True)]
+        asked = [
+            corpus.queries["text"].iloc[query] if query >= 0 else None for query in own["query_id"]
+        ]
+        return [
+            Event(self.items.name(item), query)
+            for item, query in zip(own["item_id"].tolist(), asked, strict=True)
+        ]
 
     def items_in(self, category: str) -> np.ndarray:
         """(N,) boolean: items whose category path begins with `category` or has a level of that name.
@@ -162,26 +190,43 @@ class Recommender:
             paths.eq(category) | paths.str.startswith(category + " > ")
         )
         if not mask.any():
-            near = difflib.get_close_matches(category, sorted(levels), n=5, cutoff=0.4) or sorted(levels)[:5]
-            raise ConfigError(f"category: no item is in {category!r}. Some categories are: {', '.join(near)}.")
+            near = (
+                difflib.get_close_matches(category, sorted(levels), n=5, cutoff=0.4)
+                or sorted(levels)[:5]
+            )
+            raise ConfigError(
+                f"category: no item is in {category!r}. Some categories are: {', '.join(near)}."
+            )
         return mask.to_numpy()
 
     def _answer(self, events, histories, queries, k, exclude_seen, allowed) -> list[list[Answer]]:
         """Answers (one list a request) of one task."""
         self._check(events, k)
         mask, k = self._mask(events, allowed), min(k, self.items.count)
-        histories, answers = [[self._event(e) for e in history] for history in histories], [[] for _ in histories]
+        histories, answers = (
+            [[self._event(e) for e in history] for history in histories],
+            [[] for _ in histories],
+        )
         if mask is not None and not mask.any():
             return answers
         with self._tokenising:
-            sources = adhoc_sources(self.decoder.generator.builder, TASK_OF_EVENTS[events], histories, queries)
-        seen = [sorted({e.item_id for e in history}) if exclude_seen else [] for history in histories]
+            sources = adhoc_sources(
+                self.decoder.generator.builder, TASK_OF_EVENTS[events], histories, queries
+            )
+        seen = [
+            sorted({e.item_id for e in history}) if exclude_seen else [] for history in histories
+        ]
         counts = np.array([len(items) for items in seen], dtype=np.int64)
         for places, num_beams in batches_of_like_width(sources.lengths, counts, k, self.settings):
-            given = (torch.from_numpy(a).to(self.decoder.device) for a in pad_and_mask(sources.take(places), PAD))
+            given = (
+                torch.from_numpy(a).to(self.decoder.device)
+                for a in pad_and_mask(sources.take(places), PAD)
+            )
             pairs = [(query, item) for query, place in enumerate(places) for item in seen[place]]
             exclude = tuple(np.array(pairs, dtype=np.int64).reshape(-1, 2).T) if pairs else None
-            found = search_as_set(self.decoder, self.settings, events, *given, num_beams, k, mask, exclude)
+            found = search_as_set(
+                self.decoder, self.settings, events, *given, num_beams, k, mask, exclude
+            )
             for place, items, score in zip(places, found.items, found.scores, strict=True):
                 answers[place] = self._records(events, items[:k], score[:k])
         return answers
@@ -191,7 +236,13 @@ class Recommender:
         codes = generator.identifiers.view(events)
         titles, shelves = generator.corpus.items["title"], generator.corpus.items["category"]
         return [
-            Answer(self.items.name(row), titles.iat[row], shelves.iat[row], float(score), tuple(codes[row].tolist()))
+            Answer(
+                self.items.name(row),
+                titles.iat[row],
+                shelves.iat[row],
+                float(score),
+                tuple(codes[row].tolist()),
+            )
             for row, score in zip(items.tolist(), scores, strict=True)
             if row >= 0
         ]
@@ -210,7 +261,9 @@ class Recommender:
                 f"again{again}"
             )
         if not _whole(k) or k < 1:
-            raise ConfigError(f"{events}: k is {k!r}. Ask for a whole number of answers, 1 or more.")
+            raise ConfigError(
+                f"{events}: k is {k!r}. Ask for a whole number of answers, 1 or more."
+            )
 
     def _mask(self, events: str, allowed: Allowed) -> np.ndarray | None:
         """What may be answered as (N,) booleans, None: everything."""
@@ -240,5 +293,7 @@ def _typed(query: object) -> str:
     """A query on one line, as texts of the corpus are."""
     text = plain(query) if isinstance(query, str) else ""
     if not text:
-        raise ConfigError(f"query: {query!r} has no words. Type what to look for, e.g. 'red shoes'.")
+        raise ConfigError(
+            f"query: {query!r} has no words. Type what to look for, e.g. 'red shoes'."
+        )
     return text

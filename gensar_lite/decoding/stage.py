@@ -19,14 +19,17 @@ from gensar_lite.decoding.batches import Batch, batches_of_like_width
 from gensar_lite.decoding.beam import Decoder
 from gensar_lite.decoding.exact import search_as_set
 from gensar_lite.decoding.exclusion import distinct
+from gensar_lite.machine.processes import gather_frame, my_share, rank_and_world
 from gensar_lite.training import TASK_OF_EVENTS, Generator, Judge, load_generator
-from gensar_lite.training.processes import gather_frame, my_share, rank_and_world
 
 
 def load_decoder(ws: Workspace) -> Decoder:
     """The run's trained model with its tries."""
     return Decoder.of(
-        load_generator(ws), ws.config.training, ws.config.decoding.precision, ws.config.decoding.renormalise
+        load_generator(ws),
+        ws.config.training,
+        ws.config.decoding.precision,
+        ws.config.decoding.renormalise,
     ).prepared()
 
 
@@ -45,16 +48,22 @@ def rank_events(
     `world` processes decode together, each calls this with its `rank`, and all get the whole run: that of one
     process, bit by bit.
     """
-    parts = [to_run(np.zeros(0, np.int64), np.zeros((0, 1), np.int64), np.zeros((0, 1), np.float32), 1)]
+    parts = [
+        to_run(np.zeros(0, np.int64), np.zeros((0, 1), np.int64), np.zeros((0, 1), np.float32), 1)
+    ]
     bar = tqdm(total=len(targets), desc="decoding", unit="query", disable=not progress or rank > 0)
     for task in TASKS:
         rows = targets.loc[targets["task"] == task, "event_id"].to_numpy()
         seen = left_out(decoder.generator.corpus) if task == "recommend" and len(rows) else None
-        for places, num_beams in my_share(_batches(decoder, task, rows, seen, settings), rank, world):
+        for places, num_beams in my_share(
+            _batches(decoder, task, rows, seen, settings), rank, world
+        ):
             exclude = seen.pairs(rows[places]) if seen else None
             sources = decoder.sources(task, rows[places])
             asked = (num_beams, settings.top_k)
-            items, scores, _ = search_as_set(decoder, settings, task, *sources, *asked, exclude=exclude)
+            items, scores, _ = search_as_set(
+                decoder, settings, task, *sources, *asked, exclude=exclude
+            )
             parts.append(to_run(rows[places], items, scores, settings.top_k))
             bar.update(len(places))
     bar.close()
@@ -63,7 +72,9 @@ def rank_events(
     return run.sort_values(["event_id", "rank"], ignore_index=True)
 
 
-def _batches(decoder: Decoder, task: str, rows: np.ndarray, seen: Seen | None, settings: DecodingConfig) -> list[Batch]:
+def _batches(
+    decoder: Decoder, task: str, rows: np.ndarray, seen: Seen | None, settings: DecodingConfig
+) -> list[Batch]:
     """Events `rows` of one task in batches, whoever decodes them."""
     lengths = decoder.generator.builder.lengths(TASK_OF_EVENTS[task], rows)
     met = distinct(seen.pairs(rows), decoder.generator.corpus.num_items)[0] if seen else rows[:0]
@@ -71,13 +82,17 @@ def _batches(decoder: Decoder, task: str, rows: np.ndarray, seen: Seen | None, s
     return batches_of_like_width(lengths, counts, settings.top_k, settings)
 
 
-def to_run(event_ids: np.ndarray, items: np.ndarray, scores: np.ndarray, top_k: int) -> pd.DataFrame:
+def to_run(
+    event_ids: np.ndarray, items: np.ndarray, scores: np.ndarray, top_k: int
+) -> pd.DataFrame:
     """A run from items (B, n), best first, -1 where there is none: what is left is ranked from 1 to `top_k`."""
     valid = items >= 0
     rank = np.cumsum(valid, axis=1)
     keep = valid & (rank <= top_k)
     event = np.broadcast_to(event_ids[:, None], items.shape)
-    return pd.DataFrame({"event_id": event[keep], "item_id": items[keep], "rank": rank[keep], "score": scores[keep]})
+    return pd.DataFrame(
+        {"event_id": event[keep], "item_id": items[keep], "rank": rank[keep], "score": scores[keep]}
+    )
 
 
 def decode(ws: Workspace) -> Path:
@@ -89,7 +104,12 @@ def decode(ws: Workspace) -> Path:
         targets = decoder.generator.corpus.targets(settings.split)
         run = rank_events(decoder, targets, settings, rank=rank, world=world)
         run.to_parquet(folder / "run.parquet", index=False)
-        return {"queries": len(targets), "rows": len(run), "head": ws.config.training.head, "processes": world}
+        return {
+            "queries": len(targets),
+            "rows": len(run),
+            "head": ws.config.training.head,
+            "processes": world,
+        }
 
     return ws.build("decoding", make, rank=rank)
 
@@ -109,9 +129,7 @@ def ranking_judge(config: Config):
             targets[task.name] = pool.iloc[chosen]
         decoder = Decoder.of(generator, settings, settings.precision, config.decoding.renormalise)
         beams = DecodingConfig(
-            num_beams=settings.eval_beams,
-            top_k=10,
-            batch_size=config.decoding.batch_size,
+            num_beams=settings.eval_beams, top_k=10, batch_size=config.decoding.batch_size
         )
 
         def judge(model) -> dict[str, float]:

@@ -78,18 +78,27 @@ def trace(
             lost.append(gone)
 
     found = decoder.search_sources(task, source, mask, num_beams, allowed, exclude, watch=watch)
-    return Trace(pd.DataFrame(steps, columns=list(COLUMNS)), found, target, lost[0] if lost else None)
+    return Trace(
+        pd.DataFrame(steps, columns=list(COLUMNS)), found, target, lost[0] if lost else None
+    )
 
 
 def trace_event(decoder: Decoder, event_id: int, num_beams: int, num_cut: int = 5) -> Trace:
     """`trace` of one event of the log, whose item is the target."""
     event = decoder.generator.corpus.events.iloc[event_id]
     sources = decoder.sources(event["task"], np.array([event_id]))
-    return trace(decoder, event["task"], *sources, num_beams, int(event["item_id"]), num_cut=num_cut)
+    return trace(
+        decoder, event["task"], *sources, num_beams, int(event["item_id"]), num_cut=num_cut
+    )
 
 
 def _level(
-    paths: Paths, total: torch.Tensor, best: torch.Tensor, prefixes: np.ndarray, wanted: np.ndarray | None, num_cut: int
+    paths: Paths,
+    total: torch.Tensor,
+    best: torch.Tensor,
+    prefixes: np.ndarray,
+    wanted: np.ndarray | None,
+    num_cut: int,
 ) -> tuple[list[tuple], np.ndarray, Lost | None]:
     """Rows of one level, the prefixes (m, l + 1) that stay, and whether the target is lost here."""
     size, level = total.shape[1], paths.level
@@ -104,7 +113,10 @@ def _level(
     gone = target is not None and np.isfinite(flat[target]) and target not in kept
     if gone and target not in shown:
         shown.append(target)
-    before, counts = paths.scores[0].float().cpu().numpy(), paths.trie.allowed(paths.nodes, level)[0].sum(axis=1)
+    before, counts = (
+        paths.scores[0].float().cpu().numpy(),
+        paths.trie.allowed(paths.nodes, level)[0].sum(axis=1),
+    )
     rows = []
     for number in shown:
         path, code = divmod(int(number), size)
@@ -126,7 +138,11 @@ def _level(
             )
         )
     longer = np.concatenate([prefixes[kept // size], (kept % size)[:, None]], axis=1)
-    lost = Lost(level + 1, int(place[target]), float(flat[target]), float(flat[kept].min())) if gone else None
+    lost = (
+        Lost(level + 1, int(place[target]), float(flat[target]), float(flat[kept].min()))
+        if gone
+        else None
+    )
     return rows, longer, lost
 
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gensar_lite.data.ranges import ranges
+from gensar_lite.machine.ranges import ranges
 
-DENSE = 2**22  # cells (nodes x codes) up to which a level's children are kept as a table of booleans, 4 MiB
+DENSE = (
+    2**22
+)  # cells (nodes x codes) up to which a level's children are kept as a table of booleans, 4 MiB
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class Trie:
     @staticmethod
     def build(codes: np.ndarray, codebook_size: int) -> Trie:
         """The trie of codes (N, L). Raises ValueError when two items share a sequence."""
-        return _build(codes, np.arange(len(codes)), np.zeros(len(codes), dtype=np.int64), codebook_size, 1)
+        return _build(
+            codes, np.arange(len(codes)), np.zeros(len(codes), dtype=np.int64), codebook_size, 1
+        )
 
     @staticmethod
     def of_candidates(codes: np.ndarray, codebook_size: int, candidates: np.ndarray) -> Trie:
@@ -62,11 +66,15 @@ class Trie:
         """The trie of those items alone that `allowed` (N,) says, a mask over item ids. Node numbers change."""
         leaves = nodes = np.flatnonzero(allowed[self.item_ids])
         keys, size = [], self.codebook_size
-        for level in reversed(range(self.num_levels)):  # from the leaves up: what is left, and who its parents are
+        for level in reversed(
+            range(self.num_levels)
+        ):  # from the leaves up: what is left, and who its parents are
             key = self.keys[level][nodes]
             parent = key // size
             new = np.diff(parent, prepend=-1) != 0
-            keys.append(key if level == 0 else (np.cumsum(new) - 1) * size + key % size)  # roots keep their numbers
+            keys.append(
+                key if level == 0 else (np.cumsum(new) - 1) * size + key % size
+            )  # roots keep their numbers
             nodes = parent[new]
         return _with_tables(tuple(reversed(keys)), self.item_ids[leaves], size, self.num_roots)
 
@@ -103,7 +111,11 @@ class Trie:
         place = np.searchsorted(keys, key)
         there = (nodes >= 0) & (place < len(keys))
         place = np.where(there, place, 0)
-        return np.where(there & (keys[place] == key), place, -1) if len(keys) else np.full(key.shape, -1)
+        return (
+            np.where(there & (keys[place] == key), place, -1)
+            if len(keys)
+            else np.full(key.shape, -1)
+        )
 
     def span(self, nodes: np.ndarray | int, depth: int) -> tuple[np.ndarray, np.ndarray]:
         """The leaves below nodes (...,): those from the first number to before the second, each (...,)."""
@@ -119,7 +131,9 @@ class Trie:
         return np.where(leaves >= 0, self.item_ids[np.maximum(leaves, 0)], -1)
 
 
-def _build(codes: np.ndarray, item_ids: np.ndarray, root: np.ndarray, codebook_size: int, num_roots: int) -> Trie:
+def _build(
+    codes: np.ndarray, item_ids: np.ndarray, root: np.ndarray, codebook_size: int, num_roots: int
+) -> Trie:
     """Sort once; then a level's new nodes are where a prefix differs from the one before it."""
     order = _sorted_order(codes, root, codebook_size, num_roots)
     parent, keys = root[order], []
@@ -135,7 +149,9 @@ def _build(codes: np.ndarray, item_ids: np.ndarray, root: np.ndarray, codebook_s
     return _with_tables(tuple(keys), item_ids[order], codebook_size, num_roots)
 
 
-def _sorted_order(codes: np.ndarray, root: np.ndarray, codebook_size: int, num_roots: int) -> np.ndarray:
+def _sorted_order(
+    codes: np.ndarray, root: np.ndarray, codebook_size: int, num_roots: int
+) -> np.ndarray:
     """Positions in the order of (root, codes): by one number a sequence where it fits into 63 bits, which is fast."""
     if num_roots * codebook_size ** codes.shape[1] >= 2**63:
         return np.lexsort((*codes.T[::-1], root))
@@ -145,7 +161,9 @@ def _sorted_order(codes: np.ndarray, root: np.ndarray, codebook_size: int, num_r
     return np.argsort(number, kind="stable")
 
 
-def _with_tables(keys: tuple[np.ndarray, ...], item_ids: np.ndarray, codebook_size: int, num_roots: int) -> Trie:
+def _with_tables(
+    keys: tuple[np.ndarray, ...], item_ids: np.ndarray, codebook_size: int, num_roots: int
+) -> Trie:
     tables, num_parents = [], num_roots
     for key in keys:
         table = None

@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 
-def neighbours(vectors: np.ndarray, k: int, items: np.ndarray | None = None, block: int = 512) -> np.ndarray:
+def neighbours(
+    vectors: np.ndarray, k: int, items: np.ndarray | None = None, block: int = 512
+) -> np.ndarray:
     """(P, k) ids of the nearest items by cosine, nearest first, for `items` (P,) or all; an item is not its own.
 
     Equal cosines are ordered by id. Fewer than `k` other items give fewer columns.

@@ -18,7 +18,9 @@ def cold_items(corpus: Corpus, task: str | None = None) -> np.ndarray:
     return cold
 
 
-def fill_cold(collaborative: np.ndarray, semantic: np.ndarray, cold: np.ndarray, k: int) -> np.ndarray:
+def fill_cold(
+    collaborative: np.ndarray, semantic: np.ndarray, cold: np.ndarray, k: int
+) -> np.ndarray:
     """The collaborative view (N, d) with each cold row replaced by a mean of its `k` nearest warm items' rows.
 
     Near by the cosine of the semantic view, which also weighs the mean; neighbours at a right angle or beyond do not
@@ -26,7 +28,9 @@ def fill_cold(collaborative: np.ndarray, semantic: np.ndarray, cold: np.ndarray,
     """
     warm = np.flatnonzero(~cold)
     if not len(warm):
-        raise ArtifactError("embeddings: no item has a train event to learn from. Bring a longer log.")
+        raise ArtifactError(
+            "embeddings: no item has a train event to learn from. Bring a longer log."
+        )
     unit = semantic / np.maximum(np.linalg.norm(semantic, axis=1, keepdims=True), 1e-12)
     filled = collaborative.copy()
     for item in np.flatnonzero(cold):

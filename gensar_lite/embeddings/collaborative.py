@@ -21,10 +21,10 @@ from gensar_lite.artifacts import ArtifactError, Corpus
 from gensar_lite.config import ConfigError, EmbeddingsConfig
 from gensar_lite.data import history_items
 from gensar_lite.embeddings.judge import full_ranking
-from gensar_lite.embeddings.precision import use_bf16
 from gensar_lite.embeddings.sasrec import SASRec
 from gensar_lite.embeddings.sequences import Sequences, train_sequences
 from gensar_lite.embeddings.softmax import chunked_cross_entropy
+from gensar_lite.machine.precision import use_bf16
 
 _LIKE_LENGTH = 64  # windows that are padded together
 
@@ -43,13 +43,22 @@ class SASRecRanker:
         history = history_items(self.events, targets["event_id"].to_numpy(), self.model.max_length)
         items, last = _right_padded(history, self.model.num_items)
         hidden = self.model(torch.from_numpy(items))
-        return self.model.scores(hidden[torch.arange(len(items)), torch.from_numpy(last)]).float().numpy()
+        return (
+            self.model.scores(hidden[torch.arange(len(items)), torch.from_numpy(last)])
+            .float()
+            .numpy()
+        )
 
 
 def new_model(num_items: int, settings: EmbeddingsConfig) -> SASRec:
     """A freshly initialised SASRec of the settings' size (uses torch's current random state)."""
     return SASRec(
-        num_items, settings.dim, settings.num_layers, settings.num_heads, settings.max_length, settings.dropout
+        num_items,
+        settings.dim,
+        settings.num_layers,
+        settings.num_heads,
+        settings.max_length,
+        settings.dropout,
     )
 
 
@@ -79,7 +88,11 @@ def train_sasrec(corpus: Corpus, settings: EmbeddingsConfig) -> tuple[SASRec, li
     torch.manual_seed(settings.seed)
     model = new_model(corpus.num_items, settings)
     optimiser = torch.optim.AdamW(
-        model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, betas=(0.9, 0.98), fused=True
+        model.parameters(),
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        betas=(0.9, 0.98),
+        fused=True,
     )
     sequences = train_sequences(corpus, settings.max_length)
     epochs, eval_every = schedule(len(sequences.inputs), settings)
@@ -93,17 +106,28 @@ def train_sasrec(corpus: Corpus, settings: EmbeddingsConfig) -> tuple[SASRec, li
             group["lr"] = settings.lr * (1 - done * (1 - settings.lr_end))
         model.train()
         for low in range(0, len(order), settings.batch_size):
-            losses.append(_step(model, optimiser, sequences, order[low : low + settings.batch_size], settings))
+            losses.append(
+                _step(model, optimiser, sequences, order[low : low + settings.batch_size], settings)
+            )
         if not np.isfinite(losses[-1]):
-            raise ArtifactError(f"embeddings: SASRec's loss became {losses[-1]} in epoch {epoch}. Lower embeddings.lr.")
+            raise ArtifactError(
+                f"embeddings: SASRec's loss became {losses[-1]} in epoch {epoch}. Lower embeddings.lr."
+            )
         minutes = (time.perf_counter() - started) / 60
         out_of_time = minutes > settings.max_minutes
         if epoch % eval_every == 0 or epoch == epochs or out_of_time:
-            row = {"epoch": epoch, "seconds": round(60 * minutes, 1), "loss": float(np.mean(losses))} | judge(model)
+            row = {
+                "epoch": epoch,
+                "seconds": round(60 * minutes, 1),
+                "loss": float(np.mean(losses)),
+            } | judge(model)
             curve.append(row)
             bar.set_postfix(loss=f"{row['loss']:.3f}", ndcg=f"{row['ndcg@10']:.4f}")
             if row["ndcg@10"] > best:
-                best, best_state = row["ndcg@10"], {k: v.clone() for k, v in model.state_dict().items()}
+                best, best_state = (
+                    row["ndcg@10"],
+                    {k: v.clone() for k, v in model.state_dict().items()},
+                )
             stale = len(curve) - 1 - int(np.argmax([r["ndcg@10"] for r in curve]))
             if out_of_time or stale >= settings.patience:
                 break
@@ -112,9 +136,13 @@ def train_sasrec(corpus: Corpus, settings: EmbeddingsConfig) -> tuple[SASRec, li
     return model.eval(), curve
 
 
-def _step(model, optimiser, sequences: Sequences, rows: np.ndarray, settings: EmbeddingsConfig) -> float:
+def _step(
+    model, optimiser, sequences: Sequences, rows: np.ndarray, settings: EmbeddingsConfig
+) -> float:
     length = (sequences.inputs[rows] >= 0).sum(axis=1)
-    rows = rows[np.argsort(length, kind="stable")]  # windows of like length run together: little padding
+    rows = rows[
+        np.argsort(length, kind="stable")
+    ]  # windows of like length run together: little padding
     parts = [rows[low : low + _LIKE_LENGTH] for low in range(0, len(rows), _LIKE_LENGTH)]
     questions = [sequences.questions(part) for part in parts]
     targets = torch.from_numpy(np.concatenate([target for _, _, target in questions]))  # (P,)

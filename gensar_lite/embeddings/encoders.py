@@ -39,9 +39,14 @@ ENCODERS = {
         "",
         "Represent this sentence for searching relevant passages: ",
     ),
-    "e5": Encoder("intfloat/e5-base-v2", "1c644c92ad3ba1efdad3f1451a637716616a20e8", "passage: ", "query: "),
+    "e5": Encoder(
+        "intfloat/e5-base-v2", "1c644c92ad3ba1efdad3f1451a637716616a20e8", "passage: ", "query: "
+    ),
     "multilingual": Encoder(
-        "intfloat/multilingual-e5-small", "fd1525a9fd15316a2d503bf26ab031a61d056e98", "passage: ", "query: "
+        "intfloat/multilingual-e5-small",
+        "fd1525a9fd15316a2d503bf26ab031a61d056e98",
+        "passage: ",
+        "query: ",
     ),
     "gte": Encoder("thenlper/gte-base", "5e95d41db6721e7cbd5006e99c7508f0083223d6", "", ""),
 }
@@ -61,7 +66,9 @@ def find_encoder(name: str) -> Encoder:
 
 def at_revision(name: str) -> tuple[str, str | None]:
     """Name or folder, and the revision that may stand behind an ``@``."""
-    source, _, revision = name.rpartition("@") if "@" in name and not Path(name).exists() else (name, "", "")
+    source, _, revision = (
+        name.rpartition("@") if "@" in name and not Path(name).exists() else (name, "", "")
+    )
     return source, revision or None
 
 
@@ -86,7 +93,9 @@ def minilm_folder() -> Path:
 
 def encoder_files(settings: EmbeddingsConfig) -> dict[str, Path]:
     """The folder of an encoder of the user's own, by the setting's name; nothing for one that is known by name."""
-    return {} if settings.encoder in (*ENCODERS, "lsa") else local_folder("encoder", settings.encoder)
+    return (
+        {} if settings.encoder in (*ENCODERS, "lsa") else local_folder("encoder", settings.encoder)
+    )
 
 
 def local_folder(setting: str, name: str) -> dict[str, Path]:
@@ -97,7 +106,11 @@ def local_folder(setting: str, name: str) -> dict[str, Path]:
 
 def fingerprint(encoder: Encoder) -> str:
     """What tells this encoder's vectors from another's: name and revision, or all files of a local folder."""
-    source = encoder.digest or path_digest(Path(encoder.source)) or f"{encoder.source}@{encoder.revision}"
+    source = (
+        encoder.digest
+        or path_digest(Path(encoder.source))
+        or f"{encoder.source}@{encoder.revision}"
+    )
     return "\0".join([source, repr(encoder.item_prefix), repr(encoder.query_prefix)])
 
 
@@ -106,9 +119,15 @@ def load_encoder(encoder: Encoder, settings: EmbeddingsConfig, device: str | Non
 
     Raises `ArtifactError` with the next step when it cannot be loaded.
     """
-    from sentence_transformers import SentenceTransformer  # slow import, only when something is encoded
+    from sentence_transformers import (
+        SentenceTransformer,  # slow import, only when something is encoded
+    )
 
-    options = {"trust_remote_code": False, "model_kwargs": {"use_safetensors": True}, "device": device}
+    options = {
+        "trust_remote_code": False,
+        "model_kwargs": {"use_safetensors": True},
+        "device": device,
+    }
     try:
         model = SentenceTransformer(encoder.source, revision=encoder.revision, **options)
     except (OSError, ValueError) as error:

@@ -72,7 +72,9 @@ class JointModel(nn.Module):
 
 
 def _adapter(width: int, dim: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(width, HIDDEN), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(HIDDEN, dim))
+    return nn.Sequential(
+        nn.Linear(width, HIDDEN), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(HIDDEN, dim)
+    )
 
 
 class Examples(NamedTuple):
@@ -93,7 +95,11 @@ def joint_examples(events: pd.DataFrame) -> Examples:
 
 
 def contrastive(
-    anchors: torch.Tensor, items: torch.Tensor, goal: torch.Tensor, log_share: torch.Tensor, temperature: float
+    anchors: torch.Tensor,
+    items: torch.Tensor,
+    goal: torch.Tensor,
+    log_share: torch.Tensor,
+    temperature: float,
 ) -> torch.Tensor:
     """InfoNCE: cross-entropy of anchors (B, d) over the items of the batch (M, d), of which `goal` (B,) is right.
 
@@ -103,7 +109,9 @@ def contrastive(
     return F.cross_entropy(anchors @ items.T / temperature - log_share, goal)
 
 
-def batch_loss(model: JointModel, part: Examples, log_share: torch.Tensor, temperature: float) -> torch.Tensor:
+def batch_loss(
+    model: JointModel, part: Examples, log_share: torch.Tensor, temperature: float
+) -> torch.Tensor:
     """The loss of both tasks in one batch; each item it holds is encoded once."""
     real = part.history >= 0
     ids, place = torch.unique(torch.cat([part.item, part.history[real]]), return_inverse=True)
@@ -111,9 +119,13 @@ def batch_loss(model: JointModel, part: Examples, log_share: torch.Tensor, tempe
     history = torch.full_like(part.history, -1)
     history[real] = place[len(part.item) :]
     search = part.query >= 0
-    anchors = torch.cat([model.queries(part.query[search]), model.users(history[~search], table)])  # (B, d)
+    anchors = torch.cat(
+        [model.queries(part.query[search]), model.users(history[~search], table)]
+    )  # (B, d)
     rows = torch.cat([place[: len(part.item)][search], place[: len(part.item)][~search]])
-    targets, goal = torch.unique(rows, return_inverse=True)  # histories are read, only targets compete
+    targets, goal = torch.unique(
+        rows, return_inverse=True
+    )  # histories are read, only targets compete
     return contrastive(anchors, table[targets], goal, log_share[ids[targets]], temperature)
 
 
@@ -129,7 +141,9 @@ class JointRanker:
         """(B, N) cosines of every item with the query of a search, with the history of a recommendation."""
         model = self.model.eval()
         table, query = model.item_vectors(), torch.tensor(targets["query_id"].to_numpy())
-        history = torch.from_numpy(history_items(self.events, targets["event_id"].to_numpy(), HISTORY))
+        history = torch.from_numpy(
+            history_items(self.events, targets["event_id"].to_numpy(), HISTORY)
+        )
         anchors = model.users(history, table)
         anchors[query >= 0] = model.queries(query[query >= 0])
         return (anchors @ table.T).numpy()
@@ -151,17 +165,23 @@ def train_joint(
     curve, best, best_state = [], -1.0, None
     bar = tqdm(range(1, settings.joint_epochs + 1), desc="joint", unit="epoch")
     for epoch in bar:
-        order = torch.from_numpy(np.random.default_rng([settings.seed, epoch]).permutation(len(examples.item)))
+        order = torch.from_numpy(
+            np.random.default_rng([settings.seed, epoch]).permutation(len(examples.item))
+        )
         losses = []
         model.train()
         for rows in order.split(BATCH):
-            loss = batch_loss(model, Examples(*(x[rows] for x in examples)), log_share, settings.joint_temperature)
+            loss = batch_loss(
+                model, Examples(*(x[rows] for x in examples)), log_share, settings.joint_temperature
+            )
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
             losses.append(float(loss.detach()))
         if not np.isfinite(losses).all():
-            raise ArtifactError(f"embeddings: the joint view's loss became {losses[-1]}. Raise joint_temperature.")
+            raise ArtifactError(
+                f"embeddings: the joint view's loss became {losses[-1]}. Raise joint_temperature."
+            )
         row = {"epoch": epoch, "loss": float(np.mean(losses))} | _judge(model, corpus)
         curve.append(row)
         bar.set_postfix(loss=f"{row['loss']:.3f}", score=f"{row['score']:.4f}")
@@ -181,4 +201,6 @@ def _judge(model: JointModel, corpus: Corpus) -> dict[str, float]:
         if len(targets):
             figures = full_ranking(ranker, corpus, targets)
             row |= {f"{task}/{metric}": value for metric, value in figures.items()}
-    return row | {"score": float(np.mean([v for k, v in row.items() if k.endswith("ndcg@10")] or [0.0]))}
+    return row | {
+        "score": float(np.mean([v for k, v in row.items() if k.endswith("ndcg@10")] or [0.0]))
+    }

@@ -13,7 +13,9 @@ from gensar_lite.artifacts import Corpus
 from gensar_lite.data import left_out
 
 
-def full_ranking(ranker, corpus: Corpus, targets: pd.DataFrame, batch: int = 1024) -> dict[str, float]:
+def full_ranking(
+    ranker, corpus: Corpus, targets: pd.DataFrame, batch: int = 1024
+) -> dict[str, float]:
     """``recall@10`` and ``ndcg@10`` of target events (rows of the log), ties counted against the ranker.
 
     From recommendations items of the history are left out, by the log's rule (`gensar_lite.data.left_out`).

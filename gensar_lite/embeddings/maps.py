@@ -20,7 +20,9 @@ from gensar_lite.embeddings.fused import principal_components
 METHODS = ("pca", "tsne", "umap")
 
 
-def flat_map(vectors: np.ndarray, method: str, seed: int = 0, cache: Path | None = None) -> np.ndarray:
+def flat_map(
+    vectors: np.ndarray, method: str, seed: int = 0, cache: Path | None = None
+) -> np.ndarray:
     """(N, 2) float64 places of items: ``pca`` (at once), ``tsne`` or ``umap`` (neighbours stay neighbours; slower).
 
     The latter two read up to 50 principal components; their axes mean nothing, distances between groups little.
@@ -33,7 +35,9 @@ def flat_map(vectors: np.ndarray, method: str, seed: int = 0, cache: Path | None
     if method == "pca":
         return x
     if method == "umap" and importlib.util.find_spec("umap") is None:
-        raise ConfigError("maps: umap needs the package umap-learn. Run: pip install umap-learn, or choose tsne.")
+        raise ConfigError(
+            "maps: umap needs the package umap-learn. Run: pip install umap-learn, or choose tsne."
+        )
     x = np.ascontiguousarray(x, dtype=np.float32)
     key = hashlib.sha256(x.tobytes() + str((x.shape, method, seed)).encode()).hexdigest()
     stored = cache / f"map-{key[:24]}.safetensors" if cache else None
@@ -59,4 +63,6 @@ def _tsne(x: np.ndarray, seed: int) -> np.ndarray:
     from sklearn.manifold import TSNE
 
     perplexity = min(30.0, (len(x) - 1) / 3)
-    return TSNE(perplexity=perplexity, init="pca", metric="cosine", random_state=seed).fit_transform(x)
+    return TSNE(
+        perplexity=perplexity, init="pca", metric="cosine", random_state=seed
+    ).fit_transform(x)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from gensar_lite.embeddings.dropout import ByteDropout
+from gensar_lite.machine.dropout import ByteDropout
 
 
 class Block(nn.Module):
@@ -20,7 +20,9 @@ class Block(nn.Module):
         self.num_heads = num_heads
         self.norm_attention, self.norm_feed = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
-        self.feed = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), ByteDropout(dropout), nn.Linear(4 * dim, dim))
+        self.feed = nn.Sequential(
+            nn.Linear(dim, 4 * dim), nn.GELU(), ByteDropout(dropout), nn.Linear(4 * dim, dim)
+        )
         self.drop = ByteDropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -28,8 +30,14 @@ class Block(nn.Module):
         qkv = self.qkv(self.norm_attention(x)).view(batch, length, 3, self.num_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, heads, T, d / heads) each
         later = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
-        weights = (q @ k.transpose(2, 3) / q.shape[-1] ** 0.5).masked_fill(later, float("-inf")).softmax(-1)
-        mixed = self.drop(weights) @ v  # written out: the fused kernel is slower on a CPU as soon as it drops
+        weights = (
+            (q @ k.transpose(2, 3) / q.shape[-1] ** 0.5)
+            .masked_fill(later, float("-inf"))
+            .softmax(-1)
+        )
+        mixed = (
+            self.drop(weights) @ v
+        )  # written out: the fused kernel is slower on a CPU as soon as it drops
         x = x + self.drop(self.out(mixed.transpose(1, 2).reshape(batch, length, dim)))
         return x + self.drop(self.feed(self.norm_feed(x)))
 
@@ -40,7 +48,15 @@ class SASRec(nn.Module):
     Padding is the id N on the right: under a causal mask no real position ever looks at it.
     """
 
-    def __init__(self, num_items: int, dim: int, num_layers: int, num_heads: int, max_length: int, dropout: float):
+    def __init__(
+        self,
+        num_items: int,
+        dim: int,
+        num_layers: int,
+        num_heads: int,
+        max_length: int,
+        dropout: float,
+    ):
         super().__init__()
         self.num_items, self.max_length = num_items, max_length
         self.items = nn.Embedding(num_items + 1, dim)

@@ -18,12 +18,15 @@ from tqdm.auto import tqdm
 from gensar_lite.config import EmbeddingsConfig
 from gensar_lite.embeddings.encoders import find_encoder, fingerprint, load_encoder
 from gensar_lite.embeddings.lsa import LSA
-from gensar_lite.embeddings.precision import use_bf16
+from gensar_lite.machine.precision import use_bf16
 
 
 def item_texts(titles: list[str], texts: list[str]) -> list[str]:
     """What the encoder reads of each item: title, then description (the paper: title + description)."""
-    return [f"{title}. {text}".strip() if text else title for title, text in zip(titles, texts, strict=True)]
+    return [
+        f"{title}. {text}".strip() if text else title
+        for title, text in zip(titles, texts, strict=True)
+    ]
 
 
 def encode(texts: list[str], settings: EmbeddingsConfig, cache: Path | None = None) -> np.ndarray:
@@ -63,7 +66,9 @@ def batches_of_rank(num_batches: int, rank: int, world: int) -> range:
     return range(rank, num_batches, world)
 
 
-def _encode_once(texts: list[str], settings: EmbeddingsConfig, cache: Path | None, queries: bool) -> np.ndarray:
+def _encode_once(
+    texts: list[str], settings: EmbeddingsConfig, cache: Path | None, queries: bool
+) -> np.ndarray:
     encoder, bf16 = find_encoder(settings.encoder), use_bf16(settings.text_precision)
     batches, rows = fixed_batches(texts, settings.text_batch)
     key, read = hashlib.sha256(), fingerprint(encoder)
@@ -84,13 +89,17 @@ def _encode_once(texts: list[str], settings: EmbeddingsConfig, cache: Path | Non
     return vectors[rows]
 
 
-def _encode_batches(batches, encoder, settings: EmbeddingsConfig, bf16: bool, queries: bool) -> np.ndarray:
+def _encode_batches(
+    batches, encoder, settings: EmbeddingsConfig, bf16: bool, queries: bool
+) -> np.ndarray:
     """(M, d_sem) rows of M texts in batches; with several processes each encodes a part, and all get the sum."""
     state = _processes()
     rank, world = (state.process_index, state.num_processes) if state else (0, 1)
     model = load_encoder(encoder, settings, device=str(state.device) if state else None)
     call, prefix = (
-        (model.encode_query, encoder.query_prefix) if queries else (model.encode_document, encoder.item_prefix)
+        (model.encode_query, encoder.query_prefix)
+        if queries
+        else (model.encode_document, encoder.item_prefix)
     )
     starts = np.cumsum([0, *map(len, batches)])
     vectors = np.zeros((starts[-1], model.get_embedding_dimension()), dtype=np.float32)
@@ -103,7 +112,9 @@ def _encode_batches(batches, encoder, settings: EmbeddingsConfig, bf16: bool, qu
                 batch_size=len(batches[number]),
                 show_progress_bar=False,
             ).astype(np.float32)
-        vectors[starts[number] : starts[number + 1]] = found / np.linalg.norm(found, axis=1, keepdims=True)
+        vectors[starts[number] : starts[number + 1]] = found / np.linalg.norm(
+            found, axis=1, keepdims=True
+        )
     if world == 1:
         return vectors
     from accelerate.utils import reduce

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from gensar_lite.artifacts import Corpus
-from gensar_lite.data.ranges import ranges, within
+from gensar_lite.machine.ranges import ranges, within
 
 
 class Sequences(NamedTuple):
@@ -30,7 +30,11 @@ class Sequences(NamedTuple):
         """The questions of windows `rows` (B,) as ``which of rows, place, target``, flat."""
         first, last = np.searchsorted(self.row, rows), np.searchsorted(self.row, rows, side="right")
         chosen = ranges(first, last - first)
-        return np.repeat(np.arange(len(rows)), last - first), self.place[chosen], self.target[chosen]
+        return (
+            np.repeat(np.arange(len(rows)), last - first),
+            self.place[chosen],
+            self.target[chosen],
+        )
 
 
 def train_sequences(corpus: Corpus, max_length: int) -> Sequences:
@@ -43,18 +47,27 @@ def train_sequences(corpus: Corpus, max_length: int) -> Sequences:
     user, item = steps["user_id"].to_numpy(), steps["item_id"].to_numpy()
     people = np.unique(user)
     start = np.searchsorted(user, people)  # (U,) row of each user's first item
-    number = np.repeat(np.arange(len(start)), np.diff(np.r_[start, len(user)]))  # (E,) which user, from 0
+    number = np.repeat(
+        np.arange(len(start)), np.diff(np.r_[start, len(user)])
+    )  # (E,) which user, from 0
     # (E,) the row before each time step's first row: where its items are asked for
     new = np.r_[True, (user[1:] != user[:-1]) | np.diff(steps["time"].to_numpy()).astype(bool)]
     before = np.maximum.accumulate(np.where(new, np.arange(len(user)), 0)) - 1
     asked = steps["wanted"].to_numpy() & (before >= start[number])
-    place, target = before[asked] - start[number[asked]], item[asked]  # (P,) places among the user's items
+    place, target = (
+        before[asked] - start[number[asked]],
+        item[asked],
+    )  # (P,) places among the user's items
     owner = number[asked]
     read = np.zeros(len(start), dtype=np.int64)
-    np.maximum.at(read, owner, place + 1)  # (U,) items that a question needs: what follows the last place is not read
+    np.maximum.at(
+        read, owner, place + 1
+    )  # (U,) items that a question needs: what follows the last place is not read
     first, length, home = _windows(read, max_length)
     inputs = np.full((len(first), max_length), -1, dtype=np.int64)
-    inputs[np.repeat(np.arange(len(first)), length), within(length)] = item[ranges(start[home] + first, length)]
+    inputs[np.repeat(np.arange(len(first)), length), within(length)] = item[
+        ranges(start[home] + first, length)
+    ]
     row = _window_of(owner, place, home, first + length)
     order = np.argsort(row, kind="stable")
     return Sequences(inputs, people[home], row[order], (place - first[row])[order], target[order])
@@ -63,7 +76,11 @@ def train_sequences(corpus: Corpus, max_length: int) -> Sequences:
 def what_is_read(sequences: Sequences) -> dict[str, int]:
     """Counts for a report: windows, items they hold (those where windows overlap twice), items asked for."""
     held = int((sequences.inputs >= 0).sum())
-    return {"windows": len(sequences.inputs), "items_read": held, "items_asked_for": len(sequences.target)}
+    return {
+        "windows": len(sequences.inputs),
+        "items_read": held,
+        "items_asked_for": len(sequences.target),
+    }
 
 
 def _train_steps(events: pd.DataFrame) -> pd.DataFrame:
@@ -87,7 +104,9 @@ def _windows(read: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.nd
     return first, end - first, user
 
 
-def _window_of(owner: np.ndarray, place: np.ndarray, home: np.ndarray, end: np.ndarray) -> np.ndarray:
+def _window_of(
+    owner: np.ndarray, place: np.ndarray, home: np.ndarray, end: np.ndarray
+) -> np.ndarray:
     """(P,) the first window of `owner` (P,) that ends behind `place` (P,): there it has at least half a window of
     items before it, or all that there are. `home`, `end` (W,) are the windows' users and ends."""
     wide = int(end.max(initial=0)) + 1

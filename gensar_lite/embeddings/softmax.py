@@ -16,7 +16,11 @@ class _FullSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, table, targets, work_in):
         h, w = hidden.detach().to(work_in), table.detach().to(work_in)  # (P, d), (N, d)
-        loss, grad_h, grad_w = hidden.new_zeros((), dtype=torch.float32), [], torch.zeros_like(table)
+        loss, grad_h, grad_w = (
+            hidden.new_zeros((), dtype=torch.float32),
+            [],
+            torch.zeros_like(table),
+        )
         # three tables made once: fresh memory for every chunk would cost as much as the arithmetic
         sizes = (min(CHUNK, len(h)), len(w))
         scores, wide = h.new_empty(sizes), h.new_empty(sizes, dtype=torch.float32)
@@ -42,7 +46,9 @@ class _FullSoftmax(torch.autograd.Function):
         return grad_h * scale, grad_w * scale, None, None
 
 
-def chunked_cross_entropy(hidden: torch.Tensor, table: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def chunked_cross_entropy(
+    hidden: torch.Tensor, table: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
     """Mean of ``-log softmax(hidden @ table.T)[target]`` over P rows; equals `torch.nn.functional.cross_entropy`.
 
     hidden (P, d), table (N, d), targets (P,) in [0, N). Products run in bf16 under CPU autocast, else in the table's

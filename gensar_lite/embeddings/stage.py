@@ -67,7 +67,9 @@ def text_vectors(ws: Workspace, corpus: Corpus) -> tuple[np.ndarray, np.ndarray 
     return semantic, encode_queries(corpus.queries["text"].tolist(), texts, settings, cache)
 
 
-def _collaborative(corpus: Corpus, settings: EmbeddingsConfig, folder: Path) -> tuple[np.ndarray, np.ndarray, dict]:
+def _collaborative(
+    corpus: Corpus, settings: EmbeddingsConfig, folder: Path
+) -> tuple[np.ndarray, np.ndarray, dict]:
     """Vectors (N, d_col), which items had nothing to learn from (N,), and what to say of the model."""
     if settings.collaborative == "svd":
         return SVDRanker.fit(corpus, settings).item_vectors, cold_items(corpus, SVD_TASK), {}
@@ -78,15 +80,23 @@ def _collaborative(corpus: Corpus, settings: EmbeddingsConfig, folder: Path) -> 
     best = max(curve, key=lambda row: row["ndcg@10"])
     report = {"sasrec_best": best, "sasrec_read": read}
     if settings.collaborative == "auto":
-        counts, validation = SVDRanker.fit(corpus, settings), corpus.targets("validation", "recommend")
-        ndcg = {"sasrec": best["ndcg@10"], "svd": full_ranking(counts, corpus, validation)["ndcg@10"]}
+        counts, validation = (
+            SVDRanker.fit(corpus, settings),
+            corpus.targets("validation", "recommend"),
+        )
+        ndcg = {
+            "sasrec": best["ndcg@10"],
+            "svd": full_ranking(counts, corpus, validation)["ndcg@10"],
+        }
         report |= {"collaborative": max(ndcg, key=ndcg.get), "validation_ndcg@10": ndcg}
         if report["collaborative"] == "svd":
             return counts.item_vectors, cold_items(corpus, SVD_TASK), report
     return model.item_vectors.numpy(), cold_items(corpus), report
 
 
-def _joint(corpus, semantic, queries, settings: EmbeddingsConfig, folder: Path) -> tuple[np.ndarray, dict]:
+def _joint(
+    corpus, semantic, queries, settings: EmbeddingsConfig, folder: Path
+) -> tuple[np.ndarray, dict]:
     model, curve = train_joint(corpus, semantic, queries, settings)
     save_file(model.state_dict(), folder / "joint.safetensors")
     pd.DataFrame(curve).to_parquet(folder / "joint_curve.parquet", index=False)
@@ -102,13 +112,17 @@ def _about_cold(cold: np.ndarray, corpus: Corpus, settings: EmbeddingsConfig) ->
     }
 
 
-def load_ranker(ws: Workspace, corpus: Corpus | None = None) -> tuple[str, SASRecRanker | SVDRanker]:
+def load_ranker(
+    ws: Workspace, corpus: Corpus | None = None
+) -> tuple[str, SASRecRanker | SVDRanker]:
     """The recommender that was trained for the collaborative view, as a baseline: its name (``sasrec-ce``, ``svd``)
     and itself. With ``auto`` that is SASRec, also where the view is made of counts."""
     settings, corpus = ws.config.embeddings, corpus or Corpus.load(ws.require("data"))
     if settings.collaborative == "svd":
         ws.require("embeddings")
-        return "svd", SVDRanker.fit(corpus, settings)  # the same numbers again, in less time than reading them
+        return "svd", SVDRanker.fit(
+            corpus, settings
+        )  # the same numbers again, in less time than reading them
     return f"sasrec-{settings.loss}", load_sasrec(ws, corpus)
 
 
@@ -136,4 +150,6 @@ def load_joint(ws: Workspace, corpus: Corpus | None = None) -> JointRanker:
 def _check(settings: EmbeddingsConfig) -> None:
     for name, valid in (("collaborative", COLLABORATIVE), ("joint", JOINT)):
         if getattr(settings, name) not in valid:
-            raise ConfigError(f"embeddings.{name}: {getattr(settings, name)!r} is none of {', '.join(valid)}.")
+            raise ConfigError(
+                f"embeddings.{name}: {getattr(settings, name)!r} is none of {', '.join(valid)}."
+            )

@@ -55,4 +55,6 @@ class SVDRanker:
         row, item = seen_items(self.events, targets["event_id"].to_numpy())
         met = csr_matrix((np.ones(len(row)), (row, item)), shape=(len(targets), len(self.damping)))
         met.data[:] = 1.0  # an item counts once, also beside its search twin
-        return (met @ (self.directions / self.damping[:, None])) @ (self.directions * self.damping[:, None]).T
+        return (met @ (self.directions / self.damping[:, None])) @ (
+            self.directions * self.damping[:, None]
+        ).T

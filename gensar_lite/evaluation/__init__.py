@@ -3,12 +3,12 @@
 Verb: `evaluate`, then `write_report`. In: every earlier stage. Out: a value a query, metrics with intervals, a report.
 """
 
-from gensar_lite.evaluation.metrics import make_qrels, rank_of_target, relevance_metrics, target_metrics
 from gensar_lite.evaluation.report import console_table
 from gensar_lite.evaluation.scores import values_of
 from gensar_lite.evaluation.stage import evaluate
 from gensar_lite.evaluation.summary_page import write_report
 from gensar_lite.evaluation.uncertainty import bootstrap_interval, paired_difference
+from gensar_lite.metrics import make_qrels, rank_of_target, relevance_metrics, target_metrics
 
 __all__ = [
     "bootstrap_interval",

@@ -35,7 +35,9 @@ class Scorer(Protocol):
 def train_counts(corpus: Corpus) -> np.ndarray:
     """How often each item occurs in train events of both tasks, (N,); one user's purchase and its search twin
     (same user, time and item) are one occurrence."""
-    events = corpus.events[corpus.events["split"] == "train"].drop_duplicates(["user_id", "time", "item_id"])
+    events = corpus.events[corpus.events["split"] == "train"].drop_duplicates(
+        ["user_id", "time", "item_id"]
+    )
     return np.bincount(events["item_id"], minlength=corpus.num_items)
 
 
@@ -68,14 +70,22 @@ class CategoryPopularity:
 
     @classmethod
     def fit(cls, corpus: Corpus) -> CategoryPopularity:
-        table = corpus.relevance[corpus.relevance["grade"] >= 1].sort_values(["query_id", "item_id"])
-        return cls(train_counts(corpus), *(table[name].to_numpy() for name in ("query_id", "item_id", "grade")))
+        table = corpus.relevance[corpus.relevance["grade"] >= 1].sort_values(
+            ["query_id", "item_id"]
+        )
+        return cls(
+            train_counts(corpus),
+            *(table[name].to_numpy() for name in ("query_id", "item_id", "grade")),
+        )
 
     def scores(self, targets: pd.DataFrame) -> np.ndarray:
         share = (self.counts / (self.counts.max() + 1)).astype(np.float32)  # in [0, 1)
         table = np.tile(share, (len(targets), 1))
         queries = targets["query_id"].to_numpy()
-        low, high = np.searchsorted(self.query, queries, "left"), np.searchsorted(self.query, queries, "right")
+        low, high = (
+            np.searchsorted(self.query, queries, "left"),
+            np.searchsorted(self.query, queries, "right"),
+        )
         for row, (first, last) in enumerate(zip(low, high, strict=True)):
             table[row, self.item[first:last]] += self.grade[first:last]
         return table
@@ -91,7 +101,10 @@ class BM25:
     def __init__(self, corpus: Corpus):
         self.queries, self.num_items = corpus.queries["text"].tolist(), corpus.num_items
         pairs = zip(corpus.items["title"].fillna(""), corpus.items["text"].fillna(""), strict=True)
-        texts = [index_words(text if text.startswith(title) else f"{title} {text}") for title, text in pairs]
+        texts = [
+            index_words(text if text.startswith(title) else f"{title} {text}")
+            for title, text in pairs
+        ]
         self.index = bm25s.BM25()
         if any(texts):  # bm25s refuses to count nothing
             self.index.index(texts, show_progress=False)
@@ -144,7 +157,12 @@ class Oracle:
 
 
 def top_k_run(
-    scorer: Scorer, targets: pd.DataFrame, k: int, seen: Seen | None = None, batch: int = 512, name: str = "ranking"
+    scorer: Scorer,
+    targets: pd.DataFrame,
+    k: int,
+    seen: Seen | None = None,
+    batch: int = 512,
+    name: str = "ranking",
 ) -> pd.DataFrame:
     """The run of the k best items of each target event (rows of the event table), over the whole catalogue.
 
@@ -158,7 +176,11 @@ def top_k_run(
         if seen is not None:
             seen.hide(scores, part)
         parts.append(run_from_scores(part["event_id"].to_numpy(), scores, k))
-    return pd.concat(parts, ignore_index=True) if parts else run_from_scores(np.zeros(0, int), np.zeros((0, k)), k)
+    return (
+        pd.concat(parts, ignore_index=True)
+        if parts
+        else run_from_scores(np.zeros(0, int), np.zeros((0, k)), k)
+    )
 
 
 def candidate_run(

@@ -22,12 +22,14 @@ from scipy.sparse import csr_matrix, dia_matrix, diags
 
 from gensar_lite.artifacts import Corpus
 from gensar_lite.data import history_bounds
-from gensar_lite.data.ranges import ranges
 from gensar_lite.data.splitting import user_steps
 from gensar_lite.evaluation.baselines import train_counts
+from gensar_lite.machine.ranges import ranges
 
 MAX_STEP = 200  # items of one time step: what follows a longer one follows nothing in particular
-MAX_TRAIN = 1000  # of a user's train items, the latest, that count as taken together: bounds the work
+MAX_TRAIN = (
+    1000  # of a user's train items, the latest, that count as taken together: bounds the work
+)
 NEIGHBOURS = 100  # kept of each item, the most similar
 CHUNK = 512  # items whose neighbours are looked for together: bounds the memory
 TIE = 1e-6  # what popularity adds where nothing else tells items apart
@@ -53,7 +55,9 @@ class Past:
         keys = ["user_id", "time", "item_id"]
         self.once = ~events.duplicated(keys).to_numpy()
         size = events[self.once].groupby(keys[:2])["item_id"].size().rename("size")
-        self.size = events.join(size, on=keys[:2])["size"].to_numpy()  # (E,) items of the event's step
+        self.size = events.join(size, on=keys[:2])[
+            "size"
+        ].to_numpy()  # (E,) items of the event's step
 
     def steps(self, event_ids: np.ndarray, back: int, decay: float) -> csr_matrix:
         """(B, N): the last `back` time steps of each history, each step as much as one item,
@@ -70,8 +74,12 @@ class Past:
         """
         row, event, ago = self._pairs(event_ids)
         key = row * self.num_items + self.item[event]
-        latest = len(key) - 1 - np.unique(key[::-1], return_index=True)[1]  # later rows are later events
-        return self._matrix(len(event_ids), row[latest], event[latest], decay ** (ago[latest] - 1.0))
+        latest = (
+            len(key) - 1 - np.unique(key[::-1], return_index=True)[1]
+        )  # later rows are later events
+        return self._matrix(
+            len(event_ids), row[latest], event[latest], decay ** (ago[latest] - 1.0)
+        )
 
     def _pairs(self, event_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """``row`` of `event_ids`, earlier ``event``, how many time steps ``ago``: flat, (P,)
@@ -82,8 +90,12 @@ class Past:
         row, event = row[self.once[event]], event[self.once[event]]
         return row, event, self.step[np.asarray(event_ids)[row]] - self.step[event]
 
-    def _matrix(self, rows: int, row: np.ndarray, event: np.ndarray, weight: np.ndarray) -> csr_matrix:
-        return csr_matrix((weight.astype(np.float32), (row, self.item[event])), (rows, self.num_items))
+    def _matrix(
+        self, rows: int, row: np.ndarray, event: np.ndarray, weight: np.ndarray
+    ) -> csr_matrix:
+        return csr_matrix(
+            (weight.astype(np.float32), (row, self.item[event])), (rows, self.num_items)
+        )
 
 
 @dataclass(frozen=True)
@@ -122,9 +134,15 @@ def transition_counts(corpus: Corpus, back: int, decay: float) -> csr_matrix:
     step of many is no more of a reason than a step of one. Items of one step never follow each
     other.
     """
-    train = corpus.events[corpus.events["split"] == "train"].drop_duplicates(["user_id", "time", "item_id"])
+    train = corpus.events[corpus.events["split"] == "train"].drop_duplicates(
+        ["user_id", "time", "item_id"]
+    )
     user, when, item = (train[name].to_numpy() for name in ("user_id", "time", "item_id"))
-    new = np.r_[True, (np.diff(user) != 0) | (np.diff(when) != 0)] if len(train) else np.zeros(0, dtype=bool)
+    new = (
+        np.r_[True, (np.diff(user) != 0) | (np.diff(when) != 0)]
+        if len(train)
+        else np.zeros(0, dtype=bool)
+    )
     step, owner = np.cumsum(new) - 1, user[new]
     size = np.bincount(step, minlength=len(owner))
     keep = size[step] <= MAX_STEP
@@ -133,7 +151,9 @@ def transition_counts(corpus: Corpus, back: int, decay: float) -> csr_matrix:
     earlier = diags((1 / np.maximum(size, 1)).astype(np.float32)) @ later
     counts = csr_matrix((corpus.num_items, corpus.num_items), dtype=np.float32)
     for apart in range(1, back + 1):
-        first = np.flatnonzero(owner[:-apart] == owner[apart:])  # steps that have one `apart` steps later
+        first = np.flatnonzero(
+            owner[:-apart] == owner[apart:]
+        )  # steps that have one `apart` steps later
         counts += decay ** (apart - 1) * (earlier[first].T @ later[first + apart])
     return counts.tocsr()
 
@@ -186,7 +206,9 @@ def _taken(corpus: Corpus) -> csr_matrix:
     train = train.drop_duplicates(["user_id", "item_id"], keep="last")
     train = train.groupby("user_id").tail(MAX_TRAIN)
     shape = (corpus.num_users, corpus.num_items)
-    return csr_matrix((np.ones(len(train), np.float32), (train["user_id"], train["item_id"])), shape)
+    return csr_matrix(
+        (np.ones(len(train), np.float32), (train["user_id"], train["item_id"])), shape
+    )
 
 
 def _largest(table: csr_matrix) -> csr_matrix:
@@ -202,9 +224,13 @@ def _largest(table: csr_matrix) -> csr_matrix:
 
 
 def _stack(parts: list[csr_matrix]) -> csr_matrix:
-    data, indices = (np.concatenate([getattr(part, name) for part in parts]) for name in ("data", "indices"))
+    data, indices = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("data", "indices")
+    )
     counts = np.concatenate([np.diff(part.indptr) for part in parts])
-    return csr_matrix((data, indices, np.r_[0, np.cumsum(counts)]), (len(counts), parts[0].shape[1]))
+    return csr_matrix(
+        (data, indices, np.r_[0, np.cumsum(counts)]), (len(counts), parts[0].shape[1])
+    )
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,23 @@ def file_report(folder: Path) -> dict[str, list[tuple]] | None:
     for table, chosen in report.columns.items():
         pairs = ", ".join(f"{field} = {column}" for field, column in chosen.items())
         file = report.files[table]
-        columns.append((table, file["file"], f"{file['rows']:,}", pairs, ", ".join(report.unused[table]) or "none"))
+        columns.append(
+            (
+                table,
+                file["file"],
+                f"{file['rows']:,}",
+                pairs,
+                ", ".join(report.unused[table]) or "none",
+            )
+        )
     findings = [
-        (f.level, f.table, f"{f.count:,} of {f.total:,} {f.unit} {f.what}", share(f.count, f.total), f.then)
+        (
+            f.level,
+            f.table,
+            f"{f.count:,} of {f.total:,} {f.unit} {f.what}",
+            share(f.count, f.total),
+            f.then,
+        )
         for f in report.ordered()
     ]
     kept = [(name, f"{count:,}") for name, count in report.kept.items()]

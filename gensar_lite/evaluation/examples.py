@@ -42,7 +42,9 @@ def example_lists(
     users = np.arange(corpus.num_users) if corpus.user_ids is None else corpus.user_ids
 
     def label(item: int) -> str:
-        return str(corpus.items["title"].iloc[item] if with_texts else f"item {names.iloc[item]}")[:160]
+        return str(corpus.items["title"].iloc[item] if with_texts else f"item {names.iloc[item]}")[
+            :160
+        ]
 
     def answer(item: int, row) -> dict:
         codes = "-".join(map(str, identifiers.view(row.task)[item]))
@@ -54,7 +56,11 @@ def example_lists(
     for row, items in zip(chosen.itertuples(index=False), ranked, strict=True):
         query = None
         if row.task == "search":
-            query = str(corpus.queries["text"].iloc[row.query_id]) if with_texts else f"query {row.query_id}"
+            query = (
+                str(corpus.queries["text"].iloc[row.query_id])
+                if with_texts
+                else f"query {row.query_id}"
+            )
         found.append(
             {
                 "title": f"{TASK_LABEL[row.task]} for user {str(users[row.user_id])[:160]}",

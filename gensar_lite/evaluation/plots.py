@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from gensar_lite.evaluation.fonts import drawable_labels
+from gensar_lite.drawing.fonts import drawable_labels
 from gensar_lite.evaluation.scores import system_order
 from gensar_lite.evaluation.tradeoff import Point, pareto_front
 from gensar_lite.evaluation.uncertainty import Interval
@@ -64,21 +64,34 @@ def tradeoff_figure(points: list[Point], metric: str = "ndcg@10") -> tuple[Figur
         style = {"color": colour, "label": plain(point.system)}
         if point.search and point.recommend:
             bars = {"xerr": _error(point.search), "yerr": _error(point.recommend)}
-            axes.errorbar(point.search.value, point.recommend.value, **bars, fmt=marker, ms=8, capsize=3, **style)
+            axes.errorbar(
+                point.search.value,
+                point.recommend.value,
+                **bars,
+                fmt=marker,
+                ms=8,
+                capsize=3,
+                **style,
+            )
         elif point.search:
             axes.axvline(point.search.value, ls="--", lw=1.5, **style)
         elif point.recommend:
             axes.axhline(point.recommend.value, ls=":", lw=1.5, **style)
         said.append(_say(point))
     _staircase(axes, [p for p in points if p.search and p.recommend and p.system != "oracle"])
-    axes.set(xlabel=f"Search {metric}, full catalogue", ylabel=f"Recommendation {metric}, full catalogue")
+    axes.set(
+        xlabel=f"Search {metric}, full catalogue", ylabel=f"Recommendation {metric}, full catalogue"
+    )
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     if points:
         axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1.0))
-    return figure, f"Search {metric} against recommendation {metric}, higher is better on both. " + "; ".join(
-        said
-    ) + "."
+    return (
+        figure,
+        f"Search {metric} against recommendation {metric}, higher is better on both. "
+        + "; ".join(said)
+        + ".",
+    )
 
 
 def _one_axis(points: list[Point], metric: str) -> tuple[Figure, str]:
@@ -88,7 +101,9 @@ def _one_axis(points: list[Point], metric: str) -> tuple[Figure, str]:
     for place, point in enumerate(reversed(points)):
         colour, marker = _style(point.system)
         interval = getattr(point, task)
-        axes.errorbar(interval.value, place, xerr=_error(interval), fmt=marker, ms=8, capsize=3, color=colour)
+        axes.errorbar(
+            interval.value, place, xerr=_error(interval), fmt=marker, ms=8, capsize=3, color=colour
+        )
     axes.set_yticks(range(len(points)), [plain(point.system) for point in reversed(points)])
     axes.set(xlabel=f"{TASK_TITLE[task]} {metric}, full catalogue")
     axes.set_xlim(left=0)
@@ -110,22 +125,38 @@ def _say(point: Point) -> str:
     return f"{point.system}: {', '.join(parts)}"
 
 
-def metric_bars(metrics: list[dict], metric: str = "ndcg@10", protocol: str = "full") -> tuple[Figure, str]:
+def metric_bars(
+    metrics: list[dict], metric: str = "ndcg@10", protocol: str = "full"
+) -> tuple[Figure, str]:
     """One bar a system with its interval, search on the left, recommendation on the right; a task that the log lacks
     has no panel."""
     metrics = [row for row in metrics if (row["metric"], row["protocol"]) == (metric, protocol)]
-    tasks = [task for task in TASK_TITLE if any(row["task"] == task for row in metrics)] or list(TASK_TITLE)
+    tasks = [task for task in TASK_TITLE if any(row["task"] == task for row in metrics)] or list(
+        TASK_TITLE
+    )
     figure, panels = _canvas(4.5 * len(tasks), 3.2, columns=len(tasks))
     said = []
     for axes, task in zip(np.atleast_1d(panels), tasks, strict=True):
         title, rows = TASK_TITLE[task], [row for row in metrics if row["task"] == task]
         rows.sort(key=lambda row: system_order(row["system"]), reverse=True)
         values = [row["value"] for row in rows]
-        ends = np.array([[r["value"] - r["low"], r["high"] - r["value"]] for r in rows]).reshape(-1, 2).T
+        ends = (
+            np.array([[r["value"] - r["low"], r["high"] - r["value"]] for r in rows])
+            .reshape(-1, 2)
+            .T
+        )
         colours = [_style(row["system"])[0] for row in rows]
-        axes.barh([plain(row["system"]) for row in rows], values, xerr=ends.clip(0), color=colours, capsize=3)
+        axes.barh(
+            [plain(row["system"]) for row in rows],
+            values,
+            xerr=ends.clip(0),
+            color=colours,
+            capsize=3,
+        )
         axes.set(title=title, xlabel=f"{metric} ({protocol})")
-        said.append(f"{title}: " + ", ".join(f"{r['system']} {r['value']:.3f}" for r in reversed(rows)))
+        said.append(
+            f"{title}: " + ", ".join(f"{r['system']} {r['value']:.3f}" for r in reversed(rows))
+        )
     return figure, f"Bars of {metric}. " + ". ".join(said) + "."
 
 
@@ -139,7 +170,9 @@ def pca_2d(vectors: np.ndarray) -> np.ndarray:
     return xy * np.where(largest < 0, -1, 1)
 
 
-def identifier_map(codes: np.ndarray, xy: np.ndarray, groups: np.ndarray, name: str = "semantic") -> tuple[Figure, str]:
+def identifier_map(
+    codes: np.ndarray, xy: np.ndarray, groups: np.ndarray, name: str = "semantic"
+) -> tuple[Figure, str]:
     """Items at `xy` (N, 2), coloured by the first of their `codes` (N, L), beside the same map by `groups` (N,).
 
     The seven most frequent codes or groups have a colour and marker each, all others are grey. A group whose letters no
@@ -147,7 +180,10 @@ def identifier_map(codes: np.ndarray, xy: np.ndarray, groups: np.ndarray, name: 
     """
     figure, panels = _canvas(9.6, 4.2, columns=2)
     first = pd.Series(np.asarray(codes)[:, 0]).map(lambda code: f"code {code}").to_numpy()
-    for axes, labels, title in ((panels[0], first, "first code"), (panels[1], np.asarray(groups), "category")):
+    for axes, labels, title in (
+        (panels[0], first, "first code"),
+        (panels[1], np.asarray(groups), "category"),
+    ):
         _scatter(axes, xy, labels)
         axes.set(title=f"{name} vectors by {title}", xticks=[], yticks=[])
     num_codes, num_groups = len(np.unique(first)), len(set(groups))
@@ -170,7 +206,12 @@ def _scatter(axes, xy: np.ndarray, labels: np.ndarray) -> None:
     rest = ~np.isin(labels, names)
     if rest.any():
         axes.scatter(
-            *xy[rest].T, s=size, color=GREY, marker=".", linewidths=0, label=f"{len(counts) - len(names)} others"
+            *xy[rest].T,
+            s=size,
+            color=GREY,
+            marker=".",
+            linewidths=0,
+            label=f"{len(counts) - len(names)} others",
         )
     for i, (name, label) in enumerate(zip(names, shown.labels, strict=True)):
         mine = labels == name
@@ -194,7 +235,9 @@ def curve_figure(log: pd.DataFrame) -> tuple[Figure, str] | None:
     x = next((c for c in ("epoch", "step") if c in log), None)
     lines = [c for c in log.select_dtypes("number").columns if c != x]
     sides = [[c for c in lines if "loss" in c], [c for c in lines if "ndcg@" in c or c == "score"]]
-    titles = [title for title, side in zip(("Loss in training", "Validation"), sides, strict=True) if side]
+    titles = [
+        title for title, side in zip(("Loss in training", "Validation"), sides, strict=True) if side
+    ]
     sides = [side for side in sides if side]
     if not sides:
         return None
@@ -207,7 +250,11 @@ def curve_figure(log: pd.DataFrame) -> tuple[Figure, str] | None:
             axes.plot(place, part, color=OKABE_ITO[i], marker=marker, ms=4, label=plain(column))
         axes.set(title=title, xlabel=x or "row")
         axes.legend(frameon=False, fontsize=8)
-    ends = [f"{c} from {log[c].dropna().iloc[0]:.4g} to {log[c].dropna().iloc[-1]:.4g}" for s in sides for c in s]
+    ends = [
+        f"{c} from {log[c].dropna().iloc[0]:.4g} to {log[c].dropna().iloc[-1]:.4g}"
+        for s in sides
+        for c in s
+    ]
     return figure, "Training curves. " + "; ".join(ends) + "."
 
 
@@ -222,7 +269,9 @@ def _canvas(width: float, height: float, columns: int = 1):
 
 
 def _style(system: str) -> tuple[str, str]:
-    alike = "recommender" if system == "svd" or system.startswith("sasrec-") else system  # a run has one of them
+    alike = (
+        "recommender" if system == "svd" or system.startswith("sasrec-") else system
+    )  # a run has one of them
     place = _PLACES.index(alike) if alike in _PLACES else len(_PLACES) + sum(map(ord, system)) % 2
     return COLOURS[place % len(COLOURS)], MARKERS[(place + place // len(MARKERS)) % len(MARKERS)]
 

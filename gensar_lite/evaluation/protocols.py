@@ -20,7 +20,9 @@ def protocol_name(kind: str, num_negatives: int = 99, all_relevant: bool = False
     """``full``, or `kind` (``random``, ``bm25``) with its number, e.g. ``bm25-99``; plus the suffix if asked for."""
     if kind not in ("full", "random", "bm25"):
         raise ValueError(f"protocol: there is no {kind!r}; choose full, random or bm25")
-    return (kind if kind == "full" else f"{kind}-{num_negatives}") + (ALL_RELEVANT if all_relevant else "")
+    return (kind if kind == "full" else f"{kind}-{num_negatives}") + (
+        ALL_RELEVANT if all_relevant else ""
+    )
 
 
 def sample_targets(targets: pd.DataFrame, max_sampled: int, seed: int) -> pd.DataFrame:
@@ -40,16 +42,22 @@ def random_candidates(
     depends on (seed, event id) alone, so any subset of events in any order gets the same candidates.
     """
     table = np.full((len(targets), 1 + num_negatives), -1, dtype=np.int64)
-    for row, (event, target) in enumerate(zip(targets["event_id"], targets["item_id"], strict=True)):
+    for row, (event, target) in enumerate(
+        zip(targets["event_id"], targets["item_id"], strict=True)
+    ):
         allowed = np.ones(num_items, dtype=bool)
         if seen is not None:
             allowed[seen.of(event)] = False
         allowed[target] = False
-        _fill(table[row], target, np.zeros(0, dtype=np.int64), np.flatnonzero(allowed), (seed, event))
+        _fill(
+            table[row], target, np.zeros(0, dtype=np.int64), np.flatnonzero(allowed), (seed, event)
+        )
     return table
 
 
-def bm25_candidates(targets: pd.DataFrame, scores: np.ndarray, num_negatives: int = 99, seed: int = 0) -> np.ndarray:
+def bm25_candidates(
+    targets: pd.DataFrame, scores: np.ndarray, num_negatives: int = 99, seed: int = 0
+) -> np.ndarray:
     """The target and the `num_negatives` items that BM25 ranks highest for the query, other than the target.
 
     `scores` (B, N) come from the BM25 baseline, ``-inf`` where no word matches; ties by item id. Where fewer
@@ -57,7 +65,9 @@ def bm25_candidates(targets: pd.DataFrame, scores: np.ndarray, num_negatives: in
     protocol's known fault, and why ``full`` stands beside it.
     """
     table = np.full((len(targets), 1 + num_negatives), -1, dtype=np.int64)
-    for row, (event, target) in enumerate(zip(targets["event_id"], targets["item_id"], strict=True)):
+    for row, (event, target) in enumerate(
+        zip(targets["event_id"], targets["item_id"], strict=True)
+    ):
         order = np.argsort(-scores[row], kind="stable")
         order = order[order != target]
         matches = np.isfinite(scores[row][order])
@@ -65,7 +75,9 @@ def bm25_candidates(targets: pd.DataFrame, scores: np.ndarray, num_negatives: in
     return table
 
 
-def _fill(row: np.ndarray, target: int, first: np.ndarray, pool: np.ndarray, seed: tuple[int, int]) -> None:
+def _fill(
+    row: np.ndarray, target: int, first: np.ndarray, pool: np.ndarray, seed: tuple[int, int]
+) -> None:
     """Write the target, then `first`, then random items of `pool` into `row`, as far as there are any."""
     first = first[: len(row) - 1]
     missing = min(len(row) - 1 - len(first), len(pool))

@@ -38,7 +38,9 @@ def console_table(metrics: list[dict], columns: tuple[str, ...] = ("recall@10", 
     the log lacks has no columns."""
     found = {(r["system"], r["task"], r["metric"]): r for r in metrics if r["protocol"] == "full"}
     systems = sorted({key[0] for key in found}, key=system_order)
-    tasks = {task: title for task, title in TASK_TITLE.items() if any(key[1] == task for key in found)}
+    tasks = {
+        task: title for task, title in TASK_TITLE.items() if any(key[1] == task for key in found)
+    }
     keys = [(task, column) for task in tasks for column in columns]
     width = max([len(s) for s in systems] + [6]) + 2
     cell = 22
@@ -48,7 +50,9 @@ def console_table(metrics: list[dict], columns: tuple[str, ...] = ("recall@10", 
         cells = [_cell(found.get((system, *key))) for key in keys]
         texts = [f"{c['value']} [{c['interval']}]" if c else "-" for c in cells]
         lines.append(f"{system:<{width}}" + "".join(f"{text:<{cell}}" for text in texts))
-    counts = {task: max(r["num_queries"] for r in found.values() if r["task"] == task) for task in tasks}
+    counts = {
+        task: max(r["num_queries"] for r in found.values() if r["task"] == task) for task in tasks
+    }
     said = ", ".join(f"{counts[task]:,} {title.lower()} targets" for task, title in tasks.items())
     return "\n".join(line.rstrip() for line in [*lines, f"full catalogue; {said}"])
 
@@ -57,7 +61,10 @@ def _cell(row: dict | None) -> dict | None:
     """Value and interval as texts; an end that is not 0 or 1 is never rounded to it."""
     if row is None:
         return None
-    low, high = min(row["low"], 0.9999 if row["low"] < 1 else 1), max(row["high"], 0.0001 if row["high"] > 0 else 0)
+    low, high = (
+        min(row["low"], 0.9999 if row["low"] < 1 else 1),
+        max(row["high"], 0.0001 if row["high"] > 0 else 0),
+    )
     return {"value": short(row["value"]), "interval": f"{short(low)}, {short(high)}"}
 
 
@@ -71,15 +78,21 @@ def metric_tables(metrics: list[dict], columns: tuple[str, ...] = COLUMNS) -> li
         rows = [row for row in metrics if (row["protocol"], row["task"]) == (protocol, task)]
         found = {(row["system"], row["metric"]): row for row in rows}
         systems = sorted({row["system"] for row in rows}, key=system_order)
-        lines = [{"system": s, "cells": [_cell(found.get((s, column))) for column in columns]} for s in systems]
+        lines = [
+            {"system": s, "cells": [_cell(found.get((s, column))) for column in columns]}
+            for s in systems
+        ]
         title, full = f"{TASK_TITLE[task]}, {protocol}", protocol == "full"
         caption = f"{rows[0]['num_queries']:,} queries; below each figure its bootstrap interval"
-        tables.append({"title": title, "caption": caption, "full": full, "columns": columns, "rows": lines})
+        tables.append(
+            {"title": title, "caption": caption, "full": full, "columns": columns, "rows": lines}
+        )
     return tables
 
 
 def group_tables(
-    rows: list[dict], systems: tuple[str, ...] = ("joint", "category-popularity", "query-clicks", "bm25", "oracle")
+    rows: list[dict],
+    systems: tuple[str, ...] = ("joint", "category-popularity", "query-clicks", "bm25", "oracle"),
 ) -> list[dict]:
     """A table a key of `QUERY_GROUPS`: a column a group of queries, a row a system; none for a single group."""
     tables = []
@@ -89,7 +102,10 @@ def group_tables(
         if len(counts) < 2:
             continue
         present = [s for s in systems if any((s, group) in found for group in counts)]
-        lines = [{"system": s, "cells": [_cell(found.get((s, group))) for group in counts]} for s in present]
+        lines = [
+            {"system": s, "cells": [_cell(found.get((s, group))) for group in counts]}
+            for s in present
+        ]
         caption = f"{rows[0]['metric']}, full catalogue; in brackets the queries"
         columns = [f"{group} ({count:,})" for group, count in counts.items()]
         tables.append({"title": title, "caption": caption, "columns": columns, "rows": lines})
@@ -100,14 +116,20 @@ def verdicts(metrics: list[dict], metric: str = "ndcg@10") -> list[str]:
     """A sentence a task: how the joint model stands to the best other system, in the recorded numbers."""
     lines = []
     for task, title in TASK_TITLE.items():
-        rows = [r for r in metrics if (r["task"], r["metric"], r["protocol"]) == (task, metric, "full")]
+        rows = [
+            r for r in metrics if (r["task"], r["metric"], r["protocol"]) == (task, metric, "full")
+        ]
         value = {row["system"]: row["value"] for row in rows}
         others = {name: v for name, v in value.items() if name not in ("joint", "oracle")}
         if "joint" not in value or not others:
             continue
         best = max(others, key=others.get)
         word = (
-            "ahead of" if value["joint"] > others[best] else "behind" if value["joint"] < others[best] else "level with"
+            "ahead of"
+            if value["joint"] > others[best]
+            else "behind"
+            if value["joint"] < others[best]
+            else "level with"
         )
         line = f"{title}: joint reaches {metric} {short(value['joint'])}, {word} {best} ({short(others[best])})"
         if value.get("oracle"):
@@ -122,14 +144,20 @@ def held_out_rows(figures: dict[str, dict[str, float]]) -> list[tuple]:
     rows = []
     for task in dict.fromkeys(key.partition("/")[0] for key in after):
         loss = f"{task}/held_out_loss"
-        right = [f"{v:.1%}" for key, v in after.items() if key.startswith(f"{task}/held_out_accuracy@")]
+        right = [
+            f"{v:.1%}" for key, v in after.items() if key.startswith(f"{task}/held_out_accuracy@")
+        ]
         rows.append((task, f"{before[loss]:.3f}", f"{after[loss]:.3f}", ", ".join(right)))
     return rows
 
 
 def shown(drawn: tuple[Figure, str] | None, caption: str = "") -> list[dict]:
     """A figure and its alt text as the page wants it; an empty list for None."""
-    return [] if drawn is None else [{"uri": figure_uri(drawn[0]), "alt": drawn[1], "caption": caption}]
+    return (
+        []
+        if drawn is None
+        else [{"uri": figure_uri(drawn[0]), "alt": drawn[1], "caption": caption}]
+    )
 
 
 def flat_rows(value: object, name: str = "") -> list[tuple[str, str]]:

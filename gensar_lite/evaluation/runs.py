@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from gensar_lite.artifacts import ArtifactError
-from gensar_lite.data.ranges import within
+from gensar_lite.machine.ranges import within
 
 RUN_COLUMNS = ["event_id", "item_id", "rank", "score"]
 
@@ -26,11 +26,15 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     ``-inf`` are never chosen, so a row may have fewer than k. Raises `ArtifactError` on NaN.
     """
     if np.isnan(scores).any():
-        raise ArtifactError("run: a score is NaN. The system's scores() must return numbers, -inf for 'never'.")
+        raise ArtifactError(
+            "run: a score is NaN. The system's scores() must return numbers, -inf for 'never'."
+        )
     size = scores.shape[1]
     chosen = scores > -np.inf
     if k < size:
-        chosen &= scores >= np.partition(scores, size - k, axis=1)[:, size - k, None]  # the k-th best and its ties
+        chosen &= (
+            scores >= np.partition(scores, size - k, axis=1)[:, size - k, None]
+        )  # the k-th best and its ties
     rows, columns = np.nonzero(chosen)
     order = np.lexsort((columns, -scores[rows, columns], rows))
     rows, columns = rows[order], columns[order]
@@ -40,7 +44,9 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return rows[kept], columns[kept], ranks[kept]
 
 
-def run_from_scores(event_ids: np.ndarray, scores: np.ndarray, k: int, items: np.ndarray | None = None) -> pd.DataFrame:
+def run_from_scores(
+    event_ids: np.ndarray, scores: np.ndarray, k: int, items: np.ndarray | None = None
+) -> pd.DataFrame:
     """The run that `scores` (B, N) give, k items an event at most.
 
     Column j stands for item j, or for ``items[:, j]`` when `items` (B, C) lists each event's candidates
@@ -53,10 +59,14 @@ def run_from_scores(event_ids: np.ndarray, scores: np.ndarray, k: int, items: np
     rows, columns, ranks = top_k(scores, k)
     chosen = columns if items is None else items[rows, columns]
     values = scores[rows, columns].astype(np.float64)
-    return pd.DataFrame(dict(zip(RUN_COLUMNS, (np.asarray(event_ids)[rows], chosen, ranks, values), strict=True)))
+    return pd.DataFrame(
+        dict(zip(RUN_COLUMNS, (np.asarray(event_ids)[rows], chosen, ranks, values), strict=True))
+    )
 
 
-def check_run(run: pd.DataFrame, num_items: int, event_ids: np.ndarray | None = None) -> pd.DataFrame:
+def check_run(
+    run: pd.DataFrame, num_items: int, event_ids: np.ndarray | None = None
+) -> pd.DataFrame:
     """Assert a run's promises and return it sorted by event and rank.
 
     0 invalid items, 0 duplicate items an event, ranks 1, 2, ... without gaps, scores finite and non-increasing,
@@ -65,7 +75,9 @@ def check_run(run: pd.DataFrame, num_items: int, event_ids: np.ndarray | None = 
     """
     missing = [c for c in RUN_COLUMNS if c not in run.columns]
     if missing:
-        raise ArtifactError(f"run: no column {', '.join(missing)}; a run has {', '.join(RUN_COLUMNS)}.")
+        raise ArtifactError(
+            f"run: no column {', '.join(missing)}; a run has {', '.join(RUN_COLUMNS)}."
+        )
     run = run[RUN_COLUMNS].sort_values(["event_id", "rank"], kind="stable", ignore_index=True)
     event, item, rank, score = (run[c].to_numpy() for c in RUN_COLUMNS)
     same = event[1:] == event[:-1]
@@ -82,7 +94,9 @@ def check_run(run: pd.DataFrame, num_items: int, event_ids: np.ndarray | None = 
 
 def _refuse(event: np.ndarray, what: str, bad: np.ndarray) -> None:
     if bad.any():
-        raise ArtifactError(f"run: event {event[bad.argmax()]} {what} ({bad.sum()} rows). Build the run again.")
+        raise ArtifactError(
+            f"run: event {event[bad.argmax()]} {what} ({bad.sum()} rows). Build the run again."
+        )
 
 
 def to_matrix(run: pd.DataFrame, event_ids: np.ndarray, k: int) -> np.ndarray:
@@ -91,11 +105,15 @@ def to_matrix(run: pd.DataFrame, event_ids: np.ndarray, k: int) -> np.ndarray:
     matrix = np.full((len(event_ids), k), -1, dtype=np.int64)
     row_of = pd.Series(np.arange(len(event_ids)), index=event_ids)
     kept = run[run["event_id"].isin(event_ids) & (run["rank"] <= k)]
-    matrix[row_of[kept["event_id"]].to_numpy(), kept["rank"].to_numpy() - 1] = kept["item_id"].to_numpy()
+    matrix[row_of[kept["event_id"]].to_numpy(), kept["rank"].to_numpy() - 1] = kept[
+        "item_id"
+    ].to_numpy()
     return matrix
 
 
-def write_trec(run: pd.DataFrame, path: Path | str, name: str, item_names: Sequence[str] | None = None) -> Path:
+def write_trec(
+    run: pd.DataFrame, path: Path | str, name: str, item_names: Sequence[str] | None = None
+) -> Path:
     """Write a TREC run file, ``event Q0 item rank score name`` a line, for trec_eval, ir_measures or ranx.
 
     `item_names` (N,) are the ids of a user's own files (``corpus.items["source_id"]``), by row number; without them an
@@ -106,7 +124,11 @@ def write_trec(run: pd.DataFrame, path: Path | str, name: str, item_names: Seque
     scores holds ``1 / rank``, strictly decreasing, instead of the system's own scores.
     """
     tag = "_".join(name.split()) or "run"
-    items = run["item_id"] if item_names is None else [_one_word(item_names[item]) for item in run["item_id"]]
+    items = (
+        run["item_id"]
+        if item_names is None
+        else [_one_word(item_names[item]) for item in run["item_id"]]
+    )
     columns = zip(run["event_id"], items, run["rank"], strict=True)
     lines = [f"{event} Q0 {item} {rank} {1 / rank:.9f} {tag}\n" for event, item, rank in columns]
     Path(path).write_text("".join(lines), encoding="utf-8")

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from gensar_lite.config import EvaluationConfig
-from gensar_lite.evaluation.metrics import Qrels, relevance_metrics, target_metrics
 from gensar_lite.evaluation.runs import to_matrix
 from gensar_lite.evaluation.uncertainty import bootstrap_interval, bootstrap_intervals
+from gensar_lite.metrics import Qrels, relevance_metrics, target_metrics
 
 SCORE_COLUMNS = ["system", "protocol", "task", "metric", "event_id", "value"]
 SYSTEMS = (  # the order of tables
@@ -56,7 +56,10 @@ def score_run(
         values = relevance_metrics(qrels, ranked, targets["query_id"].to_numpy(), ks, clicked=items)
     tasks = targets["task"].to_numpy()
     parts = [(system, protocol, tasks, metric, events, value) for metric, value in values.items()]
-    return pd.concat([pd.DataFrame(dict(zip(SCORE_COLUMNS, part, strict=True))) for part in parts], ignore_index=True)
+    return pd.concat(
+        [pd.DataFrame(dict(zip(SCORE_COLUMNS, part, strict=True))) for part in parts],
+        ignore_index=True,
+    )
 
 
 def join_scores(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -65,7 +68,9 @@ def join_scores(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return table.astype(dict.fromkeys(SCORE_COLUMNS[:4], "category"))
 
 
-def summary(scores: pd.DataFrame, settings: EvaluationConfig, seeds: Sequence[int] = (0,)) -> list[dict]:
+def summary(
+    scores: pd.DataFrame, settings: EvaluationConfig, seeds: Sequence[int] = (0,)
+) -> list[dict]:
     """Mean and bootstrap interval of every system, task, protocol and metric; `seeds` are the training seeds used.
 
     All systems and metrics of one task and protocol share the same draws of queries. No interval is [0, 0] or [1, 1]
@@ -73,7 +78,9 @@ def summary(scores: pd.DataFrame, settings: EvaluationConfig, seeds: Sequence[in
     """
     rows = []
     for (task, protocol), part in scores.groupby(["task", "protocol"], observed=True, sort=True):
-        table = part.pivot_table("value", "event_id", ["system", "metric"], observed=True, sort=False)
+        table = part.pivot_table(
+            "value", "event_id", ["system", "metric"], observed=True, sort=False
+        )
         intervals = bootstrap_intervals(
             table.to_numpy(), settings.num_bootstrap, settings.confidence, settings.seed
         )  # one a column
@@ -96,18 +103,24 @@ def by_group(
 
     Returns ``{group, system, metric, value, low, high, num_queries}``, groups in alphabetical order.
     """
-    keep = (scores["metric"] == metric) & (scores["protocol"] == protocol) & (scores["task"] == task)
+    keep = (
+        (scores["metric"] == metric) & (scores["protocol"] == protocol) & (scores["task"] == task)
+    )
     part = scores[keep].assign(group=lambda table: table["event_id"].map(groups))
     rows = []
     for (group, system), values in part.groupby(["group", "system"], observed=True)["value"]:
         value = values.to_numpy()
-        interval = bootstrap_interval(value, settings.num_bootstrap, settings.confidence, settings.seed)
+        interval = bootstrap_interval(
+            value, settings.num_bootstrap, settings.confidence, settings.seed
+        )
         names = {"group": str(group), "system": str(system), "metric": metric}
         rows.append(names | interval._asdict() | {"num_queries": len(value)})
     return sorted(rows, key=lambda row: (row["group"], system_order(row["system"])))
 
 
-def values_of(scores: pd.DataFrame, system: str, task: str, metric: str, protocol: str = "full") -> np.ndarray:
+def values_of(
+    scores: pd.DataFrame, system: str, task: str, metric: str, protocol: str = "full"
+) -> np.ndarray:
     """One system's values by event id, (B,): two of these go into `paired_difference`."""
     keep = (scores["system"] == system) & (scores["task"] == task)
     keep &= (scores["metric"] == metric) & (scores["protocol"] == protocol)

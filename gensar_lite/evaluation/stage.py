@@ -17,7 +17,7 @@ import pandas as pd
 from gensar_lite.artifacts import TASKS, Corpus, Workspace, say, write_json
 from gensar_lite.config import Config, ConfigError
 from gensar_lite.data import Seen, left_out
-from gensar_lite.data.truth import Truth
+from gensar_lite.data.shop.truth import Truth
 from gensar_lite.decoding import load_decoder
 from gensar_lite.embeddings import load_ranker
 from gensar_lite.evaluation.baselines import (
@@ -29,12 +29,17 @@ from gensar_lite.evaluation.baselines import (
     candidate_run,
     top_k_run,
 )
-from gensar_lite.evaluation.metrics import make_qrels
-from gensar_lite.evaluation.protocols import bm25_candidates, protocol_name, random_candidates, sample_targets
+from gensar_lite.evaluation.protocols import (
+    bm25_candidates,
+    protocol_name,
+    random_candidates,
+    sample_targets,
+)
 from gensar_lite.evaluation.report import console_table
 from gensar_lite.evaluation.runs import check_run, run_from_scores
 from gensar_lite.evaluation.scores import by_group, join_scores, score_run, summary
 from gensar_lite.evaluation.tuning import counting_systems
+from gensar_lite.metrics import make_qrels
 
 Targets = dict[str, pd.DataFrame]  # task -> rows of the event table
 Runs = dict[tuple[str, str], pd.DataFrame]  # (system, task) -> run
@@ -55,17 +60,25 @@ def _evaluate(ws: Workspace, folder: Path) -> dict:
     scorers = baseline_scorers(ws, corpus, Seen.of_log(corpus.events))
     counting = counting_systems(corpus, targets, config.evaluation.seed)
     scorers = {
-        task: own | {name: t.scorer for name, t in counting.get(task, {}).items()} for task, own in scorers.items()
+        task: own | {name: t.scorer for name, t in counting.get(task, {}).items()}
+        for task, own in scorers.items()
     }
     baselines = baseline_runs(scorers, targets, without, config)
-    silent = sorted(key for key, run in baselines.items() if run.empty)  # nothing to answer with: 0 by construction
-    runs = joint_runs(ws, corpus, targets) | {key: run for key, run in baselines.items() if key not in silent}
+    silent = sorted(
+        key for key, run in baselines.items() if run.empty
+    )  # nothing to answer with: 0 by construction
+    runs = joint_runs(ws, corpus, targets) | {
+        key: run for key, run in baselines.items() if key not in silent
+    }
     for (system, task), run in runs.items():
         run.to_parquet(folder / f"run-{system}-{task}.parquet", index=False)
     sampled, sampled_runs = sampled_candidates(ws, corpus, targets, without, scorers)
     sampled_runs = {key: run for key, run in sampled_runs.items() if key in runs}
     scores = join_scores(
-        [*_full_scores(runs, corpus, targets, config), *_sampled_scores(sampled_runs, sampled, config)]
+        [
+            *_full_scores(runs, corpus, targets, config),
+            *_sampled_scores(sampled_runs, sampled, config),
+        ]
     )
     scores.to_parquet(folder / "scores.parquet", index=False)
     metrics = summary(scores, config.evaluation, seeds=(config.training.seed,))
@@ -107,7 +120,11 @@ def baseline_scorers(ws: Workspace, corpus: Corpus, seen: Seen) -> dict[str, dic
         "search": {
             "popularity": popularity,
             # a real log tells what was clicked, not what would have answered: no look-up to compare with
-            **({} if corpus.relevance.empty else {"category-popularity": CategoryPopularity.fit(corpus)}),
+            **(
+                {}
+                if corpus.relevance.empty
+                else {"category-popularity": CategoryPopularity.fit(corpus)}
+            ),
             "bm25": BM25(corpus),
         },
     }
@@ -122,7 +139,10 @@ def joint_runs(ws: Workspace, corpus: Corpus, targets: Targets) -> Runs:
     run = pd.read_parquet(ws.require("decoding") / "run.parquet")
     asked = np.concatenate([rows["event_id"].to_numpy() for rows in targets.values()])
     run = check_run(run, corpus.num_items, asked)
-    return {("joint", task): run[run["event_id"].isin(rows["event_id"])] for task, rows in targets.items()}
+    return {
+        ("joint", task): run[run["event_id"].isin(rows["event_id"])]
+        for task, rows in targets.items()
+    }
 
 
 def baseline_runs(
@@ -130,14 +150,20 @@ def baseline_runs(
 ) -> Runs:
     """Every baseline over the whole catalogue, as deep and with the same items left out as the joint model."""
     return {
-        (system, task): top_k_run(scorer, rows, config.decoding.top_k, without, name=f"{system} {task}")
+        (system, task): top_k_run(
+            scorer, rows, config.decoding.top_k, without, name=f"{system} {task}"
+        )
         for task, rows in targets.items()
         for system, scorer in scorers[task].items()
     }
 
 
 def sampled_candidates(
-    ws: Workspace, corpus: Corpus, targets: Targets, without: Seen | None, scorers: dict[str, dict[str, Scorer]]
+    ws: Workspace,
+    corpus: Corpus,
+    targets: Targets,
+    without: Seen | None,
+    scorers: dict[str, dict[str, Scorer]],
 ) -> tuple[Targets, Runs]:
     """A fixed sample of targets ranked among one positive and sampled negatives, by every system.
 
@@ -161,7 +187,9 @@ def sampled_candidates(
     return sampled, runs
 
 
-def _full_scores(runs: Runs, corpus: Corpus, targets: Targets, config: Config) -> list[pd.DataFrame]:
+def _full_scores(
+    runs: Runs, corpus: Corpus, targets: Targets, config: Config
+) -> list[pd.DataFrame]:
     """Full ranking against the click, and for search against all relevant items as well."""
     ks, depth, parts = config.evaluation.ks, config.decoding.top_k, []
     qrels = make_qrels(corpus.relevance, len(corpus.queries), corpus.num_items, max(ks))
@@ -177,7 +205,9 @@ def _sampled_scores(runs: Runs, sampled: Targets, config: Config) -> list[pd.Dat
     settings, parts = config.evaluation, []
     for (system, task), run in runs.items():
         name = protocol_name("bm25" if task == "search" else "random", settings.num_negatives)
-        parts.append(score_run(run, sampled[task], system, name, settings.ks, config.decoding.top_k))
+        parts.append(
+            score_run(run, sampled[task], system, name, settings.ks, config.decoding.top_k)
+        )
     return parts
 
 

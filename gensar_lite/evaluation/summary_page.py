@@ -13,7 +13,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from gensar_lite.artifacts import TASKS, VIEWS, Corpus, Identifiers, ItemEmbeddings, Workspace, write_json
+from gensar_lite.artifacts import (
+    TASKS,
+    VIEWS,
+    Corpus,
+    Identifiers,
+    ItemEmbeddings,
+    Workspace,
+    write_json,
+)
 from gensar_lite.config import STAGES, Config, flat, override, own_files
 from gensar_lite.data import Seen
 from gensar_lite.evaluation.data_section import file_report, sasrec_read, target_rows
@@ -49,12 +57,14 @@ SEMI_SYNTHETIC_NOTE = (
     "({made}; after Ai et al., SIGIR 2017), so a look-up of the matching items, the row category-popularity, is a "
     "strong baseline. The purchases are real."
 )
-NO_TEXT_NOTE = "Items are shown by number only: the texts of a real shop's catalogue are not ours to publish."
-OWN_IDS_NOTE = "Items and users are named by the ids of your files."
-GIVEN_NOTE = (
-    " category-popularity is given which items answer a query, and how well, and ranks them by train purchases."
+NO_TEXT_NOTE = (
+    "Items are shown by number only: the texts of a real shop's catalogue are not ours to publish."
 )
-SHOP_EXAMPLES_NOTE = "Drawn at random from the targets, hits and misses alike. Numbers are the item's identifier."
+OWN_IDS_NOTE = "Items and users are named by the ids of your files."
+GIVEN_NOTE = " category-popularity is given which items answer a query, and how well, and ranks them by train purchases."
+SHOP_EXAMPLES_NOTE = (
+    "Drawn at random from the targets, hits and misses alike. Numbers are the item's identifier."
+)
 
 
 def write_report(ws: Workspace) -> Path:
@@ -75,7 +85,10 @@ def write_report(ws: Workspace) -> Path:
 
 
 def _context(ws: Workspace, metrics: list[dict]) -> dict[str, object]:
-    corpus, identifiers = Corpus.load(ws.require("data")), Identifiers.load(ws.require("identifiers"))
+    corpus, identifiers = (
+        Corpus.load(ws.require("data")),
+        Identifiers.load(ws.require("identifiers")),
+    )
     kinds = json.loads((ws.require("evaluation") / "kinds.json").read_text())
     is_shop = ws.config.data.source == "shop"
     return {
@@ -87,7 +100,9 @@ def _context(ws: Workspace, metrics: list[dict]) -> dict[str, object]:
         "verdicts": verdicts(metrics),
         "tables": metric_tables(metrics),
         "how": _how(ws, corpus),
-        "tradeoff": shown(tradeoff_figure(tradeoff_points(metrics))) if _both_tasks(metrics) else [],
+        "tradeoff": shown(tradeoff_figure(tradeoff_points(metrics)))
+        if _both_tasks(metrics)
+        else [],
         "bars": shown(metric_bars(metrics)),
         "targets": target_rows(corpus),
         "files": file_report(ws.require("data")),
@@ -135,7 +150,11 @@ def _search_note(ws: Workspace) -> list[str]:
 def _how(ws: Workspace, corpus: Corpus) -> str:
     config, settings = ws.config, ws.config.evaluation
     tuned = ws.meta("evaluation")["statistics"]["tuned"]
-    counting = f" {', '.join(tuned)} only count train events, with parameters chosen on validation." if tuned else ""
+    counting = (
+        f" {', '.join(tuned)} only count train events, with parameters chosen on validation."
+        if tuned
+        else ""
+    )
     silent = ws.meta("evaluation")["statistics"]["without_an_answer"]
     left = f" Not shown, for it answers nothing here: {', '.join(silent)}." if silent else ""
     given = "" if corpus.relevance.empty else GIVEN_NOTE
@@ -168,41 +187,65 @@ def _maps(ws: Workspace, corpus: Corpus, identifiers: Identifiers) -> list[dict]
 def _levels(identifiers: Identifiers) -> list[tuple]:
     rows = []
     for view in VIEWS:
-        for row in codebook_usage(identifiers.view(view), identifiers.codebook_size).itertuples(index=False):
+        for row in codebook_usage(identifiers.view(view), identifiers.codebook_size).itertuples(
+            index=False
+        ):
             used = f"{row.usage:.1%} of {identifiers.codebook_size}"
             shared = " (shared)" if row.level <= identifiers.num_shared else ""
-            rows.append((view, f"{row.level}{shared}", used, f"{row.perplexity:.1f}", f"{row.largest:.1%}"))
+            rows.append(
+                (view, f"{row.level}{shared}", used, f"{row.perplexity:.1f}", f"{row.largest:.1%}")
+            )
     return rows
 
 
-def _examples(ws: Workspace, corpus: Corpus, identifiers: Identifiers, with_texts: bool) -> list[dict]:
+def _examples(
+    ws: Workspace, corpus: Corpus, identifiers: Identifiers, with_texts: bool
+) -> list[dict]:
     settings, seen = ws.config.evaluation, Seen.of_log(corpus.events)
     run = pd.read_parquet(ws.require("decoding") / "run.parquet")
-    found, share = [], {"search": (settings.num_examples + 1) // 2, "recommend": settings.num_examples // 2}
+    found, share = (
+        [],
+        {"search": (settings.num_examples + 1) // 2, "recommend": settings.num_examples // 2},
+    )
     for task in reversed(TASKS):
         targets = corpus.targets(ws.config.decoding.split, task)
-        found += example_lists(corpus, identifiers, run, targets, seen, share[task], with_texts, settings.seed)
+        found += example_lists(
+            corpus, identifiers, run, targets, seen, share[task], with_texts, settings.seed
+        )
     return found
 
 
 def _provenance(ws: Workspace, metrics: list[dict]) -> dict[str, object]:
     metas = {stage: ws.meta(stage) for stage in STAGES}
-    seeds = {stage: getattr(ws.config, stage).seed for stage in STAGES if hasattr(getattr(ws.config, stage), "seed")}
+    seeds = {
+        stage: getattr(ws.config, stage).seed
+        for stage in STAGES
+        if hasattr(getattr(ws.config, stage), "seed")
+    }
     counts = {row["task"]: row["num_queries"] for row in metrics if row["protocol"] == "full"}
     facts = [
         ("split", ws.config.decoding.split),
         ("protocols", ", ".join(sorted({row["protocol"] for row in metrics}))),
         ("queries", ", ".join(f"{task} {count:,}" for task, count in counts.items())),
         ("seeds", ", ".join(f"{stage} {seed}" for stage, seed in seeds.items())),
-        ("machine of this report", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"),
+        (
+            "machine of this report",
+            f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        ),
     ]
     total = sum(meta["seconds"] for meta in metas.values())
     return {
         "command": Workspace(ws.root, _by_name(ws.config), ws.run).command("run"),
         "facts": facts,
-        "stages": [(stage, f"{meta['seconds']:,.1f}") for stage, meta in metas.items()] + [("all", f"{total:,.1f}")],
-        "versions": [("python", platform.python_version()), *metas["evaluation"]["versions"].items()],
-        "statistics": [row for stage, meta in metas.items() for row in flat_rows(meta["statistics"], stage)],
+        "stages": [(stage, f"{meta['seconds']:,.1f}") for stage, meta in metas.items()]
+        + [("all", f"{total:,.1f}")],
+        "versions": [
+            ("python", platform.python_version()),
+            *metas["evaluation"]["versions"].items(),
+        ],
+        "statistics": [
+            row for stage, meta in metas.items() for row in flat_rows(meta["statistics"], stage)
+        ],
         "settings": [(key, str(value)) for key, value in flat(_by_name(ws.config)).items()],
     }
 

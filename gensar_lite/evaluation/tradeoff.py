@@ -22,14 +22,19 @@ class Point(NamedTuple):
     recommend: Interval | None
 
 
-def tradeoff_points(metrics: list[dict], metric: str = "ndcg@10", protocol: str = "full") -> list[Point]:
+def tradeoff_points(
+    metrics: list[dict], metric: str = "ndcg@10", protocol: str = "full"
+) -> list[Point]:
     """A point a system, known systems first."""
     found: dict[str, dict[str, Interval]] = {}
     for row in metrics:
         if row["metric"] == metric and row["protocol"] == protocol:
             interval = Interval(row["value"], row["low"], row["high"])
             found.setdefault(row["system"], {})[row["task"]] = interval
-    return [Point(s, found[s].get("search"), found[s].get("recommend")) for s in sorted(found, key=system_order)]
+    return [
+        Point(s, found[s].get("search"), found[s].get("recommend"))
+        for s in sorted(found, key=system_order)
+    ]
 
 
 def pareto_front(values: np.ndarray) -> np.ndarray:

@@ -81,7 +81,9 @@ def tune_query_clicks(corpus: Corpus, seed: int = 0) -> Tuned:
     return _best(grid, corpus, "search", seed)
 
 
-def counting_systems(corpus: Corpus, targets: dict[str, pd.DataFrame], seed: int = 0) -> dict[str, dict[str, Tuned]]:
+def counting_systems(
+    corpus: Corpus, targets: dict[str, pd.DataFrame], seed: int = 0
+) -> dict[str, dict[str, Tuned]]:
     """``task -> system -> Tuned`` for the tasks of `targets`.
 
     Without `query-clicks` where no target's query string occurs in train: it would be popularity by
@@ -89,11 +91,16 @@ def counting_systems(corpus: Corpus, targets: dict[str, pd.DataFrame], seed: int
     """
     systems: dict[str, dict[str, Tuned]] = {}
     if "recommend" in targets:
-        tuned = {"transitions": tune_transitions(corpus, seed), "item-knn": tune_item_knn(corpus, seed)}
+        tuned = {
+            "transitions": tune_transitions(corpus, seed),
+            "item-knn": tune_item_knn(corpus, seed),
+        }
         systems["recommend"] = tuned
     if "search" in targets:
         clicks = tune_query_clicks(corpus, seed)
-        systems["search"] = {"query-clicks": clicks} if clicks.scorer.knows(targets["search"]).any() else {}
+        systems["search"] = (
+            {"query-clicks": clicks} if clicks.scorer.knows(targets["search"]).any() else {}
+        )
     return systems
 
 
@@ -107,4 +114,7 @@ def _best(grid: Grid, corpus: Corpus, task: str, seed: int) -> Tuned:
         if best is None or value > best[0]:
             best = value, names, scorer
     value, names, scorer = best
-    return Tuned(scorer, names | {"validation_ndcg@10": round(value, 4), "targets": len(targets), "choices": tried})
+    return Tuned(
+        scorer,
+        names | {"validation_ndcg@10": round(value, 4), "targets": len(targets), "choices": tried},
+    )

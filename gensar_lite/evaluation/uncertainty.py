@@ -37,16 +37,22 @@ def bootstrap_means(values: np.ndarray, num_bootstrap: int, seed: int) -> np.nda
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or len(values) == 0:
-        raise ValueError(f"bootstrap: expected values of shape (queries, series) with a query, got {values.shape}")
+        raise ValueError(
+            f"bootstrap: expected values of shape (queries, series) with a query, got {values.shape}"
+        )
     if not np.isfinite(values).all():
-        raise ValueError("bootstrap: a value is NaN or infinite; every query needs a number, 0 if it has no answer")
+        raise ValueError(
+            "bootstrap: a value is NaN or infinite; every query needs a number, 0 if it has no answer"
+        )
     n, rng = len(values), np.random.default_rng(seed)
     means = np.empty((num_bootstrap, values.shape[1]))
     step = max(1, _CHUNK // n)
     for first in range(0, num_bootstrap, step):
         size = min(step, num_bootstrap - first)
         drawn = rng.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)  # how often each query was drawn
+        times = np.bincount(drawn.ravel(), minlength=size * n).reshape(
+            size, n
+        )  # how often each query was drawn
         means[first : first + size] = times.astype(np.float64) @ values / n
     return means
 
@@ -81,7 +87,11 @@ def bootstrap_interval(
 
 
 def paired_difference(
-    first: np.ndarray, second: np.ndarray, num_bootstrap: int = 1000, confidence: float = 0.95, seed: int = 0
+    first: np.ndarray,
+    second: np.ndarray,
+    num_bootstrap: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> Interval:
     """The `Interval` of mean(first - second), both (n,) over the same queries in the same order.
 
@@ -90,6 +100,8 @@ def paired_difference(
     """
     first, second = np.asarray(first), np.asarray(second)
     if first.shape != second.shape:
-        raise ValueError(f"paired difference: shapes differ, {first.shape} and {second.shape}; pair by event_id first")
+        raise ValueError(
+            f"paired difference: shapes differ, {first.shape} and {second.shape}; pair by event_id first"
+        )
     interval = bootstrap_interval(first - second, num_bootstrap, confidence, seed)
     return interval._replace(low=-interval.high) if (first == second).all() else interval

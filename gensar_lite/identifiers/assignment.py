@@ -11,12 +11,12 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from gensar_lite.artifacts import ArtifactError
-from gensar_lite.data.ranges import within
 from gensar_lite.identifiers.balanced import within_capacity
 from gensar_lite.identifiers.quantizer import squared_distances
 from gensar_lite.identifiers.room import Room
 from gensar_lite.identifiers.sinkhorn import sinkhorn_codes
 from gensar_lite.identifiers.usage import row_numbers
+from gensar_lite.machine.ranges import within
 
 UNIQUENESS = ("nearest", "sinkhorn", "extra-level")
 _ROUNDS = 20  # of the paper's repair
@@ -51,20 +51,30 @@ def make_unique(
     bucket, whole = row_numbers(everyone[:, :-1]), row_numbers(everyone)
     sizes = np.bincount(bucket)
     if sizes.max(initial=0) > room.items:
-        raise ArtifactError(_full(f"{sizes.max()} items share one {view} prefix, but the last level", room.items))
+        raise ArtifactError(
+            _full(f"{sizes.max()} items share one {view} prefix, but the last level", room.items)
+        )
     order = np.argsort(bucket, kind="stable")
     ends = np.cumsum(sizes)
     wanted = np.unique(bucket[np.bincount(whole)[whole] > 1])
     cuts = np.flatnonzero(np.diff(np.cumsum(sizes[wanted]) // _TOGETHER)) + 1
     for part in np.split(wanted, cuts) if len(wanted) else []:
-        inside = [order[end - size : end] for end, size in zip(ends[part], sizes[part], strict=True)]
-        new = [rows[rows >= fixed] - fixed for rows in inside]  # earlier items, which come first, are not asked
+        inside = [
+            order[end - size : end] for end, size in zip(ends[part], sizes[part], strict=True)
+        ]
+        new = [
+            rows[rows >= fixed] - fixed for rows in inside
+        ]  # earlier items, which come first, are not asked
         far = _distances(residual[np.concatenate(new)], codebook, room.num_codes)
         stop = np.cumsum([len(rows) for rows in new])
         for rows, mine, end in zip(inside, new, stop, strict=True):
             earlier = everyone[rows[: len(rows) - len(mine)], -1]
             codes[mine, -1] = _cheapest(far[end - len(mine) : end], earlier, room)
-    return with_extra_level(codes, room.num_codes, view, taken, room.num_counters) if room.num_counters else codes
+    return (
+        with_extra_level(codes, room.num_codes, view, taken, room.num_counters)
+        if room.num_counters
+        else codes
+    )
 
 
 def _distances(residual: np.ndarray, codebook: np.ndarray, num_codes: int) -> np.ndarray:
@@ -72,13 +82,17 @@ def _distances(residual: np.ndarray, codebook: np.ndarray, num_codes: int) -> np
     far, more = squared_distances(residual, codebook), num_codes - len(codebook)
     if more <= 0:
         return far
-    far = far + (residual**2).sum(axis=1, keepdims=True)  # who gets a codeword and who does not depends on it
+    far = far + (residual**2).sum(
+        axis=1, keepdims=True
+    )  # who gets a codeword and who does not depends on it
     return np.pad(far, ((0, 0), (0, more)), constant_values=far.max(initial=0) + 1)
 
 
 def _cheapest(cost: np.ndarray, earlier: np.ndarray, room: Room) -> np.ndarray:
     """Last codes (n,) for the items of one bucket, by their `cost` (n, K), beside those that `earlier` items have."""
-    if len(cost) + len(earlier) > room.num_codes:  # a counter follows: a code may repeat as often as that can count
+    if (
+        len(cost) + len(earlier) > room.num_codes
+    ):  # a counter follows: a code may repeat as often as that can count
         return within_capacity(cost, room.repeats - np.bincount(earlier, minlength=room.num_codes))
     free = np.setdiff1d(np.arange(room.num_codes), earlier)
     return free[linear_sum_assignment(cost[:, free])[1]]

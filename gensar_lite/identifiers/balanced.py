@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gensar_lite.data.ranges import within
 from gensar_lite.identifiers.quantizer import squared_distances
 from gensar_lite.identifiers.sinkhorn import column_scaling
+from gensar_lite.machine.ranges import within
 
 _ROUNDS, _SHARPNESS, _ITERATIONS = 5, 0.1, 60
 

@@ -27,7 +27,12 @@ from gensar_lite.identifiers.usage import code_imbalance, codebook_usage, prefix
 
 NEIGHBOURS = 10  # nearest items, of which a prefix may keep some
 PAIRS = 20_000  # random pairs of items whose distances are compared
-HEADLINE = ("purity/leaf", "co_purchase_lift", "neighbour_recall/semantic", "neighbour_recall/collaborative")
+HEADLINE = (
+    "purity/leaf",
+    "co_purchase_lift",
+    "neighbour_recall/semantic",
+    "neighbour_recall/collaborative",
+)
 
 
 def diagnose(
@@ -53,7 +58,9 @@ def diagnose(
     items = np.sort(rng.permutation(num_items)[:sample])
     pairs = rng.integers(num_items, size=(PAIRS, 2))
     pairs, shuffled = pairs[pairs[:, 0] != pairs[:, 1]], rng.permutation(num_items)
-    vectors = {name: standardise(v, name) for name, v in embeddings.tensors().items() if name != "cold"}
+    vectors = {
+        name: standardise(v, name) for name, v in embeddings.tensors().items() if name != "cold"
+    }
     near = {name: neighbours(v, NEIGHBOURS, items) for name, v in vectors.items()}
     tables = []
     for view in VIEWS:
@@ -75,7 +82,14 @@ def diagnose(
 
 def _long(view: str, found: dict[str, np.ndarray]) -> pd.DataFrame:
     parts = [
-        pd.DataFrame({"view": view, "level": np.arange(1, len(v) + 1), "measure": name, "value": np.asarray(v, float)})
+        pd.DataFrame(
+            {
+                "view": view,
+                "level": np.arange(1, len(v) + 1),
+                "measure": name,
+                "value": np.asarray(v, float),
+            }
+        )
         for name, v in found.items()
     ]
     return pd.concat(parts, ignore_index=True)
@@ -91,7 +105,9 @@ def _alone(codes: np.ndarray, before: np.ndarray, codebook_size: int) -> dict[st
     }
 
 
-def _by_category(codes: np.ndarray, items: pd.DataFrame, shuffled: np.ndarray) -> dict[str, np.ndarray]:
+def _by_category(
+    codes: np.ndarray, items: pd.DataFrame, shuffled: np.ndarray
+) -> dict[str, np.ndarray]:
     """Purity and information by top category and by whole path; items without a category are left out."""
     path = items["category"].fillna("")
     found = {}
@@ -102,13 +118,18 @@ def _by_category(codes: np.ndarray, items: pd.DataFrame, shuffled: np.ndarray) -
         mixed = shuffled[known[shuffled]]  # the same labels, dealt out anew
         labels = label.to_numpy()
         found[f"purity/{name}"] = prefix_purity(codes[known], labels[known])["purity"].to_numpy()
-        found[f"purity_shuffled/{name}"] = prefix_purity(codes[known], labels[mixed])["purity"].to_numpy()
+        found[f"purity_shuffled/{name}"] = prefix_purity(codes[known], labels[mixed])[
+            "purity"
+        ].to_numpy()
         found[f"nmi/{name}"] = level_information(codes[known], labels[known])
     return found
 
 
 def describe(
-    identifiers: Identifiers, before: dict[str, np.ndarray], table: pd.DataFrame, num_codes: int | None = None
+    identifiers: Identifiers,
+    before: dict[str, np.ndarray],
+    table: pd.DataFrame,
+    num_codes: int | None = None,
 ) -> dict[str, object]:
     """The stage's statistics for each view: collisions before and after repair, usage per level, and the headline.
 
@@ -120,7 +141,12 @@ def describe(
         found[view] = {
             "collision_rate_before": collision_rate(before[view]),
             "collision_rate_after": collision_rate(identifiers.view(view)),
-            "levels": codebook_usage(before[view], num_codes or identifiers.codebook_size).round(4).to_dict("records"),
-            **{name: mine.loc[mine["measure"] == name, "value"].round(4).tolist() for name in HEADLINE},
+            "levels": codebook_usage(before[view], num_codes or identifiers.codebook_size)
+            .round(4)
+            .to_dict("records"),
+            **{
+                name: mine.loc[mine["measure"] == name, "value"].round(4).tolist()
+                for name in HEADLINE
+            },
         }
     return found

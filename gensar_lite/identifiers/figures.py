@@ -16,7 +16,10 @@ from plotly.subplots import make_subplots
 from gensar_lite.artifacts import VIEWS
 from gensar_lite.notebook import OKABE_ITO
 
-SYMBOLS, DASHES = ("circle", "square", "diamond", "triangle-up"), ("solid", "dash", "dot", "dashdot")
+SYMBOLS, DASHES = (
+    ("circle", "square", "diamond", "triangle-up"),
+    ("solid", "dash", "dot", "dashdot"),
+)
 REST, OTHERS = "#B8B8B8", "others"
 MAX_TITLE = 60  # characters of a title that are shown
 
@@ -33,22 +36,32 @@ def escape(text: object) -> str:
 
 def usage_figure(table: pd.DataFrame) -> tuple[go.Figure, str]:
     """Share of codewords in use and perplexity, per level and view."""
-    return level_figure(table, {"codewords in use": ("usage",), "perplexity": ("perplexity",)}, "level")
+    return level_figure(
+        table, {"codewords in use": ("usage",), "perplexity": ("perplexity",)}, "level"
+    )
 
 
 def meaning_figure(table: pd.DataFrame) -> tuple[go.Figure, str]:
     """Category purity beside that of shuffled categories, and co-purchase lift (chance: 1), per depth and view."""
-    panels = {"category purity": ("purity/leaf", "purity_shuffled/leaf"), "co-purchase lift": ("co_purchase_lift",)}
+    panels = {
+        "category purity": ("purity/leaf", "purity_shuffled/leaf"),
+        "co-purchase lift": ("co_purchase_lift",),
+    }
     return level_figure(table, panels, "prefix depth")
 
 
 def recall_figure(table: pd.DataFrame) -> tuple[go.Figure, str]:
     """Whose neighbours a prefix keeps: recall of each view's neighbours beside chance, by depth and view of the ID."""
-    panels = {f"neighbours by {view} vector": (f"neighbour_recall/{view}", "neighbour_chance") for view in VIEWS}
+    panels = {
+        f"neighbours by {view} vector": (f"neighbour_recall/{view}", "neighbour_chance")
+        for view in VIEWS
+    }
     return level_figure(table, panels, "prefix depth")
 
 
-def level_figure(table: pd.DataFrame, panels: dict[str, tuple[str, ...]], x_title: str) -> tuple[go.Figure, str]:
+def level_figure(
+    table: pd.DataFrame, panels: dict[str, tuple[str, ...]], x_title: str
+) -> tuple[go.Figure, str]:
     """One panel a title, one line a view and measure over levels.
 
     A view is told by colour and symbol, a panel's second measure, its chance, by a dashed line. Measures that `table`
@@ -59,19 +72,35 @@ def level_figure(table: pd.DataFrame, panels: dict[str, tuple[str, ...]], x_titl
     for column, (title, measures) in enumerate(panels.items(), start=1):
         for i, view in enumerate(VIEWS):
             for dash, measure in zip(DASHES, measures, strict=False):
-                part = table[(table["view"] == view) & (table["measure"] == measure)].sort_values("level")
+                part = table[(table["view"] == view) & (table["measure"] == measure)].sort_values(
+                    "level"
+                )
                 if part.empty:
                     continue
                 name = f"{view} ID" + ("" if measure == measures[0] else ", chance")
                 line = {"color": OKABE_ITO[i], "dash": dash}
-                look = {"mode": "lines+markers", "line": line, "marker": {"symbol": SYMBOLS[i], "size": 9}}
+                look = {
+                    "mode": "lines+markers",
+                    "line": line,
+                    "marker": {"symbol": SYMBOLS[i], "size": 9},
+                }
                 xy = {"x": part["level"].tolist(), "y": part["value"].round(4).tolist()}
                 seen = any(trace.name == name for trace in figure.data)
-                figure.add_scatter(**xy, **look, name=name, legendgroup=name, showlegend=not seen, row=1, col=column)
+                figure.add_scatter(
+                    **xy,
+                    **look,
+                    name=name,
+                    legendgroup=name,
+                    showlegend=not seen,
+                    row=1,
+                    col=column,
+                )
                 said.append(f"{title}, {name}: " + ", ".join(f"{value:.3g}" for value in xy["y"]))
     figure.update_xaxes(title_text=x_title, dtick=1)
     figure.update_yaxes(rangemode="tozero")
-    figure.update_layout(height=320, margin={"l": 50, "r": 20, "t": 40, "b": 50}, template="plotly_white")
+    figure.update_layout(
+        height=320, margin={"l": 50, "r": 20, "t": 40, "b": 50}, template="plotly_white"
+    )
     return figure, f"Lines over {x_title} from 1. " + "; ".join(said) + "."
 
 
@@ -105,8 +134,14 @@ def code_tree(
         parents=[parent for _, parent, _ in nodes],
         values=[len(rows) for _, _, rows in nodes],
         labels=["all items"]
-        + [f"{node}<br>{escape(group)}" for (node, _, _), group in zip(nodes[1:], top[1:], strict=True)],
-        hovertext=[f"{len(rows)} items, e.g.<br>" + "<br>".join(shown[i] for i in rows[:4]) for _, _, rows in nodes],
+        + [
+            f"{node}<br>{escape(group)}"
+            for (node, _, _), group in zip(nodes[1:], top[1:], strict=True)
+        ],
+        hovertext=[
+            f"{len(rows)} items, e.g.<br>" + "<br>".join(shown[i] for i in rows[:4])
+            for _, _, rows in nodes
+        ],
         hoverinfo="text",
         branchvalues="total",
         sort=False,  # the largest come first as it is, others last

@@ -24,8 +24,8 @@ from gensar_lite.identifiers.room import Room, digits, room_for
 from gensar_lite.identifiers.rqvae import DualRQVAE, fit_rq_vae, latents_of
 from gensar_lite.identifiers.sizes import sized
 from gensar_lite.identifiers.space import Space
-from gensar_lite.identifiers.threads import one_thread
 from gensar_lite.identifiers.usage import row_numbers
+from gensar_lite.machine.threads import one_thread
 
 _TOGETHER = 8192  # items quantized at once: memory stays flat however large the catalogue is
 
@@ -57,9 +57,17 @@ class FittedQuantizer:
             return dual_quantize(self.latents(embeddings), self.books, balanced_codes)
         num_items, found = len(embeddings.semantic), None
         for start in range(0, max(num_items, 1), _TOGETHER):
-            part = dual_quantize(self.latents(embeddings.rows(slice(start, start + _TOGETHER))), self.books)
-            flat = (part.semantic, part.collaborative, *(part.last_residual[view] for view in VIEWS))
-            found = found or [np.empty((num_items, x.shape[1]), x.dtype) for x in flat]  # filled, never held twice
+            part = dual_quantize(
+                self.latents(embeddings.rows(slice(start, start + _TOGETHER))), self.books
+            )
+            flat = (
+                part.semantic,
+                part.collaborative,
+                *(part.last_residual[view] for view in VIEWS),
+            )
+            found = found or [
+                np.empty((num_items, x.shape[1]), x.dtype) for x in flat
+            ]  # filled, never held twice
             for table, rows in zip(found, flat, strict=True):
                 table[start : start + _TOGETHER] = rows
         return DualCodes(*found[:2], dict(zip(VIEWS, found[2:], strict=True)))
@@ -68,7 +76,9 @@ class FittedQuantizer:
         """What is quantized, (N, d) of each space."""
         vectors = tuple(space.apply(embeddings) for space in self.spaces)
         if self.model is not None:
-            return latents_of(self.model, tuple(torch.as_tensor(x, dtype=torch.float32) for x in vectors))
+            return latents_of(
+                self.model, tuple(torch.as_tensor(x, dtype=torch.float32) for x in vectors)
+            )
         return vectors
 
     def tensors(self) -> dict[str, np.ndarray]:
@@ -91,11 +101,16 @@ class FittedQuantizer:
                 f"identifiers: strategy {settings.strategy} fits no quantizer, so new items cannot be assigned. "
                 f"Choose one of: {', '.join(SPACES)}."
             )
-        part = lambda prefix: {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}  # noqa: E731
+
+        def part(prefix):
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
         names = SPACES[settings.strategy]
         spaces = tuple(Space.of(views, part(f"space{i}.")) for i, views in enumerate(names))
         books = DualCodebooks(*(tensors[k] for k in ("trunk", *VIEWS)))
-        settings = dataclasses.replace(settings, codebook_size=books.num_codes, num_levels=books.num_levels)
+        settings = dataclasses.replace(
+            settings, codebook_size=books.num_codes, num_levels=books.num_levels
+        )
         model, state = None, part("rqvae.")
         if state:
             model = DualRQVAE(tuple(space.width for space in spaces), layout(settings)).eval()
@@ -116,7 +131,9 @@ def layout(settings: IdentifiersConfig) -> IdentifiersConfig:
     return dataclasses.replace(settings, num_shared=shared)
 
 
-def fit_quantizer(embeddings: ItemEmbeddings, settings: IdentifiersConfig) -> tuple[FittedQuantizer, list[dict]]:
+def fit_quantizer(
+    embeddings: ItemEmbeddings, settings: IdentifiersConfig
+) -> tuple[FittedQuantizer, list[dict]]:
     """Fit on a whole catalogue. Returns the quantizer and the learning curve (rq-vae, else empty).
 
     Sizes that `settings` leave to the catalogue (0) are chosen here, see `sized`.
@@ -126,7 +143,9 @@ def fit_quantizer(embeddings: ItemEmbeddings, settings: IdentifiersConfig) -> tu
     # rq-vae's encoders find their own directions; the fused strategies are named after theirs
     named = {"fused-svd": True, "fused-concat": False}
     turned = named.get(settings.strategy, settings.quantizer != "rq-vae")
-    spaces = tuple(Space.fit(embeddings, views, settings.latent_dim if turned else None) for views in names)
+    spaces = tuple(
+        Space.fit(embeddings, views, settings.latent_dim if turned else None) for views in names
+    )
     vectors = tuple(space.apply(embeddings) for space in spaces)
     if settings.quantizer == "rq-vae":
         model, curve = fit_rq_vae(vectors[0], vectors[1] if len(vectors) > 1 else None, inner)
@@ -137,7 +156,9 @@ def fit_quantizer(embeddings: ItemEmbeddings, settings: IdentifiersConfig) -> tu
     return FittedQuantizer(settings, spaces, fit_dual_kmeans(latents, inner)), []
 
 
-def unique_codes(codes: DualCodes, fitted: FittedQuantizer, taken: Identifiers | None = None) -> Identifiers:
+def unique_codes(
+    codes: DualCodes, fitted: FittedQuantizer, taken: Identifiers | None = None
+) -> Identifiers:
     """Identifiers from codes by `settings.uniqueness`, beside those that are `taken`.
 
     Where both views have the same codes they have the same array. There is room for every item of a catalogue, in a
@@ -145,7 +166,11 @@ def unique_codes(codes: DualCodes, fitted: FittedQuantizer, taken: Identifiers |
     code also under `sinkhorn`, which would move the others. Raises `ArtifactError` with the numbers when they do not
     fit into what there is.
     """
-    how, shared, levels = fitted.settings.uniqueness, fitted.books.num_shared, codes.semantic.shape[1]
+    how, shared, levels = (
+        fitted.settings.uniqueness,
+        fitted.books.num_shared,
+        codes.semantic.shape[1],
+    )
     one = shared == levels
     views = VIEWS[:1] if one else VIEWS
     room = (
@@ -165,7 +190,9 @@ def unique_codes(codes: DualCodes, fitted: FittedQuantizer, taken: Identifiers |
         unique[view] = make_unique(mine, residual, book, view, before, room)
     semantic = unique["semantic"]
     shared = semantic.shape[1] if one else shared
-    return Identifiers(semantic, unique.get("collaborative", semantic), shared, room.num_codes).check()
+    return Identifiers(
+        semantic, unique.get("collaborative", semantic), shared, room.num_codes
+    ).check()
 
 
 def _room_needed(views: list[np.ndarray], num_codes: int, how: str) -> Room:
@@ -187,7 +214,9 @@ def assign(new: ItemEmbeddings, fitted: FittedQuantizer, taken: Identifiers) -> 
     """
     finite = [np.isfinite(space.apply(new)).all(axis=1) for space in fitted.spaces]
     bad = np.flatnonzero(~np.all(finite, axis=0))
-    if len(bad):  # one new item is enough, so `ItemEmbeddings.check`, which wants different ones, does not fit
+    if len(
+        bad
+    ):  # one new item is enough, so `ItemEmbeddings.check`, which wants different ones, does not fit
         raise ArtifactError(
             f"identifiers: {len(bad)} of {len(finite[0])} new items have vectors with NaN or infinity "
             f"(rows {', '.join(map(str, bad[:5]))}). Repair these vectors before assigning."

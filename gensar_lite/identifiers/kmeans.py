@@ -22,11 +22,17 @@ def kmeans(vectors: np.ndarray, num_codes: int, iterations: int, seed: int) -> n
     Raises `ArtifactError` for vectors that are not finite.
     """
     points = np.ascontiguousarray(vectors, dtype=np.float32)
-    if not np.square(points, dtype=np.float64).sum() < 1e30:  # faiss would end the whole process, notebook and all
-        raise ArtifactError("identifiers: vectors to quantize hold NaN, infinity or huge values. Check the embeddings.")
+    if (
+        not np.square(points, dtype=np.float64).sum() < 1e30
+    ):  # faiss would end the whole process, notebook and all
+        raise ArtifactError(
+            "identifiers: vectors to quantize hold NaN, infinity or huge values. Check the embeddings."
+        )
     distinct = np.unique(points, axis=0)
     if len(distinct) <= num_codes:
-        return np.concatenate([distinct, np.repeat(distinct[:1], num_codes - len(distinct), axis=0)]).astype(np.float64)
+        return np.concatenate(
+            [distinct, np.repeat(distinct[:1], num_codes - len(distinct), axis=0)]
+        ).astype(np.float64)
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
@@ -50,14 +56,20 @@ def fit_levels(vectors: np.ndarray, num_levels: int, settings: IdentifiersConfig
     balanced = settings.quantizer == "balanced"
     residual = vectors
     for level in range(num_levels):
-        book = kmeans(residual, settings.codebook_size, settings.kmeans_iterations, settings.seed + level)
+        book = kmeans(
+            residual, settings.codebook_size, settings.kmeans_iterations, settings.seed + level
+        )
         book = balance(residual, book) if balanced else book
         books = np.concatenate([books, book[None]])
-        residual = residual_quantize(residual, book[None], balanced_codes if balanced else nearest)[1][-1]
+        residual = residual_quantize(residual, book[None], balanced_codes if balanced else nearest)[
+            1
+        ][-1]
     return books
 
 
-def fit_dual_kmeans(latents: Latents | tuple[np.ndarray], settings: IdentifiersConfig) -> DualCodebooks:
+def fit_dual_kmeans(
+    latents: Latents | tuple[np.ndarray], settings: IdentifiersConfig
+) -> DualCodebooks:
     """RQ-KMeans in GenSAR's layout: a trunk on [z_s ; z_c], then a branch on each half of its residual.
 
     A single latent needs ``num_shared == num_levels``: all trunk.
@@ -68,7 +80,10 @@ def fit_dual_kmeans(latents: Latents | tuple[np.ndarray], settings: IdentifiersC
     residual = residual_quantize(joint, trunk, choose)[1][-1]
     halves = np.split(residual, [latents[0].shape[1]], axis=1)
     own_levels = settings.num_levels - settings.num_shared
-    branches = {view: fit_levels(half, own_levels, settings) for view, half in zip(VIEWS, halves, strict=True)}
+    branches = {
+        view: fit_levels(half, own_levels, settings)
+        for view, half in zip(VIEWS, halves, strict=True)
+    }
     return DualCodebooks(trunk, **branches)
 
 

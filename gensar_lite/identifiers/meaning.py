@@ -64,7 +64,9 @@ def co_purchase_lift(codes: np.ndarray, events: pd.DataFrame) -> np.ndarray:
     every = count.sum() ** 2 - (count**2).sum()
     lift = np.full(codes.shape[1], np.nan)
     for depth, prefix in enumerate(prefix_numbers(codes).T):
-        together = np.unique(user * (prefix.max(initial=0) + 1) + prefix[item], return_counts=True)[1]
+        together = np.unique(user * (prefix.max(initial=0) + 1) + prefix[item], return_counts=True)[
+            1
+        ]
         mass = np.bincount(prefix, weights=count)
         chance = (mass**2).sum() - (count**2).sum()
         if own and chance:
@@ -83,7 +85,9 @@ def neighbour_recall(codes: np.ndarray, near: np.ndarray, items: np.ndarray) -> 
     `near` (P, k) are the nearest items of `items` (P,) in some view, see `gensar_lite.embeddings.agreement.neighbours`.
     Asked with both views, the shared depths tell whom the trunk serves.
     """
-    return np.array([(prefix[near] == prefix[items][:, None]).mean() for prefix in prefix_numbers(codes).T])
+    return np.array(
+        [(prefix[near] == prefix[items][:, None]).mean() for prefix in prefix_numbers(codes).T]
+    )
 
 
 def same_prefix_rate(codes: np.ndarray) -> np.ndarray:

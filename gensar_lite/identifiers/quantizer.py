@@ -13,7 +13,9 @@ import numpy as np
 
 from gensar_lite.artifacts import VIEWS
 
-Choose = Callable[[np.ndarray, np.ndarray], np.ndarray]  # vectors (N, d), codebook (K, d) -> codes (N,)
+Choose = Callable[
+    [np.ndarray, np.ndarray], np.ndarray
+]  # vectors (N, d), codebook (K, d) -> codes (N,)
 
 
 class Latents(NamedTuple):
@@ -85,7 +87,9 @@ def residual_quantize(
     return codes, residuals
 
 
-def dual_quantize(latents: Latents | tuple[np.ndarray], books: DualCodebooks, choose: Choose = nearest) -> DualCodes:
+def dual_quantize(
+    latents: Latents | tuple[np.ndarray], books: DualCodebooks, choose: Choose = nearest
+) -> DualCodes:
     """Codes of both views: the trunk's codes, then each branch's, (N, L_m + L_n) a view.
 
     Without branches both views have the trunk's codes; a single latent has nothing but a trunk.
@@ -93,7 +97,9 @@ def dual_quantize(latents: Latents | tuple[np.ndarray], books: DualCodebooks, ch
     joint = np.concatenate(latents, axis=1)  # (N, 2d)
     shared, trunk_residuals = residual_quantize(joint, books.trunk, choose)
     codes, last = {}, {}
-    for view, half in zip(VIEWS, np.split(trunk_residuals[-1], [latents[0].shape[1]], axis=1), strict=True):
+    for view, half in zip(
+        VIEWS, np.split(trunk_residuals[-1], [latents[0].shape[1]], axis=1), strict=True
+    ):
         own, residuals = residual_quantize(half, getattr(books, view), choose)
         codes[view] = np.concatenate([shared, own], axis=1)
         last[view] = residuals[-2] if len(residuals) > 1 else trunk_residuals[-2]

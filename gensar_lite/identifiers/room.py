@@ -14,7 +14,10 @@ import numpy as np
 from gensar_lite.artifacts import Identifiers, ItemEmbeddings
 from gensar_lite.identifiers.usage import row_numbers
 
-GROWTH, LARGEST = 4, 1024  # the last level grows to 4 times its codes, and to no more than 1,024, before levels follow
+GROWTH, LARGEST = (
+    4,
+    1024,
+)  # the last level grows to 4 times its codes, and to no more than 1,024, before levels follow
 
 
 class Room(NamedTuple):
@@ -72,10 +75,14 @@ def overflow_warnings(
 
     Each says how many items, how many of them are cold or have another one's vector, and what was done.
     """
-    return tuple(text for part in quantized if (text := _overflow(part, num_codes, identifiers, cold)))
+    return tuple(
+        text for part in quantized if (text := _overflow(part, num_codes, identifiers, cold))
+    )
 
 
-def _overflow(part: Quantized, num_codes: int, identifiers: Identifiers, cold: np.ndarray | None) -> str:
+def _overflow(
+    part: Quantized, num_codes: int, identifiers: Identifiers, cold: np.ndarray | None
+) -> str:
     prefix = row_numbers(part.codes[:, :-1])
     sizes = np.bincount(prefix)
     if sizes.max(initial=0) <= num_codes:
@@ -104,5 +111,7 @@ def equal_warnings(embeddings: ItemEmbeddings, views: tuple[str, ...]) -> tuple[
         f"identifiers: all {len(table):,} items have the same {view} vector, so their {view} codes are mere numbers. "
         "Bring titles that differ (semantic) or a longer log (collaborative)."
         for view, table in tables
-        if table is not None and len(table) > 1 and np.allclose(table, table[:1], rtol=0, atol=1e-12)
+        if table is not None
+        and len(table) > 1
+        and np.allclose(table, table[:1], rtol=0, atol=1e-12)
     )

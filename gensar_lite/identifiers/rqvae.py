@@ -20,13 +20,15 @@ from tqdm.auto import tqdm
 
 from gensar_lite.artifacts import VIEWS, ArtifactError
 from gensar_lite.config import IdentifiersConfig
-from gensar_lite.embeddings.precision import use_bf16
 from gensar_lite.identifiers.kmeans import fit_dual_kmeans
 from gensar_lite.identifiers.quantizer import DualCodebooks, Latents
 from gensar_lite.identifiers.sinkhorn import sinkhorn_codes
-from gensar_lite.identifiers.threads import one_thread
+from gensar_lite.machine.precision import use_bf16
+from gensar_lite.machine.threads import one_thread
 
-_PLAIN = 1 / 3  # of the epochs come before any codebook: k-means on what random encoders say is no start
+_PLAIN = (
+    1 / 3
+)  # of the epochs come before any codebook: k-means on what random encoders say is no start
 _CODEBOOK_LR = 10  # times lr: codewords must keep up with latents that move
 _REVIVE_EVERY = 5  # epochs, and after the last one
 
@@ -44,20 +46,26 @@ class DualRQVAE(nn.Module):
         self.mu, self.balance = settings.commitment, settings.uniqueness == "sinkhorn"
         self.bf16 = use_bf16(settings.precision)
         self.encoders = nn.ModuleList(mlp([dim, *settings.hidden, latent]) for dim in dims)
-        self.decoders = nn.ModuleList(mlp([latent, *reversed(settings.hidden), dim]) for dim in dims)
+        self.decoders = nn.ModuleList(
+            mlp([latent, *reversed(settings.hidden), dim]) for dim in dims
+        )
         self.trunk = nn.Parameter(torch.zeros(settings.num_shared, k, len(dims) * latent))
         self.branches = nn.ParameterList([torch.zeros(own, k, latent) for _ in VIEWS])
 
     def encode(self, *views: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """z_s, z_c: (N, d) each, of the views (N, D_s), (N, D_c). Every row has the length sqrt(d)."""
-        found = (self._run(encoder, view) for encoder, view in zip(self.encoders, views, strict=True))
+        found = (
+            self._run(encoder, view) for encoder, view in zip(self.encoders, views, strict=True)
+        )
         return tuple(F.normalize(z, dim=1) * z.shape[1] ** 0.5 for z in found)
 
     def rebuilding_error(self, *views: torch.Tensor) -> torch.Tensor:
         """MSE(v_s) + MSE(v_c) of latents as they are, without codebooks: the loss of the first epochs."""
         return self._error(self.encode(*views), views)
 
-    def _error(self, latents: Sequence[torch.Tensor], views: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    def _error(
+        self, latents: Sequence[torch.Tensor], views: tuple[torch.Tensor, ...]
+    ) -> torch.Tensor:
         pairs = zip(self.decoders, latents, views, strict=True)
         return sum(F.mse_loss(self._run(decoder, z), view) for decoder, z, view in pairs)
 
@@ -70,7 +78,9 @@ class DualRQVAE(nn.Module):
         mean over codebooks of [codebook loss + mu * commitment loss]."""
         z = self.encode(*views)
         halves, all_trunk = len(views), not len(self.branches[0])
-        shared, residual, terms, codes = self._levels(torch.cat(z, dim=1), self.trunk, last=all_trunk)
+        shared, residual, terms, codes = self._levels(
+            torch.cat(z, dim=1), self.trunk, last=all_trunk
+        )
         latents = []
         for view, (half_sum, half) in enumerate(
             zip(shared.chunk(halves, dim=1), residual.chunk(halves, dim=1), strict=True)
@@ -84,13 +94,19 @@ class DualRQVAE(nn.Module):
     def _levels(self, vectors: torch.Tensor, books: torch.Tensor, last: bool = False):
         total, residual, terms, codes = torch.zeros_like(vectors), vectors, [], []
         for level, book in enumerate(books, start=1):
-            even = self.balance and self.training and last and level == len(books)  # section 3.2: the last level only
+            even = (
+                self.balance and self.training and last and level == len(books)
+            )  # section 3.2: the last level only
             with torch.no_grad():
                 code = self.choose(residual, book, even)  # (N,)
             word = book[code]
-            terms.append(F.mse_loss(word, residual.detach()) + self.mu * F.mse_loss(residual, word.detach()))
+            terms.append(
+                F.mse_loss(word, residual.detach()) + self.mu * F.mse_loss(residual, word.detach())
+            )
             total, codes = total + word, [*codes, code]
-            residual = residual - word.detach()  # still a function of the encoder: its gradient is wanted
+            residual = (
+                residual - word.detach()
+            )  # still a function of the encoder: its gradient is wanted
         return total, residual, terms, codes
 
     def choose(self, residual: torch.Tensor, book: torch.Tensor, even: bool) -> torch.Tensor:
@@ -98,7 +114,9 @@ class DualRQVAE(nn.Module):
         far = distances(residual, book)
         if not even:
             return far.argmin(dim=1)
-        return torch.from_numpy(sinkhorn_codes((far + residual.square().sum(dim=1, keepdim=True)).numpy()))
+        return torch.from_numpy(
+            sinkhorn_codes((far + residual.square().sum(dim=1, keepdim=True)).numpy())
+        )
 
     @torch.no_grad()
     def set_codebooks(self, books: DualCodebooks) -> None:
@@ -144,7 +162,9 @@ def revive(model: DualRQVAE, views: tuple[torch.Tensor, ...], generator: torch.G
     return moved
 
 
-def _revive_level(residual: torch.Tensor, book: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, int]:
+def _revive_level(
+    residual: torch.Tensor, book: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, int]:
     code = distances(residual, book).argmin(dim=1)
     dead = torch.bincount(code, minlength=len(book)) == 0
     count = min(int(dead.sum()), len(residual))
@@ -181,11 +201,17 @@ def fit_rq_vae(
         if epoch == plain + 1:
             initialise(model, views, settings)
         loss_of = model.rebuilding_error if epoch <= plain else lambda *batch: model(*batch)[0]
-        loss = train_epoch(model, views, loss_of, optimiser, schedule, settings.batch_size, generator)
+        loss = train_epoch(
+            model, views, loss_of, optimiser, schedule, settings.batch_size, generator
+        )
         due = plain < epoch and (epoch % _REVIVE_EVERY == 0 or epoch == settings.epochs)
-        curve.append({"epoch": epoch, "loss": loss, "revived": revive(model, views, generator) if due else 0})
+        curve.append(
+            {"epoch": epoch, "loss": loss, "revived": revive(model, views, generator) if due else 0}
+        )
         if not np.isfinite(loss):
-            raise ArtifactError(f"identifiers: rq-vae's loss became {loss} in epoch {epoch}. Lower identifiers.lr.")
+            raise ArtifactError(
+                f"identifiers: rq-vae's loss became {loss} in epoch {epoch}. Lower identifiers.lr."
+            )
         if watch:
             watch(curve[-1])
     return model.eval(), curve
@@ -221,15 +247,22 @@ def new_optimiser(
     """AdamW; the learning rate rises for a twentieth of the steps, then falls in a straight line."""
     books = [model.trunk, *model.branches]
     others = [*model.encoders.parameters(), *model.decoders.parameters()]
-    groups = [{"params": others}, {"params": books, "lr": _CODEBOOK_LR * settings.lr, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+    groups = [
+        {"params": others},
+        {"params": books, "lr": _CODEBOOK_LR * settings.lr, "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(
+        groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+    )
     rise = max(steps // 20, 1)
     shape = lambda step: min((step + 1) / rise, max(1 - step / max(steps, 1), 0.02))  # noqa: E731
     return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, shape)
 
 
 @torch.no_grad()
-def initialise(model: DualRQVAE, views: tuple[torch.Tensor, ...], settings: IdentifiersConfig) -> None:
+def initialise(
+    model: DualRQVAE, views: tuple[torch.Tensor, ...], settings: IdentifiersConfig
+) -> None:
     """Codebooks from k-means on the encoders' outputs of the whole catalogue."""
     model.set_codebooks(fit_dual_kmeans(latents_of(model, views), settings))
 

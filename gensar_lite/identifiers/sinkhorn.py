@@ -26,13 +26,20 @@ def column_scaling(kernel: np.ndarray, iterations: int) -> np.ndarray:
     return v[..., 0]
 
 
-def sinkhorn_codes(distances: np.ndarray, epsilon: float = EPSILON, iterations: int = ITERATIONS) -> np.ndarray:
+def sinkhorn_codes(
+    distances: np.ndarray, epsilon: float = EPSILON, iterations: int = ITERATIONS
+) -> np.ndarray:
     """The code with most mass for each item (..., n), after distances (..., n, K) are scaled to [-1, 1].
 
     Leading axes are separate problems. Items at the same place get the same code: Sinkhorn cannot tell them apart.
     """
-    low, high = distances.min(axis=(-2, -1), keepdims=True), distances.max(axis=(-2, -1), keepdims=True)
-    kernel = distances - distances.min(axis=-1, keepdims=True).astype(np.float64)  # a row's shift is absorbed by u
+    low, high = (
+        distances.min(axis=(-2, -1), keepdims=True),
+        distances.max(axis=(-2, -1), keepdims=True),
+    )
+    kernel = distances - distances.min(axis=-1, keepdims=True).astype(
+        np.float64
+    )  # a row's shift is absorbed by u
     kernel *= -2 / (np.maximum(high - low, 1e-12) * epsilon)
     np.exp(kernel, out=kernel)
     kernel *= column_scaling(kernel, iterations)[..., None, :]

@@ -40,7 +40,11 @@ def check_sizes(settings: IdentifiersConfig) -> None:
             )
     levels, shared = settings.num_levels, settings.num_shared
     if settings.strategy == "dual" and not 0 <= shared <= (levels or _MOST_LEVELS - 1):
-        needs = f"of {levels} levels needs 0 to {levels}" if levels else f"needs 0 to {_MOST_LEVELS - 1}"
+        needs = (
+            f"of {levels} levels needs 0 to {levels}"
+            if levels
+            else f"needs 0 to {_MOST_LEVELS - 1}"
+        )
         raise ConfigError(f"identifiers: num_shared is {shared}, but a dual identifier {needs}.")
 
 

@@ -35,7 +35,11 @@ class Space(NamedTuple):
         norms = [root_mean_norm(x) if len(views) > 1 else 1.0 for x in even.values()]
         weight = np.repeat(norms, [x.shape[1] for x in even.values()])
         space = Space(views, mean, deviation, weight, None)
-        return space if dim is None else space._replace(components=Components.fit(space.apply(embeddings), dim))
+        return (
+            space
+            if dim is None
+            else space._replace(components=Components.fit(space.apply(embeddings), dim))
+        )
 
     def apply(self, embeddings: ItemEmbeddings) -> np.ndarray:
         """(M, d) vectors of any items, of this catalogue or new."""
@@ -51,7 +55,9 @@ class Space(NamedTuple):
         """Everything fitted, by name."""
         found = {"mean": self.mean, "deviation": self.deviation, "weight": self.weight}
         turned = {} if self.components is None else self.components._asdict()
-        return {name: np.asarray(value, dtype=np.float64) for name, value in (found | turned).items()}
+        return {
+            name: np.asarray(value, dtype=np.float64) for name, value in (found | turned).items()
+        }
 
     @staticmethod
     def of(views: tuple[str, ...], tensors: dict[str, np.ndarray]) -> Space:

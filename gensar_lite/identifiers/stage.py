@@ -33,7 +33,9 @@ def identify(ws: Workspace) -> Path:
         if built.curve:
             pd.DataFrame(built.curve).to_parquet(folder / "curve.parquet", index=False)
         codes, num_codes = (built.identifiers, built.before), built.settings.codebook_size
-        table = diagnose(codes[0], embeddings, Corpus.load(ws.require("data")), codes[1], num_codes=num_codes)
+        table = diagnose(
+            codes[0], embeddings, Corpus.load(ws.require("data")), codes[1], num_codes=num_codes
+        )
         table.to_parquet(folder / "diagnostics.parquet", index=False)
         return describe(*codes, table, num_codes) | {"sizes": sizes}
 
@@ -53,5 +55,9 @@ def _told(built: Built, asked: IdentifiersConfig) -> dict[str, object]:
         )
     for warning in built.warnings:
         print(f"WARN {warning}")
-    layout = {"num_levels": ids.num_levels, "num_shared": ids.num_shared, "codebook_size": ids.codebook_size}
+    layout = {
+        "num_levels": ids.num_levels,
+        "num_shared": ids.num_shared,
+        "codebook_size": ids.codebook_size,
+    }
     return layout | {"codewords": used.codebook_size, "warnings": list(built.warnings)}

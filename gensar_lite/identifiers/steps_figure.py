@@ -24,15 +24,27 @@ def residual_steps(
     """
     chosen = np.sort(np.random.default_rng(seed).permutation(len(codes))[:sample])
     share = [float((step**2).sum() / max((steps[0] ** 2).sum(), 1e-12)) for step in steps]
-    titles = ["the items themselves", *(f"left after level {level}" for level in range(1, len(steps)))]
-    titles = [f"{title}: {part:.0%} of the squared norm" for title, part in zip(titles, share, strict=True)]
+    titles = [
+        "the items themselves",
+        *(f"left after level {level}" for level in range(1, len(steps))),
+    ]
+    titles = [
+        f"{title}: {part:.0%} of the squared norm"
+        for title, part in zip(titles, share, strict=True)
+    ]
     plane = _plane(steps[0])
     frames = []
     for level, (step, title) in enumerate(zip(steps, titles, strict=True)):
         x, y = (step[chosen] @ plane).round(2).T.tolist()
-        frames.append(go.Frame(data=[go.Scatter(x=x, y=y)], name=str(level), layout_title_text=title))
-    items = go.Scatter(frames[0].data[0], mode="markers", marker=_looks(codes[:, 0], chosen))  # a look for all frames
-    figure = go.Figure(data=[items], frames=frames, layout=_layout(frames, titles[0], steps[0] @ plane))
+        frames.append(
+            go.Frame(data=[go.Scatter(x=x, y=y)], name=str(level), layout_title_text=title)
+        )
+    items = go.Scatter(
+        frames[0].data[0], mode="markers", marker=_looks(codes[:, 0], chosen)
+    )  # a look for all frames
+    figure = go.Figure(
+        data=[items], frames=frames, layout=_layout(frames, titles[0], steps[0] @ plane)
+    )
     told = ", ".join(f"{part:.0%}" for part in share)
     return figure, (
         f"{len(chosen)} of {len(codes)} items as points in the plane in which they differ most, and the same items "
@@ -69,7 +81,10 @@ def _layout(frames: list[go.Frame], title: str, first: np.ndarray) -> dict:
         "pad": {"t": 30},
         "x": 0.15,
         "len": 0.85,
-        "steps": [{"label": frame.name, "method": "animate", "args": [[frame.name], still]} for frame in frames],
+        "steps": [
+            {"label": frame.name, "method": "animate", "args": [[frame.name], still]}
+            for frame in frames
+        ],
     }
     button = {"label": "Play", "method": "animate", "args": [None, play]}
     return {
@@ -81,5 +96,7 @@ def _layout(frames: list[go.Frame], title: str, first: np.ndarray) -> dict:
         "xaxis": {"range": [-reach, reach]},
         "yaxis": {"range": [-reach, reach], "scaleanchor": "x"},
         "sliders": [slider],
-        "updatemenus": [{"type": "buttons", "buttons": [button], "x": 0, "y": -0.08, "yanchor": "top"}],
+        "updatemenus": [
+            {"type": "buttons", "buttons": [button], "x": 0, "y": -0.08, "yanchor": "top"}
+        ],
     }

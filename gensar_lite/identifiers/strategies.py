@@ -17,12 +17,14 @@ from gensar_lite.identifiers.assignment import UNIQUENESS
 from gensar_lite.identifiers.fitted import SPACES, fit_quantizer, unique_codes
 from gensar_lite.identifiers.room import Quantized, digits, equal_warnings, overflow_warnings
 from gensar_lite.identifiers.sizes import check_sizes, sized
-from gensar_lite.identifiers.threads import one_thread
+from gensar_lite.machine.threads import one_thread
 
 _RESIDUAL = ("rq-kmeans", "rq-vae", "balanced")
 VALID_PAIRS = {
     *((strategy, quantizer) for strategy in SPACES for quantizer in _RESIDUAL),
-    *((strategy, "pq") for strategy, spaces in SPACES.items() if len(spaces) == 1),  # its parts are no trunk
+    *(
+        (strategy, "pq") for strategy, spaces in SPACES.items() if len(spaces) == 1
+    ),  # its parts are no trunk
     ("random", "none"),
 }
 
@@ -66,11 +68,16 @@ def build_identifiers(embeddings: ItemEmbeddings, settings: IdentifiersConfig) -
 
 
 def _warnings(
-    before: dict[str, np.ndarray], identifiers: Identifiers, embeddings: ItemEmbeddings, settings: IdentifiersConfig
+    before: dict[str, np.ndarray],
+    identifiers: Identifiers,
+    embeddings: ItemEmbeddings,
+    settings: IdentifiersConfig,
 ) -> tuple[str, ...]:
     """What is to be said of views in which all items are alike, and of prefixes that overflowed."""
     spaces = SPACES[settings.strategy]
-    equal = equal_warnings(embeddings, tuple(dict.fromkeys(view for space in spaces for view in space)))
+    equal = equal_warnings(
+        embeddings, tuple(dict.fromkeys(view for space in spaces for view in space))
+    )
     if settings.uniqueness == "extra-level":  # which has a counter anyway
         return equal
     if settings.strategy == "dual" and settings.num_shared == settings.num_levels:
@@ -79,7 +86,9 @@ def _warnings(
     for space, codes in zip(spaces, before.values(), strict=False):
         vectors = np.concatenate([getattr(embeddings, view) for view in space], axis=1)
         quantized.append(Quantized(" + ".join(space), codes, vectors))
-    return equal + overflow_warnings(quantized, settings.codebook_size, identifiers, embeddings.cold)
+    return equal + overflow_warnings(
+        quantized, settings.codebook_size, identifiers, embeddings.cold
+    )
 
 
 def check_pairs(pairs: Iterable[tuple[str, str]]) -> None:
@@ -87,7 +96,9 @@ def check_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     for pair in pairs:
         if pair not in VALID_PAIRS:
             listed = ", ".join("+".join(known) for known in sorted(VALID_PAIRS))
-            raise ArtifactError(f"grid: {'+'.join(pair)} is no valid pair. Choose one of: {listed}.")
+            raise ArtifactError(
+                f"grid: {'+'.join(pair)} is no valid pair. Choose one of: {listed}."
+            )
 
 
 def check_settings(settings: IdentifiersConfig) -> None:
@@ -95,9 +106,13 @@ def check_settings(settings: IdentifiersConfig) -> None:
     pair = (settings.strategy, "none" if settings.strategy == "random" else settings.quantizer)
     if pair not in VALID_PAIRS:
         listed = ", ".join(f"{s} + {q}" for s, q in sorted(VALID_PAIRS))
-        raise ConfigError(f"identifiers: {pair[0]} + {pair[1]} is no valid pair. Choose one of: {listed}.")
+        raise ConfigError(
+            f"identifiers: {pair[0]} + {pair[1]} is no valid pair. Choose one of: {listed}."
+        )
     if settings.uniqueness not in UNIQUENESS:
-        raise ConfigError(f"identifiers.uniqueness: {settings.uniqueness!r} is none of {', '.join(UNIQUENESS)}.")
+        raise ConfigError(
+            f"identifiers.uniqueness: {settings.uniqueness!r} is none of {', '.join(UNIQUENESS)}."
+        )
     check_sizes(settings)
 
 
@@ -107,9 +122,13 @@ def _random(num_items: int, settings: IdentifiersConfig) -> Built:
     levels, warnings = max(settings.num_levels, digits(num_items, size)), ()
     if levels > settings.num_levels:
         short = f"{settings.codebook_size}^{settings.num_levels} code sequences"
-        warnings = (f"identifiers: {num_items:,} items do not fit into {short}. There are {levels} levels instead.",)
+        warnings = (
+            f"identifiers: {num_items:,} items do not fit into {short}. There are {levels} levels instead.",
+        )
     space, rng = size**levels, np.random.default_rng(settings.seed)
-    numbers = rng.permutation(space)[:num_items] if space < 10**7 else _distinct(rng, space, num_items)
+    numbers = (
+        rng.permutation(space)[:num_items] if space < 10**7 else _distinct(rng, space, num_items)
+    )
     codes = np.empty((num_items, levels), dtype=np.int64)
     for level in reversed(range(levels)):  # a number's digits, the last one first
         numbers, codes[:, level] = np.divmod(numbers, size)

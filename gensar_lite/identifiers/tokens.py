@@ -13,7 +13,11 @@ import numpy as np
 
 from gensar_lite.artifacts import Identifiers
 
-BEHAVIOURS = ("<R_I>", "<S_Q>", "<S_I>")  # item recommended, query issued, item clicked after a query
+BEHAVIOURS = (
+    "<R_I>",
+    "<S_Q>",
+    "<S_I>",
+)  # item recommended, query issued, item clicked after a query
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,9 @@ class TokenLayout:
 
     def offsets(self, view: str) -> np.ndarray:
         """Token id of code 0 at every level, (L,)."""
-        return np.array([self.level_offset(view, level) for level in range(self.num_levels)], dtype=np.int64)
+        return np.array(
+            [self.level_offset(view, level) for level in range(self.num_levels)], dtype=np.int64
+        )
 
     def tokens(self, codes: np.ndarray, view: str) -> np.ndarray:
         """Codes (..., L) of a view as token ids of the same shape."""
@@ -83,4 +89,6 @@ class TokenLayout:
 
 def layout_for(identifiers: Identifiers, num_text: int) -> TokenLayout:
     """The layout that fits a catalogue's identifiers."""
-    return TokenLayout(num_text, identifiers.num_levels, identifiers.num_shared, identifiers.codebook_size)
+    return TokenLayout(
+        num_text, identifiers.num_levels, identifiers.num_shared, identifiers.codebook_size
+    )

@@ -16,7 +16,9 @@ def row_numbers(codes: np.ndarray) -> np.ndarray:
         return np.zeros(len(codes), dtype=np.int64)
     sizes = [int(top) + 1 for top in codes.max(axis=0)]
     if np.prod(sizes, dtype=float) < 2**62:  # one integer a row sorts much faster than rows do
-        return np.unique(np.ravel_multi_index(tuple(codes.T), sizes), return_inverse=True)[1].ravel()
+        return np.unique(np.ravel_multi_index(tuple(codes.T), sizes), return_inverse=True)[
+            1
+        ].ravel()
     return np.unique(codes, axis=0, return_inverse=True)[1].ravel()
 
 
@@ -80,7 +82,9 @@ def code_imbalance(codes: np.ndarray, codebook_size: int) -> np.ndarray:
     It is the mean difference of two codewords' items over twice their mean, unused codewords included.
     """
     found = np.zeros(codes.shape[1])
-    rank = 2 * np.arange(1, codebook_size + 1) - codebook_size - 1  # how often a sorted count is added, not taken off
+    rank = (
+        2 * np.arange(1, codebook_size + 1) - codebook_size - 1
+    )  # how often a sorted count is added, not taken off
     for level in range(codes.shape[1]):
         count = np.sort(np.bincount(codes[:, level], minlength=codebook_size))
         found[level] = (rank * count).sum() / (codebook_size * len(codes))

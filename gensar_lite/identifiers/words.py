@@ -30,11 +30,15 @@ def typical_words(texts: list[str], groups: np.ndarray, top: int = 5) -> dict[in
         return {int(name): [] for name in names}
     member = csr_matrix((np.ones(len(group)), (group.ravel(), np.arange(len(group)))))
     of_group = csr_matrix(member @ counts)  # (G, V)
-    weight = np.log1p(of_group.sum() / len(names) / np.asarray(of_group.sum(axis=0)).ravel())  # (V,)
+    weight = np.log1p(
+        of_group.sum() / len(names) / np.asarray(of_group.sum(axis=0)).ravel()
+    )  # (V,)
     vocabulary, found = reader.get_feature_names_out(), {}
     for row, name in enumerate(names):
         part = of_group[[row]]
-        order = np.lexsort((part.indices, -part.data * weight[part.indices]))[:top]  # the vocabulary is sorted
+        order = np.lexsort((part.indices, -part.data * weight[part.indices]))[
+            :top
+        ]  # the vocabulary is sorted
         found[int(name)] = vocabulary[part.indices[order]].tolist()
     return found
 
@@ -44,7 +48,11 @@ def _words(text: str) -> list[str]:
 
 
 def code_words(
-    codes: np.ndarray, items: pd.DataFrame, prefix: tuple[int, ...] = (), level: int | None = None, top: int = 5
+    codes: np.ndarray,
+    items: pd.DataFrame,
+    prefix: tuple[int, ...] = (),
+    level: int | None = None,
+    top: int = 5,
 ) -> pd.DataFrame:
     """What each code of a level says: ``code, items, words, examples``, the code with most items first.
 
@@ -53,12 +61,21 @@ def code_words(
     ``examples`` are the first `top` titles.
     """
     level = level or len(prefix) + 1
-    rows = np.flatnonzero((codes[:, : len(prefix)] == np.array(prefix, dtype=codes.dtype)).all(axis=1))
+    rows = np.flatnonzero(
+        (codes[:, : len(prefix)] == np.array(prefix, dtype=codes.dtype)).all(axis=1)
+    )
     code, part = codes[rows, level - 1], items.iloc[rows]
-    words = typical_words((part["title"] + " " + part["text"]).tolist(), code, top) if len(rows) else {}
+    words = (
+        typical_words((part["title"] + " " + part["text"]).tolist(), code, top) if len(rows) else {}
+    )
     titles = part["title"].to_numpy()
     table = [
-        {"code": c, "items": int((code == c).sum()), "words": said, "examples": titles[code == c][:top].tolist()}
+        {
+            "code": c,
+            "items": int((code == c).sum()),
+            "words": said,
+            "examples": titles[code == c][:top].tolist(),
+        }
         for c, said in words.items()
     ]
     table.sort(key=lambda row: (-row["items"], row["code"]))

@@ -3,14 +3,20 @@
 Verb: `train`. In: a `Corpus` and `Identifiers`. Out: a Hugging Face model folder, and its learning curve.
 """
 
-from gensar_lite.training.adhoc import Event
-from gensar_lite.training.loop import Judge
-from gensar_lite.training.progress import harmonic_mean
-from gensar_lite.training.prompts import PROMPTS
+from gensar_lite.training.loop.loop import Judge
+from gensar_lite.training.loop.progress import harmonic_mean
+from gensar_lite.training.loop.tracking import Watch
+from gensar_lite.training.sequences.adhoc import Event
+from gensar_lite.training.sequences.prompts import PROMPTS
+from gensar_lite.training.sequences.tasks import (
+    TASK_NAMES,
+    TASK_OF_EVENTS,
+    TASKS,
+    SequenceBuilder,
+    Task,
+)
 from gensar_lite.training.stage import Generator, load_generator, new_generator, train
-from gensar_lite.training.tasks import TASK_NAMES, TASK_OF_EVENTS, TASKS, SequenceBuilder, Task
 from gensar_lite.training.text import TextCodec
-from gensar_lite.training.tracking import Watch
 
 __all__ = [
     "PROMPTS",

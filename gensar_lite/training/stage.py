@@ -21,18 +21,25 @@ from gensar_lite.artifacts import ArtifactError, Corpus, Identifiers, Workspace,
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.embeddings.encoders import local_folder
 from gensar_lite.identifiers import TokenLayout, layout_for
-from gensar_lite.training.backbones import from_scratch, load_model, loading, merge_lora, new_model, num_text_tokens
-from gensar_lite.training.checkpoint import remove_checkpoints
-from gensar_lite.training.held_out import evaluate_loss, held_out, task_rows
-from gensar_lite.training.loop import Judge, Trainer
-from gensar_lite.training.mixture import TaskMixture
-from gensar_lite.training.prompts import PROMPTS
-from gensar_lite.training.pseudo import PseudoQueries, make_pseudo_queries
-from gensar_lite.training.streams import ON_EVENTS, StreamBuilder, StreamMixture
-from gensar_lite.training.tasks import TASK_NAMES, TASKS, SequenceBuilder, variants
+from gensar_lite.training.backbones import (
+    from_scratch,
+    load_model,
+    loading,
+    merge_lora,
+    new_model,
+    num_text_tokens,
+)
+from gensar_lite.training.backbones.warm import piece_codec, warm_start
+from gensar_lite.training.loop.checkpoint import remove_checkpoints
+from gensar_lite.training.loop.held_out import evaluate_loss, held_out, task_rows
+from gensar_lite.training.loop.loop import Judge, Trainer
+from gensar_lite.training.loop.tracking import Watch
+from gensar_lite.training.sequences.mixture import TaskMixture
+from gensar_lite.training.sequences.prompts import PROMPTS
+from gensar_lite.training.sequences.pseudo import PseudoQueries, make_pseudo_queries
+from gensar_lite.training.sequences.streams import ON_EVENTS, StreamBuilder, StreamMixture
+from gensar_lite.training.sequences.tasks import TASK_NAMES, TASKS, SequenceBuilder, variants
 from gensar_lite.training.text import TextCodec
-from gensar_lite.training.tracking import Watch
-from gensar_lite.training.warm import piece_codec, warm_start
 
 
 class Generator(NamedTuple):
@@ -59,9 +66,15 @@ def train_codec(corpus: Corpus, settings: TrainingConfig) -> TextCodec:
     train = corpus.targets("train", "search")
     asked = corpus.queries["text"].iloc[train["query_id"].to_numpy()]
     prompts = [sentence for name in settings.tasks for sentence in PROMPTS[name]]
-    described = corpus.items["text"] if {"desc2id", "id2desc", "adhoc"} & set(settings.tasks) else []
+    described = (
+        corpus.items["text"] if {"desc2id", "id2desc", "adhoc"} & set(settings.tasks) else []
+    )
     texts = [*corpus.items["title"], *described, *asked, *prompts]
-    return piece_codec(texts) if settings.warm_embeddings else TextCodec.train(texts, settings.num_text_tokens)
+    return (
+        piece_codec(texts)
+        if settings.warm_embeddings
+        else TextCodec.train(texts, settings.num_text_tokens)
+    )
 
 
 def new_generator(
@@ -71,7 +84,9 @@ def new_generator(
     _check(settings)
     codec = train_codec(corpus, settings)
     layout = layout_for(identifiers, codec.num_tokens)
-    pseudo = make_pseudo_queries(corpus.items, settings, cache) if "adhoc" in settings.tasks else None
+    pseudo = (
+        make_pseudo_queries(corpus.items, settings, cache) if "adhoc" in settings.tasks else None
+    )
     model = new_model(settings, layout)
     if settings.warm_embeddings:
         warm_start(model, codec)
@@ -96,21 +111,30 @@ def present_tasks(corpus: Corpus, settings: TrainingConfig) -> TrainingConfig:
     Raises `ArtifactError` when no task on events is left of those that were named.
     """
     _check(settings)
-    described = any(any(c.isalpha() for c in text) for name in ("title", "text") for text in corpus.items[name])
+    described = any(
+        any(c.isalpha() for c in text) for name in ("title", "text") for text in corpus.items[name]
+    )
     happens = set(corpus.events["task"]) | ({""} if described else set())
     of = {name: variants(name, True)[0].events for name in settings.tasks}
     kept = [i for i, name in enumerate(settings.tasks) if of[name] in happens]
     if any(of.values()) and not any(of[settings.tasks[i]] for i in kept):
         wanted = ", ".join(dict.fromkeys(filter(None, of.values())))
-        raise ArtifactError(f"training: the corpus has no {wanted} event. Choose other training.tasks.")
-    tasks, weights = (tuple(values[i] for i in kept) for values in (settings.tasks, settings.task_weights))
+        raise ArtifactError(
+            f"training: the corpus has no {wanted} event. Choose other training.tasks."
+        )
+    tasks, weights = (
+        tuple(values[i] for i in kept) for values in (settings.tasks, settings.task_weights)
+    )
     return dataclasses.replace(settings, tasks=tasks, task_weights=weights)
 
 
 def new_mixture(generator: Generator, settings: TrainingConfig) -> TaskMixture | StreamMixture:
     """Every train row of a task is one example; a task with two variants gives each half of its weight. With streams,
     the events of a user are one."""
-    builder, weights = generator.builder, dict(zip(settings.tasks, settings.task_weights, strict=True))
+    builder, weights = (
+        generator.builder,
+        dict(zip(settings.tasks, settings.task_weights, strict=True)),
+    )
     rows = task_rows(generator.corpus, builder, settings, "train")
     for name, own in rows.items():
         if not len(own):
@@ -130,7 +154,11 @@ def new_mixture(generator: Generator, settings: TrainingConfig) -> TaskMixture |
     return StreamMixture(mixture, builder.piece_lengths(), settings.batch_tokens, settings.seed)
 
 
-def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None, watch: Watch | None = None) -> Path:
+def train(
+    ws: Workspace,
+    make_judge: Callable[[Generator], Judge] | None = None,
+    watch: Watch | None = None,
+) -> Path:
     """Build ``artifacts/<run>/training`` (or reuse it). Returns the folder.
 
     `make_judge` turns the untrained generator into a function that ranks a fixed validation sample; the best
@@ -141,13 +169,20 @@ def train(ws: Workspace, make_judge: Callable[[Generator], Judge] | None = None,
     checkpoints, read = run / "training-checkpoints", model_files(ws.config.training)
 
     def make(folder: Path) -> dict:
-        inputs = {name: ws.meta(name)["digest"] for name in ("data", "identifiers")}  # as they are before they are read
+        inputs = {
+            name: ws.meta(name)["digest"] for name in ("data", "identifiers")
+        }  # as they are before they are read
         inputs |= {name: path_digest(path) for name, path in read.items()}
         corpus = Corpus.load(ws.require("data"))
         settings = present_tasks(corpus, ws.config.training)
         if settings.tasks != ws.config.training.tasks:
-            say(f"training: {', '.join(settings.tasks)} only, the corpus has nothing to learn other tasks from")
-        identifiers, cache = Identifiers.load(ws.require("identifiers")), ws.root / "artifacts" / "cache"
+            say(
+                f"training: {', '.join(settings.tasks)} only, the corpus has nothing to learn other tasks from"
+            )
+        identifiers, cache = (
+            Identifiers.load(ws.require("identifiers")),
+            ws.root / "artifacts" / "cache",
+        )
         generator = new_generator(corpus, identifiers, settings, cache)
         rows = held_out(generator, settings)
         untrained = evaluate_loss(generator.model, generator.builder, rows, settings)
@@ -206,10 +241,15 @@ def load_generator(ws: Workspace) -> Generator:
     """The trained model of a run, ready to be decoded from."""
     folder = ws.require("training")
     layout = TokenLayout(**json.loads((folder / "layout.json").read_text()))
-    corpus, identifiers = Corpus.load(ws.require("data")), Identifiers.load(ws.require("identifiers"))
+    corpus, identifiers = (
+        Corpus.load(ws.require("data")),
+        Identifiers.load(ws.require("identifiers")),
+    )
     codec = TextCodec.load(folder, layout.num_text)
     pseudo = PseudoQueries.load(folder / "pseudo_queries.parquet")
-    builder = builder_for(ws.config.training)(corpus, identifiers, layout, codec, ws.config.training, pseudo)
+    builder = builder_for(ws.config.training)(
+        corpus, identifiers, layout, codec, ws.config.training, pseudo
+    )
     return Generator(load_model(folder), builder, codec, corpus, identifiers)
 
 

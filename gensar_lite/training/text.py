@@ -33,10 +33,15 @@ class TextCodec:
         bpe.decoder = decoders.ByteLevel()
         alphabet = pre_tokenizers.ByteLevel.alphabet()
         trainer = trainers.BpeTrainer(
-            vocab_size=num_tokens, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+            vocab_size=num_tokens,
+            special_tokens=SPECIAL,
+            initial_alphabet=alphabet,
+            show_progress=False,
         )
         bpe.train_from_iterator(texts, trainer)
-        fast = PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+        fast = PreTrainedTokenizerFast(
+            tokenizer_object=bpe, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+        )
         return TextCodec(fast)
 
     @staticmethod
@@ -46,7 +51,9 @@ class TextCodec:
         Ids 0 and 1 serve as PAD and EOS whatever the tokenizer calls them: T5's own, but in some decoders' vocabularies
         two punctuation marks, which texts then lose.
         """
-        found = AutoTokenizer.from_pretrained(str(folder), revision=revision or None, trust_remote_code=False)
+        found = AutoTokenizer.from_pretrained(
+            str(folder), revision=revision or None, trust_remote_code=False
+        )
         return TextCodec(found, num_tokens)
 
     def save(self, folder: Path) -> None:
@@ -57,7 +64,10 @@ class TextCodec:
         if not texts:
             return []
         found = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-        found = [[i for i in ids if i not in (PAD, EOS)] if PAD in ids or EOS in ids else ids for ids in found]
+        found = [
+            [i for i in ids if i not in (PAD, EOS)] if PAD in ids or EOS in ids else ids
+            for ids in found
+        ]
         return [ids[:max_tokens] for ids in found]
 
     def decode(self, ids: Iterable[int]) -> str:

@@ -18,7 +18,12 @@ from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.identifiers import TokenLayout
 from gensar_lite.training.backbones import causal, t5
 from gensar_lite.training.backbones.lora import add_lora, merge_lora, weight_of
-from gensar_lite.training.backbones.pretrained import load_model, loading, num_text_tokens, pretrained
+from gensar_lite.training.backbones.pretrained import (
+    load_model,
+    loading,
+    num_text_tokens,
+    pretrained,
+)
 from gensar_lite.training.backbones.sizes import GPT_SIZES, T5_SIZES, from_scratch
 from gensar_lite.training.backbones.t5 import shift_right
 
@@ -81,7 +86,9 @@ class OutputLayer(NamedTuple):
     def rows(self, rows: slice) -> OutputLayer:
         """A part of it. Parts of a part are cheaper to learn from than parts of the whole: each has a gradient as long
         as what it was cut from."""
-        return self._replace(weight=self.weight[rows], bias=None if self.bias is None else self.bias[rows])
+        return self._replace(
+            weight=self.weight[rows], bias=None if self.bias is None else self.bias[rows]
+        )
 
     def __call__(self, hidden: torch.Tensor, product: Product = F.linear) -> torch.Tensor:
         """Logits (..., R) of states (..., d), by any way to multiply."""
@@ -92,9 +99,13 @@ class OutputLayer(NamedTuple):
 def output_layer(model: PreTrainedModel) -> OutputLayer:
     """A model's whole output layer."""
     head = model.get_output_embeddings()
-    return OutputLayer(head.weight, head.bias, model.config.d_model**-0.5 if t5.scales_output(model) else 1.0)
+    return OutputLayer(
+        head.weight, head.bias, model.config.d_model**-0.5 if t5.scales_output(model) else 1.0
+    )
 
 
-def output_rows(model: PreTrainedModel, hidden: torch.Tensor, rows: slice, product: Product = F.linear) -> torch.Tensor:
+def output_rows(
+    model: PreTrainedModel, hidden: torch.Tensor, rows: slice, product: Product = F.linear
+) -> torch.Tensor:
     """Logits (..., R) of some rows of the output layer for hidden states (..., d)."""
     return output_layer(model).rows(rows)(hidden, product)

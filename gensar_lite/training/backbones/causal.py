@@ -17,7 +17,9 @@ from gensar_lite.training.backbones.t5 import shift_right
 from gensar_lite.training.text import EOS, PAD
 
 
-def fresh(size: dict[str, int], settings: TrainingConfig, layout: TokenLayout) -> GPTNeoXForCausalLM:
+def fresh(
+    size: dict[str, int], settings: TrainingConfig, layout: TokenLayout
+) -> GPTNeoXForCausalLM:
     """A GPT with rotary positions and random weights; words in and out are one table.
 
     GPT-NeoX and not Llama: it drops out of embeddings and residuals, without which the model learns a small log by
@@ -31,13 +33,19 @@ def fresh(size: dict[str, int], settings: TrainingConfig, layout: TokenLayout) -
         eos_token_id=EOS,
         tie_word_embeddings=True,
         use_parallel_residual=False,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0},
+        rope_parameters={
+            "rope_type": "default",
+            "rope_theta": 10000.0,
+            "partial_rotary_factor": 1.0,
+        },
         **size,
     )
     return suited(GPTNeoXForCausalLM(config))
 
 
-def states(model: PreTrainedModel, source: torch.Tensor, mask: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def states(
+    model: PreTrainedModel, source: torch.Tensor, mask: torch.Tensor, target: torch.Tensor
+) -> torch.Tensor:
     """Hidden states that foretell the target (B, T), see `hidden_states`.
 
     With a mask (B, S) the target starts after PAD, as T5's does. With a mask (B, S + 1, S) nothing stands between
@@ -57,12 +65,18 @@ def read(model: PreTrainedModel, tokens: torch.Tensor, sees: torch.Tensor, **kep
     return forward(model, tokens, sees, place, use_cache=False, **kept)
 
 
-def forward(model: PreTrainedModel, tokens: torch.Tensor, sees: torch.Tensor, place: torch.Tensor, **kept):
+def forward(
+    model: PreTrainedModel, tokens: torch.Tensor, sees: torch.Tensor, place: torch.Tensor, **kept
+):
     """As `read`, with positions (B, N) given; `sees` (B, N, M) may go over more tokens than are read now."""
     allowed = sees[:, None]  # (B, 1, N, M): a mask of four dimensions is taken as it is
     if model.config._attn_implementation == "eager":  # which adds the mask instead of asking it
-        allowed = torch.zeros(allowed.shape, device=tokens.device).masked_fill_(~allowed, torch.finfo(torch.float).min)
-    return model.base_model(input_ids=tokens, attention_mask=allowed, position_ids=place, **kept).last_hidden_state
+        allowed = torch.zeros(allowed.shape, device=tokens.device).masked_fill_(
+            ~allowed, torch.finfo(torch.float).min
+        )
+    return model.base_model(
+        input_ids=tokens, attention_mask=allowed, position_ids=place, **kept
+    ).last_hidden_state
 
 
 def visible(mask: torch.Tensor) -> torch.Tensor:

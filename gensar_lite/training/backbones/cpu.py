@@ -11,7 +11,7 @@ from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import eager_mask
 
-from gensar_lite.embeddings.dropout import ByteDropout, byte_dropout
+from gensar_lite.machine.dropout import ByteDropout, byte_dropout
 
 T5_ATTENTION = "t5_byte_dropout"
 

@@ -26,7 +26,9 @@ def add_lora(model: PreTrainedModel, settings: TrainingConfig) -> PreTrainedMode
             "training: training.lora_rank needs peft. Install it: pip install 'gensar-lite[llm]', or set it to 0."
         ) from error
     rank = settings.lora_rank
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=settings.dropout, target_modules="all-linear")
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, lora_dropout=settings.dropout, target_modules="all-linear"
+    )
     inject_adapter_in_model(config, model)  # leaves the adapters alone to be trained
     for table in (model.get_input_embeddings(), model.get_output_embeddings()):
         table.weight.requires_grad_(True)

@@ -12,7 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import TrainingConfig
@@ -21,7 +27,14 @@ from gensar_lite.training.backbones.cpu import suited
 from gensar_lite.training.backbones.sizes import SIZES, from_scratch
 
 ENCODER_DECODERS = ("t5", "mt5")  # what decoding reads layer by layer
-DROPOUTS = ("dropout_rate", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attention_dropout", "attn_pdrop")
+DROPOUTS = (
+    "dropout_rate",
+    "hidden_dropout",
+    "resid_pdrop",
+    "embd_pdrop",
+    "attention_dropout",
+    "attn_pdrop",
+)
 
 
 @contextlib.contextmanager
@@ -44,12 +57,16 @@ def pretrained_config(settings: TrainingConfig) -> PreTrainedConfig:
         )
     other_layers = {*(getattr(config, "layer_types", None) or ())} - {"full_attention"}
     if config.is_encoder_decoder and config.model_type not in ENCODER_DECODERS:
-        problem = f"is of kind {config.model_type}; encoders with a decoder must be of kind t5 or mt5"
+        problem = (
+            f"is of kind {config.model_type}; encoders with a decoder must be of kind t5 or mt5"
+        )
     elif other_layers:
         problem = f"has layers of kind {', '.join(sorted(other_layers))}; each must attend to everything before"
     else:
         return config
-    raise ArtifactError(f"training: the backbone {settings.backbone!r} {problem}. Choose another training.backbone.")
+    raise ArtifactError(
+        f"training: the backbone {settings.backbone!r} {problem}. Choose another training.backbone."
+    )
 
 
 def num_text_tokens(settings: TrainingConfig, tokenizer_size: int) -> int:
@@ -75,7 +92,9 @@ def pretrained(settings: TrainingConfig, layout: TokenLayout) -> PreTrainedModel
             dtype=torch.float32,
         )  # small steps are lost in weights of half precision, however they were published
     if model.get_input_embeddings().weight is not model.get_output_embeddings().weight:
-        model.config.tie_word_embeddings = False  # T5 v1.1 says true all the same, and resizing would lose its output
+        model.config.tie_word_embeddings = (
+            False  # T5 v1.1 says true all the same, and resizing would lose its output
+        )
     model.resize_token_embeddings(layout.size)
     return suited(model)
 

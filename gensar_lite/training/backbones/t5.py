@@ -14,7 +14,9 @@ from gensar_lite.training.backbones.cpu import suited
 from gensar_lite.training.text import EOS, PAD
 
 
-def fresh(size: dict[str, int], settings: TrainingConfig, layout: TokenLayout) -> T5ForConditionalGeneration:
+def fresh(
+    size: dict[str, int], settings: TrainingConfig, layout: TokenLayout
+) -> T5ForConditionalGeneration:
     """A T5 with random weights."""
     config = T5Config(
         vocab_size=layout.size,
@@ -43,10 +45,15 @@ def shift_right(target: torch.Tensor) -> torch.Tensor:
     return torch.cat([torch.full_like(target[:, :1], PAD), target[:, :-1]], dim=1)
 
 
-def states(model: PreTrainedModel, source: torch.Tensor, mask: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def states(
+    model: PreTrainedModel, source: torch.Tensor, mask: torch.Tensor, target: torch.Tensor
+) -> torch.Tensor:
     """Decoder states (B, T, d): state t foretells ``target[:, t]``."""
     read = model.get_encoder()(input_ids=source, attention_mask=mask).last_hidden_state  # (B, S, d)
     decoder = model.get_decoder()
     return decoder(
-        input_ids=shift_right(target), encoder_hidden_states=read, encoder_attention_mask=mask, use_cache=False
+        input_ids=shift_right(target),
+        encoder_hidden_states=read,
+        encoder_attention_mask=mask,
+        use_cache=False,
     ).last_hidden_state

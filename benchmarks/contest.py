@@ -1,0 +1,129 @@
+"""A contest of two ways to the same answer: interleaved in one process, medians, agreement and peak memory.
+
+In: two calls and how their answers are compared. Out: one plain dictionary, of the same form for every bench.
+This file does not know what is measured.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import platform
+import statistics
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from typing import NamedTuple
+
+import psutil
+import torch
+
+from gensar_lite.machine.memory import give_back
+
+
+class Contest(NamedTuple):
+    """Two ways to the same answer. `amount` is what one call handles, in `unit`; `equal` compares answers.
+
+    With `isolated` each call has a process of its own, where memory is the question: what one side leaves in the
+    allocators' pools would hide what the other needs. Calls are then importable functions. With `once` there is one
+    round and no unmeasured one: for calls of minutes. `more` are further contests of the same bench by name, or calls
+    whose answers are reported as they are.
+    """
+
+    ours: Callable[[], object]
+    baseline: Callable[[], object]
+    equal: Callable[[object, object], float]
+    amount: int
+    unit: str
+    settings: dict
+    isolated: bool = False
+    once: bool = False
+    more: Mapping[str, Contest | Callable[[], object]] = {}
+
+
+def measure(name: str, contest: Contest, rounds: int) -> dict[str, object]:
+    """One untimed round (unless isolated), with the heap emptied before each call, then `rounds` interleaved ones;
+    medians, their ratio, agreement and peak memory. Of `contest.more`, a contest X adds ``ratio_X`` and its own
+    figures as ``X``, a call Y its answer."""
+    result = {"name": name} | _figures(contest, rounds) | {"machine": machine()}
+    for other, also in contest.more.items():
+        found = _figures(also, rounds) if isinstance(also, Contest) else also()
+        result |= ({f"ratio_{other}": found["ratio"]} if isinstance(also, Contest) else {}) | {
+            other: found
+        }
+    return result
+
+
+def _figures(contest: Contest, rounds: int) -> dict[str, object]:
+    answers, rounds = {}, 1 if contest.once else rounds
+    seconds: dict[str, list[float]] = {"ours": [], "baseline": []}
+    peaks = {"ours": 0.0, "baseline": 0.0}
+    if not (contest.isolated or contest.once):
+        for side in seconds:
+            give_back()  # what an earlier call left in the heap would hide what this one needs
+            peaks[side] = timed(getattr(contest, side))[2]
+    for _ in range(rounds):
+        for side in seconds:
+            run = _timed_apart if contest.isolated else timed
+            answers[side], took, peak = run(getattr(contest, side))
+            seconds[side].append(took)
+            peaks[side] = max(peaks[side], peak)
+    ours, baseline = (statistics.median(seconds[side]) for side in ("ours", "baseline"))
+    return {
+        "ratio": round(baseline / ours, 2),
+        "ours": round(contest.amount / ours, 2),
+        "baseline": round(contest.amount / baseline, 2),
+        "unit": f"{contest.unit}/s",
+        "equal": round(contest.equal(answers["ours"], answers["baseline"]), 4),
+        "peak_mib_ours": round(peaks["ours"], 1),
+        "peak_mib_baseline": round(peaks["baseline"], 1),
+        "settings": contest.settings | {"rounds": rounds},
+    }
+
+
+def _timed_apart(call: Callable[[], object]) -> tuple[object, float, float]:
+    """`timed` in a fresh process: its start and its imports are not counted."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(timed, call).result()
+
+
+def timed(call: Callable[[], object]) -> tuple[object, float, float]:
+    """The answer of one call, its seconds, and how far resident memory rose above its start, MiB (every 2 ms)."""
+    process, done, highest = psutil.Process(), threading.Event(), [0]
+
+    def watch() -> None:
+        while not done.wait(0.002):
+            highest[0] = max(highest[0], process.memory_info().rss)
+
+    low = process.memory_info().rss
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    started = time.perf_counter()
+    answer = call()
+    took = time.perf_counter() - started
+    done.set()
+    watcher.join()
+    return answer, took, max(highest[0] - low, 0) / 2**20
+
+
+def machine() -> dict[str, object]:
+    """What a figure was measured on: cores, threads, processor, speed of products, torch, GPU."""
+    return {
+        "cores": psutil.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "processor": platform.machine(),
+        "gflops": {"fp32": product_speed(torch.float32), "bf16": product_speed(torch.bfloat16)},
+        "torch": torch.__version__,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def product_speed(dtype: torch.dtype, repeats: int = 9) -> float:
+    """GFLOP/s of a model's usual matrix product on the CPU, (2048, 512) by (512, 2048), median. The ratio of two
+    formats bounds what a change of format alone can gain."""
+    x, weight, seconds = torch.ones(2048, 512, dtype=dtype), torch.ones(2048, 512, dtype=dtype), []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        torch.nn.functional.linear(x, weight)
+        seconds.append(time.perf_counter() - started)
+    return round(2 * 2048 * 512 * 2048 / statistics.median(seconds) / 1e9, 1)

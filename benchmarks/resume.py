@@ -1,0 +1,143 @@
+"""Stress of exact resume: a small training is killed at random instants, and must end as if it had not been.
+
+In: how many kills. Out: a plain dictionary: kills, how many runs ended bit by bit equal, which did not.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import T5Config, T5ForConditionalGeneration
+
+from benchmarks.contest import machine
+from benchmarks.crashes import Make, result, run_once, ticks
+from benchmarks.identifiers import random_identifiers
+from gensar_lite.config import Config, ConfigError, DataConfig, IdentifiersConfig, override, preset
+from gensar_lite.data import build_corpus
+from gensar_lite.data.shop.synthetic import make_shop
+from gensar_lite.decoding import ranking_judge
+from gensar_lite.training import Generator, new_generator
+from gensar_lite.training.loop.loop import Trainer
+from gensar_lite.training.sequences.mixture import TaskMixture
+from gensar_lite.training.stage import new_mixture
+
+
+def stress_resume(kills: int = 200, seed: int = 0) -> dict[str, object]:
+    """Kill a small training `kills` times: at a random moment, or at a random tick (see `crashes`). A third of the
+    runs is killed again after it went on. Each is started again until it finishes, and compared with the run that
+    nobody disturbed: last and best weights, optimiser, losses and curve. Raises `ConfigError` where it cannot fork.
+    """
+    if not hasattr(os, "fork"):
+        raise ConfigError(
+            "bench: resume needs a system that can fork processes, such as Linux or macOS."
+        )
+    threads, started = torch.get_num_threads(), time.perf_counter()
+    torch.set_num_threads(1)
+    root = Path(tempfile.mkdtemp(prefix="gensar-resume-"))
+    try:
+        return {"name": "resume"} | _stress(small_training(seed), root, kills, seed, started)
+    finally:
+        torch.set_num_threads(threads)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _stress(make: Make, root: Path, kills: int, seed: int, started: float) -> dict[str, object]:
+    begun = time.perf_counter()
+    run_once(make, root / "whole")
+    took, wanted, told = time.perf_counter() - begun, result(root / "whole"), ticks(root / "whole")
+    rng, done, runs, unlike, phases = np.random.default_rng(seed), 0, 0, [], Counter()
+    while done < kills:
+        folder, where = root / f"run-{runs}", []
+        while done < kills and (not where or rng.random() < 1 / 3):
+            if rng.random() < 0.5:
+                delay = float(rng.uniform(0, took))
+                finished = run_once(make, folder, delay=delay)
+                where.append(f"after {delay:.3f} s")
+            else:
+                tick = int(rng.integers(len(told)))
+                finished = run_once(make, folder, tick=tick)
+                where.append(told[tick])
+            if finished:  # it was quicker: that was no kill
+                break
+            done += 1
+            phases["a moment" if where[-1].endswith(" s") else where[-1]] += 1
+        run_once(make, folder)
+        runs += 1
+        if result(folder) != wanted:
+            unlike.append(where)
+        shutil.rmtree(folder)
+    return {
+        "kills": done,
+        "runs": runs,
+        "equal": runs - len(unlike),
+        "mismatches": unlike,
+        "phases": dict(sorted(phases.items())),
+        "seconds": round(time.perf_counter() - started, 1),
+        "settings": {
+            "seed": seed,
+            "steps": wanted["curve"][-1]["step"],
+            "seconds_a_run": round(took, 2),
+        },
+        "machine": machine(),
+    }
+
+
+def small_settings(**training) -> Config:
+    """Settings of a training of a fraction of a second that saves after every step."""
+    told = {
+        "num_text_tokens": 400,
+        "batch_size": 16,
+        "epochs": 2,
+        "dropout": 0.1,
+        "eval_sample": 12,
+    }
+    told |= {
+        "eval_beams": 20,
+        "checkpoint_minutes": 0.0,
+        "patience": 9,
+        "max_minutes": 1e9,
+        "prompts": False,
+    } | training
+    return override(preset("tiny"), {f"training.{name}": value for name, value in told.items()})
+
+
+def starting_point(config: Config, seed: int = 0) -> tuple[Generator, TaskMixture]:
+    """A corpus, identifiers and a T5 of one narrow layer, all random, and the order of its examples."""
+    shop = DataConfig(num_items=72, num_users=12, num_events=100, seed=seed)
+    corpus = build_corpus(make_shop(shop), shop)[0]
+    ids = random_identifiers(
+        72, IdentifiersConfig(codebook_size=16, num_levels=3, num_shared=1), seed
+    )
+    generator = new_generator(corpus, ids, config.training)
+    torch.manual_seed(seed)
+    narrow = {
+        "d_model": 16,
+        "d_ff": 32,
+        "d_kv": 8,
+        "num_heads": 2,
+        "num_layers": 1,
+        "num_decoder_layers": 1,
+    }
+    told = generator.model.config.to_dict() | narrow
+    generator = generator._replace(model=T5ForConditionalGeneration(T5Config(**told)))
+    return generator, new_mixture(generator, config.training)
+
+
+def small_training(seed: int = 0, **training) -> Make:
+    """A maker of trainers that all begin at one starting point, judged by real beams."""
+    config = small_settings(**training)
+    generator, mixture = starting_point(config, seed)
+    make_judge = ranking_judge(config)
+
+    def make(folder: Path) -> Trainer:
+        judge = make_judge(generator)
+        return Trainer(generator.model, generator.builder, mixture, config.training, judge, folder)
+
+    return make

@@ -1,0 +1,195 @@
+"""Source ``beauty``: Amazon Beauty 2014 (5-core), joined from three public preparations of the same purchases.
+
+In: the five files of `data_download`'s row ``beauty``. Out: `Tables`. Purchases are real; they have an order and
+no times, so the position in a user's sequence is the time. Search is semi-synthetic (families.py).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from data_download import DownloadError, fetch
+from gensar_lite.artifacts import ArtifactError
+from gensar_lite.config import DataConfig
+from gensar_lite.data.families import semi_synthetic_search
+from gensar_lite.data.tables import Tables
+from gensar_lite.data.text import clean, is_no_brand
+from gensar_lite.machine.ranges import within
+
+ROOT = "Beauty"  # the level above every path of this data set; the published lists leave it out
+ROOTS = frozenset(
+    {"Makeup", "Hair Care", "Skin Care", "Fragrance", "Bath & Body", "Tools & Accessories"}
+)
+MIN_COUNT = 5  # attributes seen less often have no number upstream
+
+# What the pinned files hold. Anything else means another edition of the data: no number could be compared.
+FACTS = {
+    "users": 22_363,
+    "items": 12_101,
+    "interactions": 198_502,
+    "users that repeat an item": 0,
+    "non-empty titles": 12_094,
+    "attribute numbers": 637,
+    "items without a path": 0,
+    "category names": 202,
+    "distinct paths as published": 227,
+    "distinct paths without repeated names": 224,
+    "items with a brand": 7_494,
+    "brands": 437,  # one of them is the empty name, published for 18 items
+    "items with a brand that has a name": 7_476,
+}
+
+
+class Attributes(NamedTuple):
+    """One item's attribute list, read."""
+
+    brand: str | None  # None: the list has no brand; "": it has one without a name
+    path: tuple[str, ...]  # from the root down, no name twice
+    published: tuple[str, ...]  # the path before repeated names were dropped
+
+
+def load_beauty(settings: DataConfig) -> Tables:
+    """Fetch the files if need be, join them, assert `FACTS`, add search twins drawn from ``settings.seed``."""
+    try:
+        files = fetch("beauty")
+    except DownloadError as problem:
+        raise ArtifactError(str(problem)) from None
+    tables, measured = join(files, settings)
+    check_facts(measured)
+    return tables
+
+
+def check_facts(measured: dict[str, int], expected: dict[str, int] = FACTS) -> None:
+    """Raises `ArtifactError` that lists every count that differs."""
+    wrong = [f"{name} {measured[name]:,} instead of {count:,}" for name, count in expected.items()
+             if measured[name] != count]  # fmt: skip
+    if wrong:
+        raise ArtifactError(
+            f"beauty: the files are not the known edition: {'; '.join(wrong)}. "
+            "Delete downloads/beauty and fetch again: gensar download beauty"
+        )
+
+
+def join(files: dict[str, Path], settings: DataConfig) -> tuple[Tables, dict[str, int]]:
+    """The five files as `Tables`, and the counts that `check_facts` compares. Item and user ids from 1 become rows."""
+    purchases = read_purchases(files["Beauty.txt"])
+    maps = _read_json(files["datamaps.json"])
+    names = attribute_names(maps)
+    numbers = _read_json(files["Beauty_item2attributes.json"])
+    count = len(maps["id2item"])
+    _require(
+        count > purchases["item_id"].max(), f"datamaps.json knows {count} items, Beauty.txt more"
+    )
+    attributes = [
+        read_attributes([names[n - 1] for n in numbers.get(str(i), [])])
+        for i in range(1, count + 1)
+    ]
+    titles = read_titles(
+        files["products_lookup.csv"], files["item_id_to_int.json"], maps["id2item"]
+    )
+    items = _items(titles, attributes)
+    search = semi_synthetic_search(items, purchases, settings, ROOT)
+    measured = _measure(purchases, titles, names, attributes)
+    facts = {
+        "source": "Amazon Beauty 2014, 5-core",
+        "time": "position in the user's sequence: the published files have an order and no times",
+        **measured,
+        **search.facts,
+    }
+    return Tables(items, search.queries, search.events, search.relevance, facts), measured
+
+
+def read_purchases(path: Path) -> pd.DataFrame:
+    """Lines ``user item item ...``, oldest first, ids from 1 -> ``user_id, time, item_id``, ids from 0."""
+    rows = [
+        np.array(line.split(), dtype=np.int64)
+        for line in path.read_text().splitlines()
+        if line.strip()
+    ]
+    _require(rows, f"{path.name} is empty")
+    lengths = np.array([len(row) - 1 for row in rows])
+    users = np.array([row[0] for row in rows]) - 1
+    _require(
+        (np.sort(users) == np.arange(len(users))).all(),
+        f"{path.name}: user ids are not 1 to {len(users)}",
+    )
+    item = np.concatenate([row[1:] for row in rows]) - 1
+    _require(item.min() >= 0, f"{path.name}: an item id is below 1")
+    table = pd.DataFrame(
+        {"user_id": np.repeat(users, lengths), "time": within(lengths), "item_id": item}
+    )
+    return table.sort_values(["user_id", "time"], ignore_index=True)
+
+
+def attribute_names(maps: dict) -> list[str]:
+    """Name of attribute k (from 1) at place k - 1: ids in ascending order, those seen `MIN_COUNT` times or more."""
+    ids = sorted(int(i) for i in maps["id2attribute"])
+    return [
+        clean(maps["id2attribute"][str(i)])
+        for i in ids
+        if maps["attributeid2num"][str(i)] >= MIN_COUNT
+    ]
+
+
+def read_attributes(names: list[str]) -> Attributes:
+    """An item's names in published order: a first name that is no root is the brand, the rest is the path."""
+    has_brand = bool(names) and names[0] not in ROOTS
+    published = tuple(names[1:] if has_brand else names)
+    return Attributes(names[0] if has_brand else None, tuple(dict.fromkeys(published)), published)
+
+
+def read_titles(lookup: Path, to_int: Path, asin: dict[str, str]) -> list[str]:
+    """Title of every item: its ASIN -> ``global_product_id`` -> ``name``; "" where the catalogue has none."""
+    with open(lookup, newline="", encoding="utf-8") as file:
+        name = {int(row["global_product_id"]): row["name"] for row in csv.DictReader(file)}
+    number = _read_json(to_int)
+    return [clean(name.get(number.get(asin[str(i)], -1), "")) for i in range(1, len(asin) + 1)]
+
+
+def _items(titles: list[str], attributes: list[Attributes]) -> pd.DataFrame:
+    rows = []
+    for item_id, (title, (brand, path, _)) in enumerate(zip(titles, attributes, strict=True)):
+        brand = "" if brand is None or is_no_brand(brand) else brand
+        title = title or " ".join(filter(None, [f"item {item_id}", brand, *path]))
+        # every reader of the text reads the title beside it, so it is not repeated here
+        text = f"A product {f'of {brand} ' if brand else ''}in {', '.join((ROOT, *path))}."
+        rows.append((item_id, title, text, brand, " > ".join(path)))
+    return pd.DataFrame(rows, columns=["item_id", "title", "text", "brand", "category"])
+
+
+def _measure(
+    purchases: pd.DataFrame, titles: list[str], names: list[str], attributes: list[Attributes]
+) -> dict[str, int]:
+    repeated = purchases[purchases.duplicated(["user_id", "item_id"])]
+    return {
+        "users": purchases["user_id"].nunique(),
+        "items": purchases["item_id"].nunique(),
+        "interactions": len(purchases),
+        "users that repeat an item": repeated["user_id"].nunique(),
+        "non-empty titles": sum(map(bool, titles)),
+        "attribute numbers": len(names),
+        "items without a path": sum(not a.path for a in attributes),
+        "category names": len({name for a in attributes for name in a.path}),
+        "distinct paths as published": len({a.published for a in attributes}),
+        "distinct paths without repeated names": len({a.path for a in attributes}),
+        "items with a brand": sum(a.brand is not None for a in attributes),
+        "brands": len({a.brand for a in attributes} - {None}),
+        "items with a brand that has a name": sum(bool(a.brand) for a in attributes),
+    }
+
+
+def _read_json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _require(holds: object, what: str) -> None:
+    if not holds:
+        raise ArtifactError(
+            f"beauty: {what}. Delete downloads/beauty and fetch again: gensar download beauty"
+        )

@@ -1,0 +1,215 @@
+"""Checkpoints that are whole or absent: weights, optimiser and progress of a training run.
+
+In: groups of tensors and a progress record. Out: folders ``step-...``, each renamed into place when it is complete:
+``<group>.safetensors`` and, written last, ``manifest.json`` (size and sha256 of each file, progress, identity).
+This file does not know what is trained.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from gensar_lite.artifacts import ArtifactError, file_digest, say, write_json
+
+Tensors = dict[str, torch.Tensor]
+_NAME = re.compile(r"step-\d{8,}-epochs-\d{4,}")
+
+
+class Group(NamedTuple):
+    """Tensors of one file. `content` names what they hold, e.g. ``weights-12``: equal names are equal tensors, so a
+    file that is on disk already is linked and not written again."""
+
+    content: str
+    tensors: Tensors
+
+
+class Checkpoints:
+    """One run's checkpoints: the newest one, and the one of an earlier step in case the newest gets damaged.
+
+    identity  what must be the same for a run to go on: settings, digests of inputs, number of processes
+    say       where notes go
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, object], say: Callable[[str], None] = say):
+        self.folder, self.identity, self.say = folder, json.loads(json.dumps(identity)), say
+        self._stored: dict[
+            str, tuple[Path, dict]
+        ] = {}  # content -> a file known to be whole, and its entry
+
+    def save(self, name: str, groups: dict[str, Group], progress: dict) -> None:
+        """Write one checkpoint called `name` (of `checkpoint_name`), then remove what it makes superfluous."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _clear_drafts(self.folder)
+        draft, target = self.folder / f".draft-{os.getpid()}", self.folder / name
+        draft.mkdir()
+        files = {}
+        for group, (content, tensors) in groups.items():
+            path = draft / f"{group}.safetensors"
+            files[path.name] = self._store(path, content, tensors)
+        write_json(
+            draft / "manifest.json",
+            {"identity": self.identity, "progress": progress, "files": files},
+        )
+        _sync_folder(draft)
+        shutil.rmtree(target, ignore_errors=True)  # a damaged one of the same step
+        os.rename(draft, target)
+        _sync_folder(self.folder)
+        self._stored = {entry["content"]: (target / file, entry) for file, entry in files.items()}
+        self._prune(target)
+
+    def newest(self) -> tuple[int, int] | None:
+        """Step and finished epochs of the newest whole checkpoint, or None. Damaged ones are passed over, with a note.
+
+        Raises `ArtifactError` when it belongs to a run of another identity.
+        """
+        for path in reversed(checkpoints_in(self.folder)):
+            reason = damage(path)
+            if reason:
+                self.say(f"training: passes over the checkpoint {path.name}, which {reason}")
+                continue
+            manifest = json.loads((path / "manifest.json").read_text())
+            self._refuse_another(manifest["identity"])
+            self._stored = {
+                entry["content"]: (path / file, entry) for file, entry in manifest["files"].items()
+            }
+            return place(path)
+        return None
+
+    def load(self, name: str) -> tuple[dict[str, Tensors], dict]:
+        """Tensors by group, and the progress record, of a checkpoint that `newest` has named."""
+        path = self.folder / name
+        try:
+            manifest = json.loads((path / "manifest.json").read_text())
+        except OSError as error:
+            raise ArtifactError(
+                f"training: {path} can be read by the first process, but not here ({error}). All processes need the "
+                "same --workspace folder, on a disk that they share."
+            ) from error
+        return {Path(file).stem: load_file(path / file) for file in manifest["files"]}, manifest[
+            "progress"
+        ]
+
+    def _store(self, path: Path, content: str, tensors: Tensors) -> dict:
+        """Write or link one file; returns its entry in the manifest."""
+        if content in self._stored:
+            stored, entry = self._stored[content]
+            try:
+                os.link(stored, path)
+            except OSError:  # a file system without links
+                shutil.copyfile(stored, path)
+                _sync(path)
+            return entry
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, path)
+        _sync(path)
+        entry = {"content": content, "size": path.stat().st_size, "sha256": file_digest(path)}
+        self._stored[content] = (path, entry)
+        return entry
+
+    def _prune(self, target: Path) -> None:
+        older = [path for path in checkpoints_in(self.folder) if path != target]
+        spare = [p for p in older if place(p)[0] < place(target)[0]][-1:]
+        for path in older:
+            if path not in spare:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _refuse_another(self, identity: dict) -> None:
+        mine = self.identity
+        keys = [k for k in dict.fromkeys([*identity, *mine]) if identity.get(k) != mine.get(k)]
+        if not keys:
+            return
+        told = ", ".join(f"{k} {_short(identity.get(k))} -> {_short(mine.get(k))}" for k in keys)
+        raise ArtifactError(
+            f"training: {self.folder} holds a run that was stopped and differs from this one: {told}. Go on with it by "
+            f"setting {keys[0]} back to {_short(identity.get(keys[0]))}; or start anew: delete that folder, or give "
+            "this run another name with --run NAME (in a notebook: start(..., run=NAME))."
+        )
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint's folder, in words; None if it is whole."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_text())
+        entries = [
+            (file, entry["size"], entry["sha256"]) for file, entry in manifest["files"].items()
+        ]
+        manifest["identity"], manifest["progress"]
+    except FileNotFoundError:
+        return "has no manifest"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "has a manifest that cannot be read"
+    for file, size, digest in entries:
+        if not (path / file).exists():
+            return f"has lost its file {file}"
+        if (path / file).stat().st_size != size or file_digest(path / file) != digest:
+            return f"has a changed file {file}"
+    return None
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Checkpoints below a folder, the oldest first; what only looks like one is none of ours."""
+    return [
+        path
+        for path in sorted(folder.glob("step-*"))
+        if _NAME.fullmatch(path.name) and path.is_dir()
+    ]
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove every checkpoint below a folder, and the folder where nothing else is left in it."""
+    if not folder.is_dir():
+        return
+    _clear_drafts(folder)
+    for path in checkpoints_in(folder):
+        shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):  # somebody keeps something in it
+        folder.rmdir()
+
+
+def _clear_drafts(folder: Path) -> None:
+    """Remove what killed processes left half written."""
+    for path in folder.glob(".draft-*"):
+        if re.fullmatch(r"\.draft-\d+", path.name):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def checkpoint_name(step: int, epochs: int) -> str:
+    """The folder after `step` steps and `epochs` finished epochs; names sort by age."""
+    return f"step-{step:08d}-epochs-{epochs:04d}"
+
+
+def place(path: Path) -> tuple[int, int]:
+    """The reverse of `checkpoint_name`."""
+    _, step, _, epochs = path.name.split("-")
+    return int(step), int(epochs)
+
+
+def _short(value: object) -> str:
+    """A value as it is typed after ``--set``; a digest by its first letters."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return f"{value:.8}..." if isinstance(value, str) and len(value) == 64 else str(value)
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # elsewhere a folder cannot be opened
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,143 @@
+"""Pseudo-queries: what could have been typed to find an item, made from the item's own text.
+
+In: a catalogue and a seed. Out: query texts and the item of each, by the counts of words (Robertson's and Jones'
+term weighting) or by a query model (doc2query.py). Every search engine has the text of what it finds, so this is no
+leak; but a made query may happen to equal one that a user types later. This file never reads the log of searches or
+a judgement, of whatever split: what it makes is the same whatever was asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from gensar_lite.config import TrainingConfig
+from gensar_lite.data.queries import STOP_WORDS, stem
+from gensar_lite.data.words import words_of
+from gensar_lite.embeddings.semantic import item_texts
+
+MOST_WORDS = 4  # drawn for a query of telling words, two at least
+PATTERNS = (
+    "words",
+    "category",
+    "brand",
+    "word and category",
+)  # taken in turn, so that each item has some of all
+
+
+class PseudoQueries(NamedTuple):
+    """P queries: their texts, and the item (P,) that each was made for, in ascending order."""
+
+    texts: list[str]
+    item: np.ndarray
+
+    @staticmethod
+    def none() -> PseudoQueries:
+        return PseudoQueries([], np.zeros(0, dtype=np.int64))
+
+    @staticmethod
+    def of(queries: list[list[str]]) -> PseudoQueries:
+        """From the queries of each item, N lists; an item's repetitions and empty queries are left out."""
+        kept = [list(dict.fromkeys(filter(None, own))) for own in queries]
+        item = np.repeat(np.arange(len(kept)), [len(own) for own in kept])
+        return PseudoQueries([text for own in kept for text in own], item)
+
+    def save(self, path: Path) -> None:
+        pd.DataFrame(
+            {"item_id": self.item, "text": pd.Series(self.texts, dtype=object)}
+        ).to_parquet(path, index=False)
+
+    @staticmethod
+    def load(path: Path) -> PseudoQueries:
+        """The saved queries; none where the file does not exist."""
+        if not path.exists():
+            return PseudoQueries.none()
+        table = pd.read_parquet(path)
+        return PseudoQueries(table["text"].tolist(), table["item_id"].to_numpy())
+
+
+def make_pseudo_queries(
+    items: pd.DataFrame, settings: TrainingConfig, cache: Path | None = None
+) -> PseudoQueries:
+    """``settings.num_pseudo_queries`` an item, at most: by word counts, or by the model ``settings.pseudo_queries``.
+
+    `cache` is a folder that keeps what a model wrote. Raises `ArtifactError` when the model cannot be loaded.
+    """
+    if settings.pseudo_queries == "statistics":
+        return word_queries(items, settings.num_pseudo_queries, settings.seed)
+    from gensar_lite.training.sequences.doc2query import model_queries
+
+    return PseudoQueries.of(model_queries(items, settings, cache))
+
+
+def word_queries(items: pd.DataFrame, num_queries: int, seed: int) -> PseudoQueries:
+    """Queries of an item's own words, `PATTERNS` in turn; half of them in the singular.
+
+    A word of title or description is drawn with a probability proportional to its tf-idf weight in the catalogue, a
+    category's words from some level of its path down. Nothing follows the phrases of the search families.
+    """
+    rng = np.random.default_rng([seed, 1])
+    found = []
+    paths = (path.split(" > ") for path in items["category"])
+    for words, path, brand in zip(_telling_words(items), paths, items["brand"], strict=True):
+        levels, name = [list(_words(level)) for level in path], list(_words(brand))
+        own = []
+        for number in range(num_queries):
+            said = _draw_query(PATTERNS[number % len(PATTERNS)], words, levels, name, rng)
+            own.append(" ".join(dict.fromkeys(map(stem, said) if rng.random() < 0.5 else said)))
+        found.append(own)
+    return PseudoQueries.of(found)
+
+
+def _draw_query(
+    pattern: str, words: dict[str, float], levels: list[list[str]], brand: list[str], rng
+) -> list[str]:
+    """One query's words; where the item lacks what the pattern needs, telling words."""
+    bottom = levels[-1] if levels else []
+    if pattern == "category" and bottom:
+        first = int(rng.integers(len(levels)))
+        return [word for level in levels[first:] for word in level]
+    if pattern == "brand" and brand:
+        kind = list(dict.fromkeys([*bottom, *_draw(words, 1, rng)]))
+        return [*brand, *([kind[int(rng.integers(len(kind)))]] if kind else [])]
+    if pattern == "word and category" and bottom:
+        return [*_draw(words, 1, rng), *bottom]
+    return _draw(words, int(rng.integers(2, MOST_WORDS + 1)), rng)
+
+
+def _draw(words: dict[str, float], count: int, rng) -> list[str]:
+    """At most `count` different words, likely ones first more often (Efraimidis and Spirakis, 2006)."""
+    keys = rng.random(len(words)) ** (
+        1 / np.fromiter(words.values(), dtype=float, count=len(words))
+    )
+    names = list(words)
+    return [names[i] for i in np.argsort(-keys, kind="stable")[:count]]
+
+
+def _telling_words(items: pd.DataFrame) -> Iterator[dict[str, float]]:
+    """The words of each item's title and description with their tf-idf weights, N dictionaries."""
+    texts = item_texts(items["title"].tolist(), items["text"].tolist())
+    model = TfidfVectorizer(
+        sublinear_tf=True, tokenizer=_words, token_pattern=None, lowercase=False
+    )
+    if not any(
+        next(_words(text), "") for text in texts
+    ):  # scikit-learn refuses a catalogue without a word
+        yield from ({} for _ in texts)
+        return
+    weights = model.fit_transform(texts)
+    names = model.get_feature_names_out()
+    for row in range(len(texts)):
+        own = slice(weights.indptr[row], weights.indptr[row + 1])
+        yield dict(sorted(zip(names[weights.indices[own]], weights.data[own], strict=True)))
+
+
+def _words(text: str) -> Iterator[str]:
+    return (
+        word for word in words_of(text, least=2) if word not in STOP_WORDS and not word.isdigit()
+    )
