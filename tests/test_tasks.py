@@ -23,11 +23,11 @@ from gensar_lite.training import (
     Generator,
     SequenceBuilder,
     TextCodec,
-    doc2query,
     new_generator,
 )
 from gensar_lite.training.loop.held_out import evaluate_loss, held_out
 from gensar_lite.training.loop.losses import task_loss
+from gensar_lite.training.sequences import doc2query
 from gensar_lite.training.sequences.mixture import TaskMixture
 from gensar_lite.training.sequences.pseudo import PseudoQueries, make_pseudo_queries, word_queries
 from gensar_lite.training.sequences.ragged import Ragged, hstack, pad
