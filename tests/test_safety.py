@@ -16,8 +16,8 @@ import pytest
 from gensar_lite import __main__ as cli
 from gensar_lite.artifacts import ArtifactError, Workspace, open_run, path_digest, say
 from gensar_lite.artifacts import folders as folders_file
-from gensar_lite.artifacts.console import Forgiving
-from gensar_lite.artifacts.disk import disk_problem
+from gensar_lite.machine.console import Forgiving
+from gensar_lite.machine.disk import disk_problem
 from gensar_lite.config import ConfigError, override, preset
 from gensar_lite.embeddings import stage as embeddings_stage
 from gensar_lite.embeddings.encoders import ENCODERS, encoder_files, find_encoder, fingerprint
