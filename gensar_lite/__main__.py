@@ -18,8 +18,8 @@ from gensar_lite.artifacts import (
     recorded_run,
     say,
 )
-from gensar_lite.artifacts.console import forgiving_output
-from gensar_lite.artifacts.disk import disk_problem
+from gensar_lite.machine.console import forgiving_output
+from gensar_lite.machine.disk import disk_problem
 from gensar_lite.config import PRESETS, Config, ConfigError, for_own_files, override, preset
 from gensar_lite.parser import DEFAULT_PRESET, parser
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gensar_lite.artifacts.building import build_stage
-from gensar_lite.artifacts.console import say
+from gensar_lite.machine.console import say
 from gensar_lite.artifacts.folders import damage, read_meta
 from gensar_lite.artifacts.guards import rebuild_reason, sources_of
 from gensar_lite.artifacts.layout import INPUTS, LESSON, check_run
