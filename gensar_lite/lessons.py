@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from gensar_lite.artifacts import ArtifactError, Workspace, file_digest
+from gensar_lite.artifacts import ArtifactError, Workspace, file_digest, replacing
 from gensar_lite.config import ConfigError
 
 
@@ -133,9 +133,8 @@ def save_back(executed: Path, original: Path, digest: str | None = None) -> None
         cell.id = f"{original.stem[:2]}-{number:03d}"  # stable from one refresh to the next
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if not _is_noise(o)]
-    draft = original.with_name(f".{original.name}.{os.getpid()}")
-    nbformat.write(notebook, draft)
-    os.replace(draft, original)  # a kill leaves the old notebook or the new one
+    with replacing(original) as draft:
+        nbformat.write(notebook, draft)
 
 
 def _is_noise(output: dict) -> bool:

@@ -12,14 +12,12 @@ import textwrap
 import warnings
 from pathlib import Path
 
-from gensar_lite.artifacts import Workspace, say
+from gensar_lite.artifacts import Workspace, say, write_json
 from gensar_lite.config import ConfigError, for_own_files, override, preset
 
 RECORD_MIME = "application/vnd.gensar.record+json"
 PRESET_VARIABLE = "GENSAR_PRESET"
 ROOT_VARIABLE = "GENSAR_WORKSPACE"
-# the colours of every figure, told apart by colour-blind readers (Okabe & Ito)
-OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 
 
 def start(
@@ -89,10 +87,7 @@ def finish(ws: Workspace, lesson: str, **facts) -> Path:
 
     It lies under the preset's name, where `gensar notebooks` looks for it, whatever run the lesson works in.
     """
-    from gensar_lite.artifacts import write_json
-
     folder = ws.root / "artifacts" / ws.config.name / "lessons"
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{lesson}.json"
     write_json(path, {"lesson": lesson, "preset": ws.config.name, "run": ws.run, "facts": facts})
     say(f"lesson {lesson} finished")

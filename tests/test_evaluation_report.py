@@ -16,6 +16,8 @@ from gensar_lite.config import ConfigError, override, preset
 from gensar_lite.data import history_bounds
 from gensar_lite.data.report import Finding, Report
 from gensar_lite.drawing import fonts
+from gensar_lite.drawing.canvas import figure_png
+from gensar_lite.drawing.palette import no_formula
 from gensar_lite.evaluation import plots, stage
 from gensar_lite.evaluation.baselines import (
     BM25,
@@ -28,11 +30,9 @@ from gensar_lite.evaluation.baselines import (
 from gensar_lite.evaluation.data_section import sasrec_read, share, target_rows
 from gensar_lite.evaluation.plots import (
     curve_figure,
-    figure_png,
     identifier_map,
     metric_bars,
     pca_2d,
-    plain,
 )
 from gensar_lite.evaluation.plots import tradeoff_figure as draw_tradeoff
 from gensar_lite.evaluation.protocols import Seen
@@ -232,7 +232,7 @@ def test_figures_have_alt_text_and_take_hostile_names():
         assert len(alt) > 10
     assert "joint: search 0.100, recommendation 0.100" in drawn[0][1]
     assert curve_figure(pd.DataFrame({"epoch": [1]})) is None
-    assert plain("a$b\n" + "x" * 99) == r"a\$b " + "x" * 56
+    assert no_formula("a$b\n" + "x" * 99) == r"a\$b " + "x" * 56
 
 
 def without_search(rows: list[dict]) -> list[dict]:

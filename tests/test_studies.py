@@ -12,7 +12,7 @@ import pytest
 from gensar_lite.__main__ import main
 from gensar_lite.artifacts import TASKS, ArtifactError, Identifiers, Workspace
 from gensar_lite.config import override, preset
-from gensar_lite.evaluation.plots import figure_png
+from gensar_lite.drawing.canvas import figure_png
 from gensar_lite.experiments import identifier_ranking as studies
 from gensar_lite.experiments.identifier_ranking import (
     MEASURES,

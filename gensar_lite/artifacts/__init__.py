@@ -3,8 +3,8 @@
 In: folders under ``artifacts/<run>/<stage>/``. Out: `Corpus`, `ItemEmbeddings`, `Identifiers`, `Workspace`.
 """
 
-from gensar_lite.artifacts.console import say
-from gensar_lite.artifacts.folders import file_digest, path_digest, write_json
+from gensar_lite.machine.console import say
+from gensar_lite.artifacts.folders import file_digest, path_digest
 from gensar_lite.artifacts.layout import INPUTS, LESSON
 from gensar_lite.artifacts.opening import finished_runs, open_run, recorded_run
 from gensar_lite.artifacts.records import (
@@ -19,6 +19,7 @@ from gensar_lite.artifacts.records import (
     check_vectors,
 )
 from gensar_lite.artifacts.workspace import Workspace
+from gensar_lite.machine.atomic import replacing, write_bytes, write_json, write_text
 
 __all__ = [
     "INPUTS",
@@ -38,6 +39,9 @@ __all__ = [
     "open_run",
     "path_digest",
     "recorded_run",
+    "replacing",
     "say",
+    "write_bytes",
     "write_json",
+    "write_text",
 ]

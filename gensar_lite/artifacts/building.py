@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from gensar_lite.artifacts.disk import disk_problem
-from gensar_lite.artifacts.folders import clear_drafts, digests, draft_of, swap, write_json
+from gensar_lite.machine.disk import disk_problem
+from gensar_lite.artifacts.folders import clear_drafts, digests, draft_of, swap
 from gensar_lite.artifacts.guards import (
     Sources,
     rebuild_reason,
@@ -34,6 +34,7 @@ from gensar_lite.artifacts.guards import (
 from gensar_lite.artifacts.layout import INPUTS
 from gensar_lite.artifacts.records import ArtifactError
 from gensar_lite.config import section_dict
+from gensar_lite.machine.atomic import write_json
 
 if TYPE_CHECKING:
     from gensar_lite.artifacts.workspace import Workspace

@@ -21,16 +21,6 @@ _META_KEYS = {"stage", "settings", "inputs", "files", "digest"}
 _SYSTEM_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}  # left by file browsers, nobody's work
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half of it."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(draft, "w") as file:
-        json.dump(value, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
-
-
 def file_digest(path: Path) -> str:
     """sha256 of a file's bytes, as hex."""
     with open(path, "rb") as file:

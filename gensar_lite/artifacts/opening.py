@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gensar_lite.artifacts.records import ArtifactError
 from gensar_lite.artifacts.workspace import Workspace
-from gensar_lite.config import PRESETS, STAGES, Config, flat, override, preset
+from gensar_lite.config import PRESETS, STAGES, Config, ConfigError, flat, override, preset
 
 
 def open_run(folder: Path | str) -> Workspace:
@@ -67,4 +67,10 @@ def recorded_config(told: dict[str, dict], run: str) -> Config:
         base = flat(preset(name))
         return sum(base[key] != value for key, value in pairs.items()), name != run
 
-    return override(preset(min(PRESETS, key=distance)), pairs)
+    try:
+        return override(preset(min(PRESETS, key=distance)), pairs)
+    except ConfigError as problem:
+        raise ArtifactError(
+            f"run: artifacts/{run} was built with a setting that this version refuses: {problem} "
+            "Build it again under another name (--run NAME), or remove its folder."
+        ) from None

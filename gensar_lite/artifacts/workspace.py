@@ -17,7 +17,7 @@ from gensar_lite.artifacts.folders import damage, read_meta
 from gensar_lite.artifacts.guards import rebuild_reason, sources_of
 from gensar_lite.artifacts.layout import INPUTS, LESSON, check_run
 from gensar_lite.artifacts.records import ArtifactError
-from gensar_lite.config import Config, changed_settings, preset, section_dict
+from gensar_lite.config import Config, changed_settings, preset, section_dict, without_constants
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Workspace:
         meta = self.meta(stage)
         if meta is None:
             return "has not been built"
-        settings, built = section_dict(getattr(self.config, stage)), meta["settings"]
+        settings, built = section_dict(getattr(self.config, stage)), without_constants(stage, meta["settings"])
         if built != settings:
             keys = [k for k in settings | built if settings.get(k) != built.get(k)]
             pairs = ", ".join(f"{stage}.{k} {built.get(k)!r} -> {settings.get(k)!r}" for k in keys)

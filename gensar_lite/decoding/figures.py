@@ -11,13 +11,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from gensar_lite.decoding.trace import Trace
-from gensar_lite.identifiers.figures import escape, plain
-from gensar_lite.notebook import OKABE_ITO
+from gensar_lite.drawing.palette import FAINT, GREY, OKABE_ITO, escape, plain
 
 KEPT, CUT, TARGET = "kept", "cut", "on the way to the item taken"
 LOOKS = {
     KEPT: {"color": OKABE_ITO[0], "symbol": "circle"},
-    CUT: {"color": "#B8B8B8", "symbol": "x"},
+    CUT: {"color": GREY, "symbol": "x"},
     TARGET: {"color": OKABE_ITO[1], "symbol": "diamond"},
 }
 
@@ -92,7 +91,7 @@ def _fate(trace: Trace) -> str:
             f"The item taken was lost at code {lost.level}: its prefix stood at place {lost.place} with "
             f"{lost.score:.2f}, the last one kept had {lost.worst_kept:.2f}."
         )
-    place = np.flatnonzero(trace.found.items[0] == trace.target)
+    place = np.flatnonzero(trace.ranking.items[0] == trace.target)
     return (
         f"The item taken was found at place {place[0] + 1}."
         if len(place)
@@ -123,7 +122,7 @@ def _edges(steps: pd.DataFrame, heights: dict[tuple, float]) -> go.Scatter:
         x=x,
         y=y,
         mode="lines",
-        line={"color": "#D0D0D0", "width": 1},
+        line={"color": FAINT, "width": 1},
         hoverinfo="skip",
         showlegend=False,
     )

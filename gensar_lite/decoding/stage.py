@@ -6,6 +6,7 @@ This file does not know metrics, except for the judge that training calls back.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +21,31 @@ from gensar_lite.decoding.beam import Decoder
 from gensar_lite.decoding.exact import search_as_set
 from gensar_lite.decoding.exclusion import distinct
 from gensar_lite.machine.processes import gather_frame, my_share, rank_and_world
+from gensar_lite.metrics import ndcg_at
 from gensar_lite.training import TASK_OF_EVENTS, Generator, Judge, load_generator
+
+
+def decode(ws: Workspace) -> Path:
+    """Build ``artifacts/<run>/decoding`` (or reuse it); several processes share the targets. Returns
+    the folder."""
+    rank, world = rank_and_world()
+
+    def make(folder: Path) -> dict:
+        decoder, settings = load_decoder(ws), ws.config.decoding
+        targets = decoder.generator.corpus.targets(settings.split)
+        run = rank_events(decoder, targets, settings, rank=rank, world=world)
+        run.to_parquet(folder / "run.parquet", index=False)
+        counts = {"queries": len(targets), "rows": len(run)}
+        return counts | {"head": ws.config.training.head, "processes": world}
+
+    return ws.build("decoding", make, rank=rank)
 
 
 def load_decoder(ws: Workspace) -> Decoder:
     """The run's trained model with its tries."""
-    return Decoder.of(
-        load_generator(ws),
-        ws.config.training,
-        ws.config.decoding.precision,
-        ws.config.decoding.renormalise,
-    ).prepared()
+    generator, settings = load_generator(ws), ws.config.decoding
+    training = ws.config.training
+    return Decoder.of(generator, training, settings.precision, settings.renormalise).prepared()
 
 
 def rank_events(
@@ -41,30 +56,27 @@ def rank_events(
     rank: int = 0,
     world: int = 1,
 ) -> pd.DataFrame:
-    """A run (``event_id, item_id, rank, score``) for target events of any task, `settings.top_k` items each.
+    """A run (``event_id, item_id, rank, score``) for target events of any task, `settings.top_k`
+    items each.
 
-    From recommendations items of the history are left out, by the log's rule (`gensar_lite.data.left_out`); every list
-    is full all the same: it is shorter than `settings.top_k` only where no more items are left to rank. Where
-    `world` processes decode together, each calls this with its `rank`, and all get the whole run: that of one
-    process, bit by bit.
+    From recommendations items of the history are left out, by the log's rule
+    (`gensar_lite.data.left_out`); every list is full all the same: it is shorter than
+    `settings.top_k` only where no more items are left to rank. Where `world` processes decode
+    together, each calls this with its `rank`, and all get the whole run: that of one process, bit
+    by bit.
     """
-    parts = [
-        to_run(np.zeros(0, np.int64), np.zeros((0, 1), np.int64), np.zeros((0, 1), np.float32), 1)
-    ]
+    no_item, no_score = np.zeros((0, 1), np.int64), np.zeros((0, 1), np.float32)
+    parts = [to_run(no_item[:, 0], no_item, no_score, 1)]  # the columns, where nothing is asked
     bar = tqdm(total=len(targets), desc="decoding", unit="query", disable=not progress or rank > 0)
     for task in TASKS:
         rows = targets.loc[targets["task"] == task, "event_id"].to_numpy()
         seen = left_out(decoder.generator.corpus) if task == "recommend" and len(rows) else None
-        for places, num_beams in my_share(
-            _batches(decoder, task, rows, seen, settings), rank, world
-        ):
+        batches = my_share(_batches(decoder, task, rows, seen, settings), rank, world)
+        for places, num_beams in batches:
             exclude = seen.pairs(rows[places]) if seen else None
-            sources = decoder.sources(task, rows[places])
-            asked = (num_beams, settings.top_k)
-            items, scores, _ = search_as_set(
-                decoder, settings, task, *sources, *asked, exclude=exclude
-            )
-            parts.append(to_run(rows[places], items, scores, settings.top_k))
+            question = decoder.question(task, rows[places], exclude=exclude)
+            answer = search_as_set(decoder, settings, question, num_beams, settings.top_k)
+            parts.append(to_run(rows[places], answer.items, answer.scores, settings.top_k))
             bar.update(len(places))
     bar.close()
     run = pd.concat(parts, ignore_index=True)
@@ -77,15 +89,17 @@ def _batches(
 ) -> list[Batch]:
     """Events `rows` of one task in batches, whoever decodes them."""
     lengths = decoder.generator.builder.lengths(TASK_OF_EVENTS[task], rows)
-    met = distinct(seen.pairs(rows), decoder.generator.corpus.num_items)[0] if seen else rows[:0]
-    counts = np.bincount(met, minlength=len(rows))
+    num_items = decoder.generator.corpus.num_items
+    met = distinct(seen.pairs(rows), num_items)[0] if seen else rows[:0]
+    counts = np.bincount(met, minlength=len(rows))  # items that each must not be answered with
     return batches_of_like_width(lengths, counts, settings.top_k, settings)
 
 
 def to_run(
     event_ids: np.ndarray, items: np.ndarray, scores: np.ndarray, top_k: int
 ) -> pd.DataFrame:
-    """A run from items (B, n), best first, -1 where there is none: what is left is ranked from 1 to `top_k`."""
+    """A run from items (B, n), best first, -1 where there is none: what is left is ranked from 1 to
+    `top_k`."""
     valid = items >= 0
     rank = np.cumsum(valid, axis=1)
     keep = valid & (rank <= top_k)
@@ -95,30 +109,12 @@ def to_run(
     )
 
 
-def decode(ws: Workspace) -> Path:
-    """Build ``artifacts/<run>/decoding`` (or reuse it); several processes share the targets. Returns the folder."""
-    rank, world = rank_and_world()
-
-    def make(folder: Path) -> dict:
-        decoder, settings = load_decoder(ws), ws.config.decoding
-        targets = decoder.generator.corpus.targets(settings.split)
-        run = rank_events(decoder, targets, settings, rank=rank, world=world)
-        run.to_parquet(folder / "run.parquet", index=False)
-        return {
-            "queries": len(targets),
-            "rows": len(run),
-            "head": ws.config.training.head,
-            "processes": world,
-        }
-
-    return ws.build("decoding", make, rank=rank)
-
-
-def ranking_judge(config: Config):
-    """A maker of judges for training: NDCG@10 and Recall@10 of both tasks on a fixed validation sample."""
+def ranking_judge(config: Config) -> Callable[[Generator], Judge]:
+    """A maker of judges for training: NDCG@10 and Recall@10 of both tasks on a fixed validation
+    sample."""
 
     def make(generator: Generator) -> Judge:
-        settings = config.training
+        settings, decoding = config.training, config.decoding
         rng = np.random.default_rng(settings.seed)
         targets = {}
         for events, task in TASK_OF_EVENTS.items():
@@ -127,19 +123,20 @@ def ranking_judge(config: Config):
                 continue  # nothing to judge this task by
             chosen = np.sort(rng.permutation(len(pool))[: settings.eval_sample])
             targets[task.name] = pool.iloc[chosen]
-        decoder = Decoder.of(generator, settings, settings.precision, config.decoding.renormalise)
+        decoder = Decoder.of(generator, settings, settings.precision, decoding.renormalise)
         beams = DecodingConfig(
-            num_beams=settings.eval_beams, top_k=10, batch_size=config.decoding.batch_size
+            num_beams=settings.eval_beams, top_k=10, batch_size=decoding.batch_size
         )
 
         def judge(model) -> dict[str, float]:
-            found = {}
+            values = {}
             for name, part in targets.items():
                 run = rank_events(decoder, part, beams, False, *rank_and_world())
                 hit = run.merge(part[["event_id", "item_id"]], on=["event_id", "item_id"])
-                found[f"{name}/recall@10"] = len(hit) / len(part)
-                found[f"{name}/ndcg@10"] = float((1 / np.log2(hit["rank"] + 1)).sum() / len(part))
-            return found
+                gain = ndcg_at(hit["rank"].to_numpy(), 10)
+                values[f"{name}/recall@10"] = len(hit) / len(part)
+                values[f"{name}/ndcg@10"] = float(gain.sum() / len(part))
+            return values
 
         return judge
 

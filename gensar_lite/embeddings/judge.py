@@ -1,33 +1,107 @@
-"""How well anything ranks while it is trained: Recall@10 and NDCG@10 over the whole catalogue.
+"""How well a model ranks while it is trained, and the loop that keeps its best epoch.
 
-In: something with ``scores(targets)`` and target events. Out: two numbers. Tables with intervals are made by the
-evaluation stage; this file only serves early stopping and lessons.
+In: something with ``scores(targets)`` and target events. Out: Recall@10 and NDCG@10 over the whole
+catalogue. Tables with intervals are made by the evaluation stage: this file serves early stopping
+and lessons.
 """
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
+import torch
+from tqdm.auto import tqdm
 
-from gensar_lite.artifacts import Corpus
+from gensar_lite.artifacts import ArtifactError, Corpus
 from gensar_lite.data import left_out
+from gensar_lite.metrics import ndcg_at, recall_at
 
 
-def full_ranking(
-    ranker, corpus: Corpus, targets: pd.DataFrame, batch: int = 1024
-) -> dict[str, float]:
-    """``recall@10`` and ``ndcg@10`` of target events (rows of the log), ties counted against the ranker.
+class Rules(NamedTuple):
+    """How long a model is trained, and what its best epoch is."""
 
-    From recommendations items of the history are left out, by the log's rule (`gensar_lite.data.left_out`).
+    name: str  # of the model, for people
+    metric: str  # the higher the better
+    epochs: int  # at most
+    patience: int  # validations without a better one before stopping
+    advice: str  # what to do where the loss is not finite
+    eval_every: int = 1  # epochs between validations; the last epoch always ends with one
+    max_minutes: float = math.inf  # of wall-clock time
+
+
+class FullRanking:
+    """Ranks the whole catalogue for fixed `targets` (rows of the log), once per call.
+
+    What users have seen is looked up when this is made; from recommendations it is left out, by the
+    log's rule (`gensar_lite.data.left_out`).
     """
-    ranks, seen = [], left_out(corpus)
-    for low in range(0, len(targets), batch):
-        part = targets.iloc[low : low + batch]
-        scores = np.array(ranker.scores(part))  # (B, N)
-        if seen is not None:
-            seen.hide(scores, part)
-        own = scores[np.arange(len(part)), part["item_id"].to_numpy()]
-        ranks.append((scores >= own[:, None]).sum(axis=1))
-    rank = np.concatenate(ranks)
-    gain = np.where(rank <= 10, 1 / np.log2(rank + 1), 0.0)
-    return {"recall@10": float((rank <= 10).mean()), "ndcg@10": float(gain.mean())}
+
+    def __init__(self, corpus: Corpus, targets: pd.DataFrame, batch: int = 1024):
+        self.targets = targets
+        self.batch = batch
+        self.seen = left_out(corpus)
+
+    def __call__(self, ranker) -> dict[str, float]:
+        """Mean ``recall@10`` and ``ndcg@10`` of `ranker`, ties counted against it."""
+        ranks = []
+        for low in range(0, len(self.targets), self.batch):
+            part = self.targets.iloc[low : low + self.batch]
+            scores = np.array(ranker.scores(part))  # (B, N), a copy: the ranker's stay as they are
+            if self.seen is not None:
+                self.seen.hide(scores, part)
+            of_target = scores[np.arange(len(part)), part["item_id"].to_numpy()]  # (B,)
+            # whoever scores as much as the target stands before it; the target itself makes it 1
+            ranks.append((scores >= of_target[:, None]).sum(axis=1))
+        rank = np.concatenate(ranks)
+        return {
+            "recall@10": float(recall_at(rank, 10).mean()),
+            "ndcg@10": float(ndcg_at(rank, 10).mean()),
+        }
+
+
+def train_epochs(
+    model: torch.nn.Module,
+    run_epoch: Callable[[int], list[float]],
+    validate: Callable[[], dict[str, float]],
+    rules: Rules,
+) -> list[dict]:
+    """Train epoch by epoch, stop early, and leave `model` with the weights of its best validation.
+
+    ``run_epoch(epoch)`` returns the losses of an epoch's steps, ``validate()`` figures by name.
+    Returns one row ``{epoch, seconds, loss, <figures>}`` per validation. Raises `ArtifactError`
+    when a loss is not finite.
+    """
+    curve: list[dict] = []
+    started = time.perf_counter()
+    bar = tqdm(range(1, rules.epochs + 1), desc=rules.name, unit="epoch")
+    for epoch in bar:
+        model.train()
+        losses = run_epoch(epoch)
+        if not np.isfinite(losses).all():
+            raise ArtifactError(
+                f"embeddings: {rules.name}'s loss became {losses[-1]} in epoch "
+                f"{epoch}. {rules.advice}"
+            )
+        seconds = time.perf_counter() - started
+        out_of_time = seconds > 60 * rules.max_minutes
+        if epoch % rules.eval_every and epoch < rules.epochs and not out_of_time:
+            continue
+        row = {"epoch": epoch, "seconds": round(seconds, 1), "loss": float(np.mean(losses))}
+        row |= validate()
+        # the first of several equal validations counts as the best
+        if not curve or row[rules.metric] > max(earlier[rules.metric] for earlier in curve):
+            best = len(curve)
+            weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        curve.append(row)
+        bar.set_postfix({"loss": f"{row['loss']:.3f}", rules.metric: f"{row[rules.metric]:.4f}"})
+        if out_of_time or len(curve) - 1 - best >= rules.patience:
+            break
+    bar.close()
+    model.load_state_dict(weights)
+    model.eval()
+    return curve

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from gensar_lite.artifacts import replacing
 from gensar_lite.config import ConfigError
 from gensar_lite.embeddings.fused import principal_components
 
@@ -45,10 +45,8 @@ def flat_map(
         return load_file(stored)["xy"]
     xy = np.ascontiguousarray((_umap if method == "umap" else _tsne)(x, seed), dtype=np.float64)
     if stored:
-        cache.mkdir(parents=True, exist_ok=True)
-        draft = stored.with_suffix(f".draft-{os.getpid()}")
-        save_file({"xy": xy}, draft)
-        draft.replace(stored)
+        with replacing(stored) as draft:
+            save_file({"xy": xy}, draft)
     return xy
 
 

@@ -1,13 +1,13 @@
 """The semantic view: what an item's text says, as a vector.
 
-In: texts. Out: (N, d_sem) L2-normalised float32 rows, computed once per content and kept in a cache folder; by
-several processes together where Accelerate launched them. This file does not know who bought what.
+In: texts. Out: (N, d_sem) unit rows, float32, computed once per content and kept in a cache folder;
+by several processes together where Accelerate launched them. This file does not know who bought
+what.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,16 @@ import torch
 from safetensors.numpy import load_file, save_file
 from tqdm.auto import tqdm
 
+from gensar_lite.artifacts import replacing
 from gensar_lite.config import EmbeddingsConfig
-from gensar_lite.embeddings.encoders import find_encoder, fingerprint, load_encoder
+from gensar_lite.embeddings.encoders import Encoder, find_encoder, fingerprint, load_encoder
 from gensar_lite.embeddings.lsa import LSA
 from gensar_lite.machine.precision import use_bf16
+from gensar_lite.machine.processes import my_share, rank_and_world, together
 
 
 def item_texts(titles: list[str], texts: list[str]) -> list[str]:
-    """What the encoder reads of each item: title, then description (the paper: title + description)."""
+    """What the encoder reads of each item: title, then description (as in the paper)."""
     return [
         f"{title}. {text}".strip() if text else title
         for title, text in zip(titles, texts, strict=True)
@@ -32,8 +34,8 @@ def item_texts(titles: list[str], texts: list[str]) -> list[str]:
 def encode(texts: list[str], settings: EmbeddingsConfig, cache: Path | None = None) -> np.ndarray:
     """Encode item texts to (N, d_sem) unit rows with ``settings.encoder``.
 
-    A text's row does not depend on the order of the others. With `cache`, the rows are stored under a hash of
-    model, settings and texts, so the same content is never encoded twice.
+    A text's row does not depend on the order of the others. With `cache`, the rows are stored under
+    a hash of model, settings and texts, so the same content is never encoded twice.
     """
     if settings.encoder == "lsa":
         return LSA.fit(texts, settings.lsa_dim, settings.seed).transform(texts)
@@ -43,7 +45,10 @@ def encode(texts: list[str], settings: EmbeddingsConfig, cache: Path | None = No
 def encode_queries(
     queries: list[str], texts: list[str], settings: EmbeddingsConfig, cache: Path | None = None
 ) -> np.ndarray:
-    """Encode queries to (Q, d_sem) unit rows in the space of ``encode(texts, ...)``; only `lsa` looks at `texts`."""
+    """Encode queries to (Q, d_sem) unit rows in the space of ``encode(texts, ...)``.
+
+    Only `lsa` looks at `texts`.
+    """
     if settings.encoder == "lsa":
         return LSA.fit(texts, settings.lsa_dim, settings.seed).transform(queries)
     return _encode_once(queries, settings, cache, queries=True)
@@ -52,8 +57,8 @@ def encode_queries(
 def fixed_batches(texts: list[str], size: int) -> tuple[list[list[str]], np.ndarray]:
     """Batches of texts of like length, and the row of each text among them, (N,).
 
-    Vectors depend a little on what shares their batch, so the batches depend on nothing but the set of texts:
-    each text once, by length, then alphabet. Like lengths also mean little padding.
+    Vectors depend a little on what shares their batch, so the batches depend on nothing but the set
+    of texts: each text once, by length, then alphabet. Like lengths also mean little padding.
     """
     once = sorted(set(texts), key=lambda text: (len(text), text))
     place = {text: row for row, text in enumerate(once)}
@@ -61,18 +66,16 @@ def fixed_batches(texts: list[str], size: int) -> tuple[list[list[str]], np.ndar
     return batches, np.array([place[text] for text in texts], dtype=np.int64)
 
 
-def batches_of_rank(num_batches: int, rank: int, world: int) -> range:
-    """The batches that process `rank` of `world` encodes: every world-th, so long and short texts are shared out."""
-    return range(rank, num_batches, world)
-
-
 def _encode_once(
     texts: list[str], settings: EmbeddingsConfig, cache: Path | None, queries: bool
 ) -> np.ndarray:
-    encoder, bf16 = find_encoder(settings.encoder), use_bf16(settings.text_precision)
+    encoder = find_encoder(settings.encoder)
+    bf16 = use_bf16(settings.text_precision)
     batches, rows = fixed_batches(texts, settings.text_batch)
-    key, read = hashlib.sha256(), fingerprint(encoder)
-    for part in (read, settings.max_tokens, settings.text_batch, bf16, queries):
+    # the name in the cache: all that the vectors depend on; a zero byte ends each part
+    model = fingerprint(encoder)
+    key = hashlib.sha256()
+    for part in (model, settings.max_tokens, settings.text_batch, bf16, queries):
         key.update(str(part).encode() + b"\0")
     for batch in batches:
         key.update("\0".join([*batch, ""]).encode("utf-8", "surrogatepass"))
@@ -80,53 +83,43 @@ def _encode_once(
     if stored and stored.exists():
         return load_file(stored)["semantic"][rows]
     vectors = _encode_batches(batches, encoder, settings, bf16, queries)
-    whole = stored and int(os.environ.get("RANK", "0")) == 0 and fingerprint(encoder) == read
-    if whole:  # a folder that changed meanwhile would leave its vectors under the old one's name
-        cache.mkdir(parents=True, exist_ok=True)
-        draft = stored.with_suffix(f".draft-{os.getpid()}")
-        save_file({"semantic": vectors}, draft)
-        draft.replace(stored)
+    # one process writes; a folder that changed meanwhile would leave its vectors under a wrong name
+    if stored and rank_and_world()[0] == 0 and fingerprint(encoder) == model:
+        with replacing(stored) as draft:
+            save_file({"semantic": vectors}, draft)
     return vectors[rows]
 
 
 def _encode_batches(
-    batches, encoder, settings: EmbeddingsConfig, bf16: bool, queries: bool
+    batches: list[list[str]],
+    encoder: Encoder,
+    settings: EmbeddingsConfig,
+    bf16: bool,
+    queries: bool,
 ) -> np.ndarray:
-    """(M, d_sem) rows of M texts in batches; with several processes each encodes a part, and all get the sum."""
-    state = _processes()
-    rank, world = (state.process_index, state.num_processes) if state else (0, 1)
-    model = load_encoder(encoder, settings, device=str(state.device) if state else None)
-    call, prefix = (
-        (model.encode_query, encoder.query_prefix)
-        if queries
-        else (model.encode_document, encoder.item_prefix)
-    )
+    """(M, d_sem) unit rows of M texts in batches; every process encodes a share, and gets all."""
+    rank, world = rank_and_world()
+    model = load_encoder(encoder, settings, device=_device() if world > 1 else None)
+    call = model.encode_query if queries else model.encode_document
+    prefix = encoder.query_prefix if queries else encoder.item_prefix
     starts = np.cumsum([0, *map(len, batches)])
     vectors = np.zeros((starts[-1], model.get_embedding_dimension()), dtype=np.float32)
-    mine = batches_of_rank(len(batches), rank, world)
-    for number in tqdm(mine, desc="texts", unit="batch", disable=rank > 0 or len(mine) < 8):
+    share = my_share(range(len(batches)), rank, world)
+    for number in tqdm(share, desc="texts", unit="batch", disable=rank > 0 or len(share) < 8):
+        batch = batches[number]
         with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=bf16):
-            found = call(
-                batches[number],
-                prompt=prefix,
-                batch_size=len(batches[number]),
-                show_progress_bar=False,
-            ).astype(np.float32)
-        vectors[starts[number] : starts[number + 1]] = found / np.linalg.norm(
-            found, axis=1, keepdims=True
-        )
+            raw = call(batch, prompt=prefix, batch_size=len(batch), show_progress_bar=False)
+        raw = raw.astype(np.float32)
+        raw /= np.linalg.norm(raw, axis=1, keepdims=True)
+        vectors[starts[number] : starts[number + 1]] = raw
     if world == 1:
         return vectors
-    from accelerate.utils import reduce
-
     # a row is zero in every process but one, so the sum is that row, bit by bit
-    return reduce(torch.from_numpy(vectors).to(state.device), "sum").cpu().numpy()
+    return together(vectors).sum(axis=0)
 
 
-def _processes():
-    """Accelerate's state where several processes were launched, else None."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return None
+def _device() -> str:
+    """The device that Accelerate gave to this process, one of several."""
     from accelerate import PartialState
 
-    return PartialState(cpu=not torch.accelerator.is_available())
+    return str(PartialState().device)

@@ -7,46 +7,22 @@ This file reads no artefact. Names that come from data are passed through `plain
 
 from __future__ import annotations
 
-import base64
-import io
-
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from gensar_lite.drawing.canvas import canvas
 from gensar_lite.drawing.fonts import drawable_labels
+from gensar_lite.drawing.palette import DARK_GREY, GREY, MARKERS, OKABE_ITO, TASK_TITLE, no_formula
 from gensar_lite.evaluation.scores import system_order
 from gensar_lite.evaluation.tradeoff import Point, pareto_front
 from gensar_lite.evaluation.uncertainty import Interval
-from gensar_lite.notebook import OKABE_ITO
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-GREY = "#B8B8B8"
-COLOURS = (*OKABE_ITO, "#8C8C8C")
+COLOURS = (*OKABE_ITO, DARK_GREY)
 _PLACES = (  # colour and marker
     *("joint", "popularity", "category-popularity", "bm25", "recommender", "oracle"),
     *("transitions", "item-knn", "query-clicks"),
 )
-TASK_TITLE = {"search": "Search", "recommend": "Recommendation"}
-
-
-def plain(text: object, length: int = 60) -> str:
-    """Untrusted text for a figure: cut, no control characters, ``$`` shown as itself and never as a formula."""
-    kept = "".join(c if c.isprintable() else " " for c in str(text)[:length])
-    return kept.replace("$", r"\$")
-
-
-def figure_png(figure: Figure, dpi: int = 110) -> bytes:
-    """The figure as PNG bytes, the same for the same figure (no date, no software version inside)."""
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def figure_uri(figure: Figure) -> str:
-    """The figure as a ``data:`` address, to stand in a page that loads nothing."""
-    return "data:image/png;base64," + base64.b64encode(figure_png(figure)).decode()
 
 
 def tradeoff_figure(points: list[Point], metric: str = "ndcg@10") -> tuple[Figure, str]:
@@ -57,11 +33,11 @@ def tradeoff_figure(points: list[Point], metric: str = "ndcg@10") -> tuple[Figur
     """
     if points and not all(any(getattr(point, task) for point in points) for task in TASK_TITLE):
         return _one_axis(points, metric)
-    figure, axes = _canvas(6.4, 4.6)
+    figure, (axes,) = canvas(6.4, 4.6)
     said = []
     for point in points:
         colour, marker = _style(point.system)
-        style = {"color": colour, "label": plain(point.system)}
+        style = {"color": colour, "label": no_formula(point.system)}
         if point.search and point.recommend:
             bars = {"xerr": _error(point.search), "yerr": _error(point.recommend)}
             axes.errorbar(
@@ -97,14 +73,14 @@ def tradeoff_figure(points: list[Point], metric: str = "ndcg@10") -> tuple[Figur
 def _one_axis(points: list[Point], metric: str) -> tuple[Figure, str]:
     """Intervals of the only task that there is, the first system on top."""
     task = next(task for task in TASK_TITLE if any(getattr(point, task) for point in points))
-    figure, axes = _canvas(6.4, 0.8 + 0.4 * len(points))
+    figure, (axes,) = canvas(6.4, 0.8 + 0.4 * len(points))
     for place, point in enumerate(reversed(points)):
         colour, marker = _style(point.system)
         interval = getattr(point, task)
         axes.errorbar(
             interval.value, place, xerr=_error(interval), fmt=marker, ms=8, capsize=3, color=colour
         )
-    axes.set_yticks(range(len(points)), [plain(point.system) for point in reversed(points)])
+    axes.set_yticks(range(len(points)), [no_formula(point.system) for point in reversed(points)])
     axes.set(xlabel=f"{TASK_TITLE[task]} {metric}, full catalogue")
     axes.set_xlim(left=0)
     return figure, f"{TASK_TITLE[task]} {metric}, higher is better. {'; '.join(map(_say, points))}."
@@ -134,9 +110,9 @@ def metric_bars(
     tasks = [task for task in TASK_TITLE if any(row["task"] == task for row in metrics)] or list(
         TASK_TITLE
     )
-    figure, panels = _canvas(4.5 * len(tasks), 3.2, columns=len(tasks))
+    figure, panels = canvas(4.5 * len(tasks), 3.2, columns=len(tasks))
     said = []
-    for axes, task in zip(np.atleast_1d(panels), tasks, strict=True):
+    for axes, task in zip(panels, tasks, strict=True):
         title, rows = TASK_TITLE[task], [row for row in metrics if row["task"] == task]
         rows.sort(key=lambda row: system_order(row["system"]), reverse=True)
         values = [row["value"] for row in rows]
@@ -147,7 +123,7 @@ def metric_bars(
         )
         colours = [_style(row["system"])[0] for row in rows]
         axes.barh(
-            [plain(row["system"]) for row in rows],
+            [no_formula(row["system"]) for row in rows],
             values,
             xerr=ends.clip(0),
             color=colours,
@@ -178,7 +154,7 @@ def identifier_map(
     The seven most frequent codes or groups have a colour and marker each, all others are grey. A group whose letters no
     font has is ``category 1`` (`map_note` writes it out).
     """
-    figure, panels = _canvas(9.6, 4.2, columns=2)
+    figure, panels = canvas(9.6, 4.2, columns=2)
     first = pd.Series(np.asarray(codes)[:, 0]).map(lambda code: f"code {code}").to_numpy()
     for axes, labels, title in (
         (panels[0], first, "first code"),
@@ -195,13 +171,13 @@ def identifier_map(
 
 def map_note(groups: np.ndarray) -> str:
     """The names of groups that `identifier_map` shows by number, for a caption; "" where it can draw them all."""
-    return drawable_labels([plain(name, 28) for name in frequent(groups)], "category").note
+    return drawable_labels([no_formula(name, 28) for name in frequent(groups)], "category").note
 
 
 def _scatter(axes, xy: np.ndarray, labels: np.ndarray) -> None:
     counts = pd.Series(labels).value_counts()
     names = frequent(labels)
-    shown = drawable_labels([plain(name, 28) for name in names], "category")
+    shown = drawable_labels([no_formula(name, 28) for name in names], "category")
     size = float(np.clip(8000 / max(len(xy), 1), 5, 24))
     rest = ~np.isin(labels, names)
     if rest.any():
@@ -241,13 +217,13 @@ def curve_figure(log: pd.DataFrame) -> tuple[Figure, str] | None:
     sides = [side for side in sides if side]
     if not sides:
         return None
-    figure, panels = _canvas(4.8 * len(sides), 3.2, columns=len(sides))
-    for axes, side, title in zip(np.atleast_1d(panels), sides, titles, strict=True):
+    figure, panels = canvas(4.8 * len(sides), 3.2, columns=len(sides))
+    for axes, side, title in zip(panels, sides, titles, strict=True):
         for i, column in enumerate(side):
             part = log[column].dropna()
             place = log.loc[part.index, x] if x else part.index
             marker = MARKERS[i] if len(part) < 60 else None
-            axes.plot(place, part, color=OKABE_ITO[i], marker=marker, ms=4, label=plain(column))
+            axes.plot(place, part, color=OKABE_ITO[i], marker=marker, ms=4, label=no_formula(column))
         axes.set(title=title, xlabel=x or "row")
         axes.legend(frameon=False, fontsize=8)
     ends = [
@@ -256,16 +232,6 @@ def curve_figure(log: pd.DataFrame) -> tuple[Figure, str] | None:
         for c in s
     ]
     return figure, "Training curves. " + "; ".join(ends) + "."
-
-
-def _canvas(width: float, height: float, columns: int = 1):
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    axes = figure.subplots(1, columns)
-    for one in np.atleast_1d(axes):
-        one.spines[["top", "right"]].set_visible(False)
-        one.grid(alpha=0.25, lw=0.6)
-        one.set_axisbelow(True)
-    return figure, axes
 
 
 def _style(system: str) -> tuple[str, str]:

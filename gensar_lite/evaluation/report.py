@@ -6,14 +6,14 @@ In: metrics (list of dicts, see scores.py) and plain facts. Out: `console_table`
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from gensar_lite.artifacts import ArtifactError
+from gensar_lite.artifacts import ArtifactError, write_text
+from gensar_lite.drawing.canvas import figure_uri
+from gensar_lite.drawing.palette import TASK_TITLE
 from gensar_lite.evaluation.page import render
-from gensar_lite.evaluation.plots import TASK_TITLE, figure_uri
 from gensar_lite.evaluation.scores import system_order
 
 COLUMNS = ("recall@5", "recall@10", "ndcg@10", "mrr")
@@ -190,8 +190,5 @@ def refuse_foreign(folder: Path, others: tuple[str, ...]) -> None:
 
 def write_page(folder: Path, context: dict[str, object]) -> Path:
     """Render `context` into ``folder/index.html``: a reader sees the old page or the new one, never half."""
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f".index.html.{os.getpid()}"
-    draft.write_text(render(context), encoding="utf-8")
-    os.replace(draft, folder / "index.html")
+    write_text(folder / "index.html", render(context))
     return folder / "index.html"

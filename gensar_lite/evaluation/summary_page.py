@@ -24,11 +24,11 @@ from gensar_lite.artifacts import (
 )
 from gensar_lite.config import STAGES, Config, flat, override, own_files
 from gensar_lite.data import Seen
+from gensar_lite.drawing.canvas import figure_png
 from gensar_lite.evaluation.data_section import file_report, sasrec_read, target_rows
 from gensar_lite.evaluation.examples import example_lists
 from gensar_lite.evaluation.plots import (
     curve_figure,
-    figure_png,
     identifier_map,
     map_note,
     metric_bars,
@@ -48,6 +48,7 @@ from gensar_lite.evaluation.report import (
 from gensar_lite.evaluation.tradeoff import tradeoff_points
 from gensar_lite.identifiers import codebook_usage
 
+NUM_EXAMPLES = 3  # example lists per task in the report (built-in shop only)
 SHOP_NOTE = (
     "The built-in shop is made up: items, users, searches and purchases are drawn from a known process. "
     "That is why there is an oracle, which ranks by the true probabilities, and why texts can be shown."
@@ -205,7 +206,7 @@ def _examples(
     run = pd.read_parquet(ws.require("decoding") / "run.parquet")
     found, share = (
         [],
-        {"search": (settings.num_examples + 1) // 2, "recommend": settings.num_examples // 2},
+        {"search": NUM_EXAMPLES, "recommend": NUM_EXAMPLES},
     )
     for task in reversed(TASKS):
         targets = corpus.targets(ws.config.decoding.split, task)

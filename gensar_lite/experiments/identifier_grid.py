@@ -1,23 +1,26 @@
-"""Every strategy with every quantizer over seeds: diagnostics and the cost of growing, before any generator is trained.
+"""How do strategies and quantizers compare by their codes alone, before a generator is trained?
 
-In: a workspace whose embeddings are built. Out: ``reports/identifiers-<run>/``: a small parquet a pair, extended
-seed by seed and reused while what it was made from is the same; ``table.csv`` and ``growth.csv``, means and deviations
-over seeds; ``index.md`` with its picture. Numbers only, no item's text. This file fits nothing itself.
+In: a workspace whose embeddings are built. Out: ``reports/identifiers-<run>/``: one small parquet
+per pair of strategy and quantizer in ``cells/``, extended seed by seed; ``table.csv`` and
+``growth.csv``, means and deviations over seeds; ``index.md`` with its picture. Numbers only, no
+item's text. This file fits nothing itself.
 """
 
 from __future__ import annotations
 
-import os
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from gensar_lite.artifacts import ArtifactError, Corpus, ItemEmbeddings, Workspace
-from gensar_lite.config import ConfigError, IdentifiersConfig, section_dict
+from gensar_lite.artifacts import ArtifactError, Corpus, ItemEmbeddings, Workspace, write_bytes
+from gensar_lite.artifacts import write_text
+from gensar_lite.config import IdentifiersConfig, section_dict
+from gensar_lite.experiments.cells import Cell, input_digests, run_cells
 from gensar_lite.experiments.growth import growth_cost
 from gensar_lite.experiments.identifier_page import grid_page, grid_picture
 from gensar_lite.identifiers.diagnostics import diagnose
@@ -25,6 +28,9 @@ from gensar_lite.identifiers.sizes import sized
 from gensar_lite.identifiers.strategies import VALID_PAIRS, build_identifiers, check_pairs
 
 Pair = tuple[str, str]  # strategy, quantizer
+Measure = Callable[[IdentifiersConfig], pd.DataFrame]  # a long table with a column "value"
+PAIR = ["strategy", "quantizer"]
+GROWTH = "growth-"  # what the names of cells begin with that tell the cost of growing
 
 
 def report_folder(ws: Workspace) -> Path:
@@ -33,52 +39,84 @@ def report_folder(ws: Workspace) -> Path:
 
 
 def compare_identifiers(
-    ws: Workspace, seeds: tuple[int, ...] = (0,), pairs: list[Pair] | None = None
+    ws: Workspace, seeds: tuple[int, ...] = (0,), pairs: Sequence[Pair] | None = None
 ) -> pd.DataFrame:
-    """Build and diagnose each pair (strategy, quantizer), all valid ones if None, with each seed; write the report.
+    """Build and diagnose each pair, all valid ones if None, with each seed; write the report.
 
-    Returns ``strategy, quantizer, view, level, measure, mean, std, seeds``, among it ``seconds`` of building (view
-    ``both``, level 0). Each dual pair is also asked what growing costs (``growth.csv``). A pair that these embeddings
-    do not allow is named with its reason in ``index.md``. Raises `ArtifactError` when the embeddings are missing or
-    stale, for an unknown pair, or when no pair could be built.
+    Returns ``strategy, quantizer, view, level, measure, mean, std, seeds``, among it ``seconds`` of
+    building (view ``both``, level 0). Each dual pair is also asked what growing costs. A pair that
+    these embeddings do not allow is named with its reason in ``index.md``. Raises `ArtifactError`
+    when embeddings are missing or stale, for an unknown pair, or when no pair could be built.
     """
-    chosen = sorted(VALID_PAIRS) if pairs is None else pairs
-    check_pairs(chosen)
-    folders = {stage: ws.require(stage) for stage in ("data", "embeddings")}
-    inputs = {
-        stage: ws.meta(stage)["digest"] for stage in folders
-    }  # before they are read: a rebuild is noticed
-    corpus, embeddings = Corpus.load(folders["data"]), ItemEmbeddings.load(folders["embeddings"])
+    pairs = sorted(VALID_PAIRS) if pairs is None else pairs
+    check_pairs(pairs)
+    inputs = input_digests(ws, "data", "embeddings")
+    corpus = Corpus.load(ws.require("data"))
+    embeddings = ItemEmbeddings.load(ws.require("embeddings"))
     categories = corpus.items["category"].fillna("").to_numpy()
-    cells, growth, refused = [], [], {}
-    for pair in chosen:
-        try:
-            cells.append(
-                _rows(
-                    ws,
-                    inputs,
-                    pair,
-                    seeds,
-                    "-".join(pair),
-                    lambda told: _diagnosed(told, embeddings, corpus),
-                )
-            )
-            if pair[0] == "dual":
-                grow = lambda told: growth_cost(embeddings, categories, told)  # noqa: E731
-                growth.append(_rows(ws, inputs, pair, seeds, f"growth-{'-'.join(pair)}", grow))
-        except (ArtifactError, ConfigError) as problem:
-            refused[" + ".join(pair)] = str(problem)
-    if not cells:
-        raise ArtifactError(f"grid: no pair could be built. {' '.join(refused.values())}")
-    table = _summary(cells, ["strategy", "quantizer", "view", "level", "measure"])
-    grown = (
-        _summary(growth, ["strategy", "quantizer", "way", "view", "level", "measure"])
-        if growth
-        else None
-    )
-    settings = sized(ws.config.identifiers, corpus.num_items)
-    _write(ws, settings, table, grown, seeds, refused)
+    diagnosed = functools.partial(_diagnosed, embeddings=embeddings, corpus=corpus)
+    grown = functools.partial(growth_cost, embeddings, categories)
+
+    cells: dict[tuple[str, Pair], list[Cell]] = {}
+    for pair in pairs:
+        cells["", pair] = _cells(ws, inputs, "", pair, seeds, diagnosed)
+        if pair[0] == "dual":
+            cells[GROWTH, pair] = _cells(ws, inputs, GROWTH, pair, seeds, grown)
+    flat = [cell for group in cells.values() for cell in group]
+    results, reasons = run_cells("identifiers", flat, go_on=True)
+
+    # a pair counts when every seed of it could be built; else the first reason stands in the page
+    tables: dict[str, list[pd.DataFrame]] = {"": [], GROWTH: []}
+    refused: dict[str, str] = {}
+    for (kind, pair), group in cells.items():
+        problems = [reasons[cell.name] for cell in group if cell.name in reasons]
+        if problems:
+            refused.setdefault(" + ".join(pair), problems[0])
+        else:
+            tables[kind] += [results[cell.name] for cell in group]
+    if not tables[""]:
+        raise ArtifactError(f"identifiers: no pair could be built. {' '.join(refused.values())}")
+    table = _over_seeds(tables[""], [*PAIR, "view", "level", "measure"])
+    growth = None
+    if tables[GROWTH]:
+        growth = _over_seeds(tables[GROWTH], [*PAIR, "way", "view", "level", "measure"])
+    _write_report(ws, sized(ws.config.identifiers, corpus.num_items), table, growth, seeds, refused)
     return table
+
+
+def _cells(
+    ws: Workspace,
+    inputs: dict[str, str],
+    kind: str,
+    pair: Pair,
+    seeds: tuple[int, ...],
+    measure: Measure,
+) -> list[Cell]:
+    """One cell per seed; all of a pair lie in one file and differ in the seed alone."""
+    changes = {"strategy": pair[0]}
+    if pair[1] != "none":  # the control has no quantizer, the settings always name one
+        changes["quantizer"] = pair[1]
+    settings = replace(ws.config.identifiers, **changes)
+    shared = {name: value for name, value in section_dict(settings).items() if name != "seed"}
+    name = kind + "-".join(pair)
+    path = report_folder(ws) / "cells" / f"{name}.parquet"
+    made_from = {"inputs": inputs, "settings": shared}
+    cells = []
+    for seed in seeds:
+        make = functools.partial(_labelled, measure, replace(settings, seed=seed), pair)
+        cells.append(Cell(f"{name}, seed {seed}", path, made_from, make, {"seed": seed}))
+    return cells
+
+
+def _labelled(measure: Measure, settings: IdentifiersConfig, pair: Pair) -> pd.DataFrame:
+    """What `measure` says of these settings, small (float32) and with the names of the cell."""
+    table = measure(settings)
+    return table.assign(
+        strategy=pair[0],
+        quantizer=pair[1],
+        seed=settings.seed,
+        value=table["value"].astype(np.float32),
+    )
 
 
 def _diagnosed(
@@ -93,59 +131,26 @@ def _diagnosed(
     return table
 
 
-def _rows(
-    ws: Workspace,
-    inputs: dict[str, str],
-    pair: Pair,
-    seeds: tuple[int, ...],
-    name: str,
-    make: Callable[[IdentifiersConfig], pd.DataFrame],
-) -> pd.DataFrame:
-    """The rows of `seeds`, from the pair's file where it was made from the same, made and added to it where not."""
-    named = {} if pair[1] == "none" else {"quantizer": pair[1]}
-    settings = replace(ws.config.identifiers, strategy=pair[0], **named)
-    told = {key: value for key, value in section_dict(settings).items() if key != "seed"}
-    path = report_folder(ws) / "cells" / f"{name}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    found = pd.read_parquet(path) if path.exists() else None
-    if found is None or found.attrs != {"inputs": inputs, "settings": told}:
-        found = pd.DataFrame()
-    for seed in seeds:
-        if len(found) and (found["seed"] == seed).any():
-            continue
-        new = make(replace(settings, seed=seed)).assign(
-            strategy=pair[0], quantizer=pair[1], seed=seed
-        )
-        found = pd.concat(
-            [found, new.assign(value=new["value"].astype(np.float32))], ignore_index=True
-        )
-        found.attrs = {"inputs": inputs, "settings": told}  # pandas keeps it in the file's metadata
-        half = path.with_suffix(".part")
-        found.to_parquet(half, index=False)
-        os.replace(half, path)
-    return found[found["seed"].isin(seeds)]
+def _over_seeds(tables: list[pd.DataFrame], keys: list[str]) -> pd.DataFrame:
+    """Mean and standard deviation (0 for one seed) per key, in the order they came."""
+    rows = pd.concat(tables, ignore_index=True).astype({"value": float})
+    means = rows.groupby(keys, sort=False)["value"].agg(["mean", lambda v: v.std(ddof=0), "size"])
+    return means.set_axis(["mean", "std", "seeds"], axis=1).reset_index()
 
 
-def _summary(parts: list[pd.DataFrame], keys: list[str]) -> pd.DataFrame:
-    """Mean and standard deviation (0 for one seed) over the seeds of each pair, in the order they came."""
-    rows = pd.concat([part.astype({"value": float}) for part in parts], ignore_index=True)
-    found = rows.groupby(keys, sort=False)["value"].agg(["mean", lambda v: v.std(ddof=0), "size"])
-    return found.set_axis(["mean", "std", "seeds"], axis=1).reset_index()
-
-
-def _write(
+def _write_report(
     ws: Workspace,
     settings: IdentifiersConfig,
     table: pd.DataFrame,
-    grown: pd.DataFrame | None,
+    growth: pd.DataFrame | None,
     seeds: tuple[int, ...],
     refused: dict[str, str],
 ) -> None:
     folder = report_folder(ws)
     table.round(5).to_csv(folder / "table.csv", index=False)
-    if grown is not None:
-        grown.round(5).to_csv(folder / "growth.csv", index=False)
+    if growth is not None:
+        growth.round(5).to_csv(folder / "growth.csv", index=False)
     png, alt = grid_picture(table)
-    (folder / "grid.png").write_bytes(png)
-    page = grid_page(ws.run, settings, table, grown, seeds, refused, alt)
-    (folder / "index.md").write_text(page, encoding="utf-8")
+    write_bytes(folder / "grid.png", png)
+    page = grid_page(ws.run, settings, table, growth, seeds, refused, alt)
+    write_text(folder / "index.md", page)

@@ -1,14 +1,16 @@
-"""Does the look of codes predict ranking? A generator is trained on each of several identifiers, and both are compared.
+"""Does the look of codes predict ranking? A generator is trained on each of several identifiers.
 
-In: a workspace whose data and embeddings are built. Out: ``reports/identifiers-<run>/ranking.json`` and
-``ranking.png``: NDCG@10 of both tasks over the whole catalogue on **validation** targets, beside what
-`gensar_lite.identifiers` says of the codes alone. Numbers only, no item's text. This file trains nothing itself.
+In: a workspace whose data and embeddings are built. Out: ``reports/identifiers-<run>/ranking.json``
+and ``ranking.png``: NDCG@10 of both tasks over the whole catalogue on **validation** targets,
+beside what `gensar_lite.identifiers` says of the codes alone. Numbers only, no item's text. This
+file trains nothing itself.
 """
 
 from __future__ import annotations
 
-import json
+import functools
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +18,25 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from gensar_lite.artifacts import TASKS, ArtifactError, Corpus, Workspace, write_json
-from gensar_lite.config import changed_settings, override
-from gensar_lite.evaluation.plots import GREY, MARKERS, TASK_TITLE, figure_png
+from gensar_lite.artifacts import TASKS, ArtifactError, Corpus, Workspace, write_bytes
+from gensar_lite.config import override
+from gensar_lite.drawing.canvas import canvas, figure_png
+from gensar_lite.drawing.palette import GREY, MARKERS, OKABE_ITO, TASK_TITLE
 from gensar_lite.evaluation.runs import to_matrix
-from gensar_lite.experiments.identifier_grid import report_folder
+from gensar_lite.experiments.cells import (
+    Cell,
+    about,
+    input_digests,
+    read_rows,
+    run_cells,
+    write_rows,
+)
+from gensar_lite.experiments.identifier_grid import Pair, report_folder
 from gensar_lite.identifiers.strategies import check_pairs
 from gensar_lite.metrics import ndcg_at, rank_of_target
-from gensar_lite.notebook import OKABE_ITO
 from gensar_lite.pipeline import run_stage
 
-RANKED = (  # what is trained when nothing else is asked for
+RANKED: tuple[Pair, ...] = (  # what is trained when nothing else is asked for
     ("dual", "rq-kmeans"),
     ("dual", "balanced"),
     ("separate", "rq-kmeans"),
@@ -46,171 +56,155 @@ MEASURES = {  # of codes alone: measure of `diagnose`, and the level or depth; 0
 
 
 def rank_identifiers(
-    ws: Workspace, seeds: tuple[int, ...] = (0,), pairs: tuple[tuple[str, str], ...] = RANKED
-) -> list[dict]:
-    """Fit each pair (strategy, quantizer) with each seed, train on it, rank the validation targets; write the report.
+    ws: Workspace, seeds: tuple[int, ...] = (0,), pairs: Sequence[Pair] = RANKED
+) -> pd.DataFrame:
+    """Fit each pair with each seed, train on it, rank the validation targets; write the report.
 
-    The seed is that of the fit and of the training; data and embeddings are those of `ws`. Finished stages of a cell,
-    in ``artifacts/identifiers-<run>-<strategy>-<quantizer>-<seed>/``, are reused. Returns rows ``strategy, quantizer,
-    seed, ndcg@10/<task>, num_queries/<task>, MEASURES, minutes``. Raises `ArtifactError` for an unknown pair.
+    The seed is that of the fit and of the training; data and embeddings are those of `ws`. Cells
+    that the report holds, and finished stages of a cell, in
+    ``artifacts/identifiers-<run>-<strategy>-<quantizer>-<seed>/``, are reused. Returns the rows of
+    these cells: ``strategy, quantizer, seed, ndcg@10/<task>, num_queries/<task>, MEASURES,
+    minutes``. Raises `ArtifactError` for an unknown pair.
     """
     check_pairs(pairs)
-    folder, rows = report_folder(ws), []
-    folder.mkdir(parents=True, exist_ok=True)
-    base, changed = changed_settings(ws.config)
-    told = {"run": ws.run, "preset": base, "changed": changed, "split": "validation", "rows": rows}
+    path = report_folder(ws) / "ranking.json"
+    made_from = about(ws, ws.config) | {"inputs": input_digests(ws, *SHARED)}
+    cells = []
     for seed in seeds:
-        for strategy, quantizer in pairs:
-            rows.append(_row(_cell(ws, strategy, quantizer, seed), strategy, quantizer, seed))
-            write_json(
-                folder / "ranking.json", told
-            )  # what is done is kept when the rest is killed
-    figure, alt = ranking_figure(pd.DataFrame(rows))
-    (folder / "ranking.png").write_bytes(figure_png(figure))
-    write_json(
-        folder / "ranking.json",
-        told | {"spearman": rank_correlations(pd.DataFrame(rows)), "figure": alt},
-    )
-    return rows
+        for pair in pairs:
+            key = {"strategy": pair[0], "quantizer": pair[1], "seed": seed}
+            make = functools.partial(_row, ws, pair, seed)
+            cells.append(Cell(f"{'-'.join(pair)}, seed {seed}", path, made_from, make, key))
+    results, _ = run_cells("identifier-ranking", cells)
+    # the picture is of all that the file holds, other seeds and pairs included
+    rows = read_rows(path)
+    figure, alt = ranking_figure(rows)
+    write_bytes(path.with_suffix(".png"), figure_png(figure))
+    rows.attrs = made_from | {"spearman": rank_correlations(rows), "figure": alt}
+    write_rows(path, rows)
+    return pd.concat(results.values(), ignore_index=True)
 
 
 def read_ranking(path: Path) -> pd.DataFrame | None:
-    """The rows of a ``ranking.json``, or None where there is none; ``attrs["changed"]``: settings that differ from
-    the preset."""
-    if not path.exists():
-        return None
-    found = json.loads(path.read_text())
-    table = pd.DataFrame(found["rows"])
-    table.attrs["changed"] = found["changed"]
-    return table
+    """The rows of a ``ranking.json``, None where there is none; ``attrs["changed"]``: settings that
+    differ from the preset."""
+    return read_rows(path)
 
 
 def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a pair: the mean of every number over its seeds, and ``seeds``, how many there are."""
+    """One row per pair: the mean of every number over its seeds, and ``seeds``, how many."""
     groups = rows.groupby(["strategy", "quantizer"], sort=False)
-    return (
-        groups.mean(numeric_only=True)
-        .drop(columns="seed")
-        .assign(seeds=groups.size())
-        .reset_index()
-    )
+    means = groups.mean(numeric_only=True).drop(columns="seed")
+    return means.assign(seeds=groups.size()).reset_index()
 
 
 def rank_correlations(rows: pd.DataFrame, without: tuple[str, ...] = ()) -> list[dict]:
-    """Spearman's rank correlation, in [-1, 1], of each measure of codes with each task's NDCG@10, over the pairs.
+    """Spearman's rank correlation, in [-1, 1], of each measure with each task's NDCG@10 over pairs.
 
-    Seeds are averaged first; strategies in `without` are left out, e.g. the control ``random``. None where a measure
-    does not vary. ``p`` is of the exact permutation test's approximation by Student's t: few pairs prove little.
+    Seeds are averaged first; strategies in `without` are left out, e.g. the control ``random``.
+    None where a measure does not vary. ``p`` is Student's approximation: few pairs prove little.
     """
-    table, found = over_seeds(rows[~rows["strategy"].isin(without)]), []
+    table = over_seeds(rows[~rows["strategy"].isin(without)])
+    correlations = []
     for measure in MEASURES:
         for task in TASKS:
-            x, y = table[measure], table[f"ndcg@10/{task}"]
-            flat = min(x.nunique(), y.nunique()) < 2 or len(table) < 3
-            rho, p = (None, None) if flat else (round(float(v), 4) for v in spearmanr(x, y))
-            found.append(
-                {"measure": measure, "task": task, "rho": rho, "p": p, "pairs": len(table)}
-            )
-    return found
+            x = table[measure]
+            y = table[f"ndcg@10/{task}"]
+            rho, p = None, None
+            if min(x.nunique(), y.nunique()) >= 2 and len(table) >= 3:
+                rho, p = (round(float(value), 4) for value in spearmanr(x, y))
+            row = {"measure": measure, "task": task, "rho": rho, "p": p, "pairs": len(table)}
+            correlations.append(row)
+    return correlations
 
 
 def ranking_figure(rows: pd.DataFrame, measure: str = "perplexity") -> tuple[Figure, str]:
-    """NDCG@10 of each task against a measure of the codes, one point a pair (mean of its seeds), with Spearman's rho.
+    """NDCG@10 of each task against a measure of the codes, one point per pair (mean of its seeds).
 
-    Small grey points are the single seeds, where there are several. Returns the figure and its alt text.
+    Small grey points are the single seeds, where there are several. Returns the figure and its alt
+    text; both give Spearman's rho.
     """
-    table, said = over_seeds(rows), []
-    figure = Figure(figsize=(9.4, 3.6), layout="constrained", facecolor="white")
-    rho = {row["task"]: row for row in rank_correlations(rows) if row["measure"] == measure}
-    for axes, (task, title) in zip(figure.subplots(1, 2), TASK_TITLE.items(), strict=True):
+    table = over_seeds(rows)
+    names = [_name(*pair) for pair in zip(table["strategy"], table["quantizer"], strict=True)]
+    rho = {row["task"]: row["rho"] for row in rank_correlations(rows) if row["measure"] == measure}
+    figure, panels = canvas(9.4, 3.6, columns=2)
+    sentences = []
+    for axes, (task, title) in zip(panels, TASK_TITLE.items(), strict=True):
+        ndcg = f"ndcg@10/{task}"
         if table["seeds"].max() > 1:
-            axes.scatter(rows[measure], rows[f"ndcg@10/{task}"], s=12, color=GREY, zorder=1)
-        for i, row in enumerate(table.itertuples(index=False)):
-            name, place = _name(row.strategy, row.quantizer), table.iloc[i]
-            look = {
-                "color": OKABE_ITO[i % len(OKABE_ITO)],
-                "marker": MARKERS[i % len(MARKERS)],
-                "label": name,
-            }
-            axes.scatter(place[measure], place[f"ndcg@10/{task}"], s=64, zorder=2, **look)
-        value = rho[task]["rho"]
-        told = "not defined" if value is None else f"{value:+.2f}"
-        axes.set(
-            title=f"{title}: rank correlation {told}",
-            xlabel=f"{measure} of the codes",
-            ylabel="NDCG@10",
-        )
+            axes.scatter(rows[measure], rows[ndcg], s=12, color=GREY, zorder=1)
+        for i, (name, x, y) in enumerate(zip(names, table[measure], table[ndcg], strict=True)):
+            colour = OKABE_ITO[i % len(OKABE_ITO)]
+            marker = MARKERS[i % len(MARKERS)]
+            axes.scatter(x, y, s=64, zorder=2, color=colour, marker=marker, label=name)
+        correlation = "not defined" if rho[task] is None else f"{rho[task]:+.2f}"
+        axes.set_title(f"{title}: rank correlation {correlation}")
+        axes.set(xlabel=f"{measure} of the codes", ylabel="NDCG@10")
         axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.25, lw=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-        points = zip(
-            table["strategy"],
-            table["quantizer"],
-            table[measure],
-            table[f"ndcg@10/{task}"],
-            strict=True,
-        )
-        listed = ", ".join(f"{_name(s, q)} {x:.1f}/{y:.3f}" for s, q, x, y in points)
-        said.append(f"{title} (rank correlation {told}): {listed}")
+        points = zip(names, table[measure], table[ndcg], strict=True)
+        listed = ", ".join(f"{name} {x:.1f}/{y:.3f}" for name, x, y in points)
+        sentences.append(f"{title} (rank correlation {correlation}): {listed}")
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return (
-        figure,
-        f"NDCG@10 against {measure}, as {measure}/NDCG@10 of each identifier. "
-        + "; ".join(said)
-        + ".",
-    )
+    head = f"NDCG@10 against {measure}, as {measure}/NDCG@10 of each identifier. "
+    return figure, head + "; ".join(sentences) + "."
 
 
 def _name(strategy: str, quantizer: str) -> str:
-    """``separate`` for RQ-KMeans, which most are, else ``dual, balanced``; the control has no quantizer."""
+    """``separate`` for RQ-KMeans, which most are, else ``dual, balanced``; the control has none."""
     return strategy if quantizer in ("rq-kmeans", "none") else f"{strategy}, {quantizer}"
 
 
-def _cell(ws: Workspace, strategy: str, quantizer: str, seed: int) -> Workspace:
+def _row(ws: Workspace, pair: Pair, seed: int) -> pd.DataFrame:
+    """Build the cell's workspace; one row of its ranking, its codes and its minutes."""
+    cell_ws = _built(ws, pair, seed)
+    corpus = Corpus.load(cell_ws.require("data"))
+    run = pd.read_parquet(cell_ws.require("decoding") / "run.parquet")
+    row: dict[str, object] = {"strategy": pair[0], "quantizer": pair[1], "seed": seed}
+    for task in TASKS:
+        targets = corpus.targets("validation", task)
+        ranked = to_matrix(run, targets["event_id"].to_numpy(), cell_ws.config.decoding.top_k)
+        ranks = rank_of_target(ranked, targets["item_id"].to_numpy())
+        row[f"ndcg@10/{task}"] = round(float(ndcg_at(ranks, 10).mean()), 6)
+        row[f"num_queries/{task}"] = len(targets)
+    table = pd.read_parquet(cell_ws.require("identifiers") / "diagnostics.parquet")
+    for name, (measure, level) in MEASURES.items():
+        part = table[table["measure"] == measure]
+        if level:
+            part = part[part["level"] == level]
+        row[name] = round(float(np.mean(part["value"])), 6)
+    row["minutes"] = round(cell_ws.meta("training")["seconds"] / 60, 2)
+    return pd.DataFrame([row])
+
+
+def _built(ws: Workspace, pair: Pair, seed: int) -> Workspace:
     """The finished workspace of one cell: decoded, its data and embeddings copied from `ws`."""
-    named = {} if quantizer == "none" else {"identifiers.quantizer": quantizer}
+    strategy, quantizer = pair
     changes = {
         "identifiers.strategy": strategy,
         "identifiers.seed": seed,
         "training.seed": seed,
-    } | named
-    config = override(ws.config, changes | {"decoding.split": "validation"})
-    own = Workspace(ws.root, config, f"identifiers-{ws.run}-{strategy}-{quantizer}-{seed}")
+        "decoding.split": "validation",
+    }
+    if quantizer != "none":  # the control has no quantizer, the settings always name one
+        changes["identifiers.quantizer"] = quantizer
+    run = f"identifiers-{ws.run}-{strategy}-{quantizer}-{seed}"
+    cell_ws = Workspace(ws.root, override(ws.config, changes), run)
     for stage in SHARED:
         read = {name: Path(path) for name, path in (ws.meta(stage) or {}).get("read", {}).items()}
-        own.build(stage, lambda folder, stage=stage: _copy(ws, stage, folder), outside=read)
+        cell_ws.build(stage, functools.partial(_copied, ws, stage), outside=read)
     for stage in ("identifiers", "training", "decoding"):
-        run_stage(own, stage)
-    return own
+        run_stage(cell_ws, stage)
+    return cell_ws
 
 
-def _copy(ws: Workspace, stage: str, folder: Path) -> dict:
-    """The stage's files as they are, so that its digest is the same; its statistics."""
+def _copied(ws: Workspace, stage: str, folder: Path) -> dict:
+    """Copy the stage's files as they are, so that its digest is the same; its statistics."""
     source = ws.require(stage)
     meta = ws.meta(stage)
     shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("meta.json"))
-    ws.require(stage)
+    ws.require(stage)  # again: a rebuild during the copy would leave a mixture
     if ws.meta(stage)["digest"] != meta["digest"]:
         raise ArtifactError(
             f"{stage}: artifacts/{ws.run}/{stage} was rebuilt while it was copied. Run this again."
         )
     return meta["statistics"]
-
-
-def _row(own: Workspace, strategy: str, quantizer: str, seed: int) -> dict:
-    corpus, run = (
-        Corpus.load(own.require("data")),
-        pd.read_parquet(own.require("decoding") / "run.parquet"),
-    )
-    row: dict[str, object] = {"strategy": strategy, "quantizer": quantizer, "seed": seed}
-    for task in TASKS:
-        targets = corpus.targets("validation", task)
-        ranked = to_matrix(run, targets["event_id"].to_numpy(), own.config.decoding.top_k)
-        ranks = rank_of_target(ranked, targets["item_id"].to_numpy())
-        row[f"ndcg@10/{task}"] = round(float(ndcg_at(ranks, 10).mean()), 6)
-        row[f"num_queries/{task}"] = len(targets)
-    table = pd.read_parquet(own.require("identifiers") / "diagnostics.parquet")
-    for name, (measure, level) in MEASURES.items():
-        part = table[(table["measure"] == measure) & ((table["level"] == level) if level else True)]
-        row[name] = round(float(np.mean(part["value"])), 6)
-    return row | {"minutes": round(own.meta("training")["seconds"] / 60, 2)}

@@ -6,32 +6,24 @@ Titles are strangers' text: they are escaped here, since plotly reads HTML. This
 
 from __future__ import annotations
 
-import html
-
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from gensar_lite.artifacts import VIEWS
-from gensar_lite.notebook import OKABE_ITO
-
-SYMBOLS, DASHES = (
-    ("circle", "square", "diamond", "triangle-up"),
-    ("solid", "dash", "dot", "dashdot"),
+from gensar_lite.drawing.palette import (
+    DASHES,
+    GREY,
+    OKABE_ITO,
+    SYMBOLS,
+    VIEW_COLOUR,
+    WHITE,
+    escape,
+    plain,
 )
-REST, OTHERS = "#B8B8B8", "others"
-MAX_TITLE = 60  # characters of a title that are shown
 
-
-def plain(text: object) -> str:
-    """Untrusted text on one line: cut, control characters out; for alt texts, which their page escapes."""
-    return "".join(c if c.isprintable() else " " for c in str(text)[:MAX_TITLE])
-
-
-def escape(text: object) -> str:
-    """Untrusted text for plotly: `plain`, and markup is shown as itself and never obeyed."""
-    return html.escape(plain(text), quote=False)
+OTHERS = "others"
 
 
 def usage_figure(table: pd.DataFrame) -> tuple[go.Figure, str]:
@@ -78,7 +70,7 @@ def level_figure(
                 if part.empty:
                     continue
                 name = f"{view} ID" + ("" if measure == measures[0] else ", chance")
-                line = {"color": OKABE_ITO[i], "dash": dash}
+                line = {"color": VIEW_COLOUR[view], "dash": dash}
                 look = {
                     "mode": "lines+markers",
                     "line": line,
@@ -126,7 +118,7 @@ def code_tree(
     top = [_largest(names[rows], 1)[0] for _, _, rows in nodes]
     palette = dict(zip(_largest(names, len(OKABE_ITO) - 1), OKABE_ITO, strict=False))
     colours = [
-        REST if node.endswith(OTHERS) else palette.get(group, REST)
+        GREY if node.endswith(OTHERS) else palette.get(group, GREY)
         for (node, _, _), group in zip(nodes[1:], top[1:], strict=True)
     ]
     trace = {"icicle": go.Icicle, "sunburst": go.Sunburst}[kind](
@@ -145,7 +137,7 @@ def code_tree(
         hoverinfo="text",
         branchvalues="total",
         sort=False,  # the largest come first as it is, others last
-        marker={"colors": ["#FFFFFF", *colours], "line": {"color": "white", "width": 1}},
+        marker={"colors": [WHITE, *colours], "line": {"color": WHITE, "width": 1}},
     )
     if kind == "icicle":
         trace.tiling.orientation = "v"

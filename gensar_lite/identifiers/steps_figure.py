@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from gensar_lite.identifiers.figures import REST, SYMBOLS
-from gensar_lite.notebook import OKABE_ITO
+from gensar_lite.drawing.palette import GREY, OKABE_ITO, SYMBOLS
 
 
 def residual_steps(
@@ -65,7 +64,7 @@ def _looks(first: np.ndarray, chosen: np.ndarray) -> dict:
     largest = codes[np.argsort(-sizes, kind="stable")[: len(SYMBOLS)]].tolist()
     place = [largest.index(code) if code in largest else -1 for code in first[chosen].tolist()]
     return {
-        "color": [OKABE_ITO[i] if i >= 0 else REST for i in place],
+        "color": [OKABE_ITO[i] if i >= 0 else GREY for i in place],
         "symbol": [SYMBOLS[i] if i >= 0 else "circle-open" for i in place],
         "size": 7,
     }

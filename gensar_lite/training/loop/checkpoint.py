@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gensar_lite.artifacts import ArtifactError, file_digest, say, write_json
+from gensar_lite.machine.atomic import sync
 
 Tensors = dict[str, torch.Tensor]
 _NAME = re.compile(r"step-\d{8,}-epochs-\d{4,}")
@@ -60,10 +61,10 @@ class Checkpoints:
             draft / "manifest.json",
             {"identity": self.identity, "progress": progress, "files": files},
         )
-        _sync_folder(draft)
+        sync(draft)
         shutil.rmtree(target, ignore_errors=True)  # a damaged one of the same step
         os.rename(draft, target)
-        _sync_folder(self.folder)
+        sync(self.folder)
         self._stored = {entry["content"]: (target / file, entry) for file, entry in files.items()}
         self._prune(target)
 
@@ -107,10 +108,10 @@ class Checkpoints:
                 os.link(stored, path)
             except OSError:  # a file system without links
                 shutil.copyfile(stored, path)
-                _sync(path)
+                sync(path)
             return entry
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, path)
-        _sync(path)
+        sync(path)
         entry = {"content": content, "size": path.stat().st_size, "sha256": file_digest(path)}
         self._stored[content] = (path, entry)
         return entry
@@ -198,18 +199,3 @@ def _short(value: object) -> str:
     if isinstance(value, list):
         return ",".join(map(str, value))
     return f"{value:.8}..." if isinstance(value, str) and len(value) == 64 else str(value)
-
-
-def _sync(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # elsewhere a folder cannot be opened
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -47,7 +47,6 @@ def model_queries(
         )
     queries = [written[row] for row in rows]
     if stored and _key(texts, settings) == key:  # not where the model's folder changed meanwhile
-        cache.mkdir(parents=True, exist_ok=True)
         write_json(stored, {"queries": queries})
     return queries
 
