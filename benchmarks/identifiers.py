@@ -18,7 +18,13 @@ from gensar_lite.artifacts import VIEWS, Identifiers, ItemEmbeddings
 from gensar_lite.config import ConfigError, IdentifiersConfig, preset
 from gensar_lite.identifiers import build_identifiers, codebook_usage, collision_rate, make_unique
 from gensar_lite.identifiers.fitted import FittedQuantizer, fit_quantizer, unique_codes
-from gensar_lite.identifiers.rqvae import DualRQVAE, initialise, new_optimiser, train_epoch
+from gensar_lite.identifiers.rqvae import (
+    WEIGHT_DECAY,
+    DualRQVAE,
+    initialise,
+    new_optimiser,
+    train_epoch,
+)
 from gensar_lite.machine.threads import one_thread
 
 BEAUTY = 12_101  # items, with vectors of 384 and 128 dimensions
@@ -86,7 +92,7 @@ def _rqvae(e: ItemEmbeddings, settings: IdentifiersConfig, seed: int) -> Contest
         initialise(models[-1], views, told)
     ours, plain = models
     optimiser, schedule = new_optimiser(ours, told, 100)
-    adam = torch.optim.AdamW(plain.parameters(), lr=told.lr, weight_decay=told.weight_decay)
+    adam = torch.optim.AdamW(plain.parameters(), lr=told.lr, weight_decay=WEIGHT_DECAY)
     order = torch.Generator().manual_seed(seed)
 
     @one_thread()  # as in the fit

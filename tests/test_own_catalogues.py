@@ -32,7 +32,7 @@ from gensar_lite.identifiers.fitted import FittedQuantizer
 from gensar_lite.identifiers.room import Room, digits, room_for
 from gensar_lite.identifiers.sizes import check_sizes, sized
 from gensar_lite.identifiers.strategies import VALID_PAIRS
-from gensar_lite.presets import OWN_FILES
+from gensar_lite.config import OWN_FILES
 
 SIZES_OPEN = {key: value for key, value in OWN_FILES.items() if key.startswith("identifiers.")}
 CHEAP = sorted(pair for pair in VALID_PAIRS if pair[1] != "rq-vae")

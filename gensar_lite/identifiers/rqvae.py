@@ -29,6 +29,7 @@ from gensar_lite.machine.threads import one_thread
 _PLAIN = (
     1 / 3
 )  # of the epochs come before any codebook: k-means on what random encoders say is no start
+WEIGHT_DECAY = 1e-5  # of encoders and decoders; codewords have none
 _CODEBOOK_LR = 10  # times lr: codewords must keep up with latents that move
 _REVIVE_EVERY = 5  # epochs, and after the last one
 
@@ -252,7 +253,7 @@ def new_optimiser(
         {"params": books, "lr": _CODEBOOK_LR * settings.lr, "weight_decay": 0.0},
     ]
     optimiser = torch.optim.AdamW(
-        groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+        groups, lr=settings.lr, weight_decay=WEIGHT_DECAY, fused=True
     )
     rise = max(steps // 20, 1)
     shape = lambda step: min((step + 1) / rise, max(1 - step / max(steps, 1), 0.02))  # noqa: E731

@@ -1,4 +1,4 @@
-"""The presets: what each named set of settings changes against the defaults in config.py.
+"""The presets: what each named set of settings changes against the defaults in sections.py.
 
 Plain data, no code: ``{preset: {"stage.name": value}}``.
 """
@@ -11,7 +11,7 @@ _BEAUTY = {
     "data.source": "beauty",
     "data.query_families": ("category", "attribute", "text"),
     "data.unseen_rate": 0.1,
-    # small and long: better on validation than 128 dimensions in two blocks, at a third of the seconds
+    # small and long: better on validation than 128 dimensions in two blocks, in a third of the time
     "embeddings.dim": 64,
     "embeddings.num_layers": 1,
     "embeddings.num_heads": 1,
@@ -35,7 +35,7 @@ _BEAUTY = {
     "decoding.exact": True,
 }
 
-# a small catalogue: three levels, few codewords; short inputs, since every second of a laptop counts
+# a small catalogue: three levels, few codewords; short inputs, since a laptop's seconds count
 _SHOP = {
     "embeddings.joint": "adapter",
     "embeddings.lr_end": 1.0,
@@ -54,7 +54,8 @@ _SHOP = {
     "training.eval_beams": 30,
 }
 
-# for a log that nobody has seen: sizes that follow from it, whatever the preset says (see config.for_own_files)
+# for a log that nobody has seen: sizes that follow from it, whatever the preset says; see
+# tree.for_own_files
 OWN_FILES: dict[str, object] = {
     "data.split": "auto",
     "embeddings.collaborative": "auto",
@@ -94,7 +95,8 @@ PRESETS: dict[str, dict[str, object]] = {
     "beauty-quick": {
         **_BEAUTY,
         "embeddings.max_minutes": 40.0,
-        # a decoder alone over whole streams: an epoch costs a third of t5-mini's over examples, see reports/LOG.md
+        # decoder-only over whole streams: an epoch costs a third of t5-mini's over examples, see
+        # reports/LOG.md
         "training.backbone": "gpt-mini",
         "training.stream": True,
         "training.batch_tokens": 8192,
@@ -110,7 +112,8 @@ PRESETS: dict[str, dict[str, object]] = {
         "training.eval_sample": 1000,
         "training.eval_beams": 20,
     },
-    # real data at full strength, for one GPU: twelve times the weights of beauty-quick, an epoch 40 minutes on 2 cores
+    # real data at full strength, for one GPU: twelve times the weights of beauty-quick; an epoch
+    # takes 40 minutes on 2 cores
     "beauty": {
         **_BEAUTY,
         "embeddings.max_minutes": 60.0,
@@ -143,7 +146,8 @@ PRESETS: dict[str, dict[str, object]] = {
         "identifiers.batch_size": 1024,
         "training.backbone": "t5-small",
         "training.tasks": _SIX,
-        # the released recipe's shares of an epoch (89.8, 9.6, 0.1, 0.2, 0.2, 0.1 %) on Electronics' counts
+        # the released recipe's shares of an epoch on Electronics' counts: 89.8, 9.6, 0.1, 0.2, 0.2
+        # and 0.1 %
         "training.task_weights": (1.0, 0.14, 0.0015, 0.046, 0.046, 0.003),
         "training.history_separator": True,
         "training.max_text_tokens": 256,

@@ -1,0 +1,55 @@
+"""Every setting of the project: declared once, checked where it enters.
+
+In: a preset's name and changes. Out: a `Config`, one section per stage; a stage's function receives
+its own section, never the tree. Sections can be built directly, too: then nothing is checked.
+"""
+
+from gensar_lite.config.declare import ConfigError, one_of
+from gensar_lite.config.presets import OWN_FILES, PRESETS
+from gensar_lite.config.rules import MIN_SHOP_EVENTS, VALID_PAIRS, check_pairs
+from gensar_lite.config.sections import (
+    Config,
+    DataConfig,
+    DecodingConfig,
+    EmbeddingsConfig,
+    EvaluationConfig,
+    IdentifiersConfig,
+    TrainingConfig,
+)
+from gensar_lite.config.tree import (
+    STAGES,
+    changed_settings,
+    flat,
+    for_own_files,
+    override,
+    own_files,
+    preset,
+    section_dict,
+    without_constants,
+)
+
+__all__ = [
+    "MIN_SHOP_EVENTS",
+    "OWN_FILES",
+    "PRESETS",
+    "STAGES",
+    "VALID_PAIRS",
+    "Config",
+    "ConfigError",
+    "DataConfig",
+    "DecodingConfig",
+    "EmbeddingsConfig",
+    "EvaluationConfig",
+    "IdentifiersConfig",
+    "TrainingConfig",
+    "changed_settings",
+    "check_pairs",
+    "flat",
+    "for_own_files",
+    "one_of",
+    "override",
+    "own_files",
+    "preset",
+    "section_dict",
+    "without_constants",
+]

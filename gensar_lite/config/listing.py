@@ -1,0 +1,72 @@
+"""Every setting with its meaning, valid values, default and what presets change, for people.
+
+In: a stage's name, or None for all. Out: a table as text, or rows for JSON.
+This file only prints what the declarations say.
+"""
+
+from __future__ import annotations
+
+import textwrap
+
+from gensar_lite.config.declare import one_of
+from gensar_lite.config.presets import OWN_FILES, PRESETS
+from gensar_lite.config.tree import STAGES, settings_of
+
+NAME_WIDTH = 25
+DEFAULT_WIDTH = 17
+LINE_WIDTH = 100
+
+
+def settings_rows(stage: str | None = None) -> list[dict[str, object]]:
+    """One row per setting of a stage, or of all. Raises `ConfigError` that lists the stages."""
+    stages = STAGES if stage is None else (one_of("settings", stage, STAGES),)
+    changes = {**PRESETS, "own files": OWN_FILES}
+    rows = []
+    for declaration in (row for name in stages for row in settings_of(name).values()):
+        kind = declaration.kind.__name__
+        rows.append(
+            {
+                "setting": declaration.key,
+                "type": f"list of {kind}" if declaration.is_list else kind,
+                "default": declaration.default,
+                "valid": declaration.valid,
+                "choices": declaration.choices,
+                "meaning": declaration.meaning,
+                "presets": {
+                    name: settings[declaration.key]
+                    for name, settings in changes.items()
+                    if declaration.key in settings
+                },
+            }
+        )
+    return rows
+
+
+def settings_table(stage: str | None = None) -> str:
+    """The rows as text of at most 100 columns: name and default, beside them all the rest."""
+    lines = []
+    indent = " " * (NAME_WIDTH + DEFAULT_WIDTH)
+    section = ""
+    for row in settings_rows(stage):
+        title, _, name = row["setting"].partition(".")
+        if title != section:
+            section = title
+            lines += ["", f"{title}: --set {title}.NAME=VALUE", ""]
+        head = f"{name:<{NAME_WIDTH}}{as_text(row['default']):<{DEFAULT_WIDTH - 1}} "
+        presets = ", ".join(f"{key} {as_text(value)}" for key, value in row["presets"].items())
+        parts = [row["meaning"], f"({row['valid']})", f"presets: {presets}" if presets else ""]
+        lines += textwrap.wrap(
+            " ".join(filter(None, parts)),
+            LINE_WIDTH,
+            initial_indent=head,
+            subsequent_indent=indent,
+            break_on_hyphens=False,
+        )
+    return "\n".join(lines[1:])
+
+
+def as_text(value: object) -> str:
+    """A value as ``--set`` takes it; what is empty as ``''``."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return (",".join(map(str, value)) if isinstance(value, tuple) else str(value)) or "''"

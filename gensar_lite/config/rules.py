@@ -1,0 +1,93 @@
+"""What settings need of each other; what one setting alone may be stands in its declaration.
+
+In: the whole tree. Out: nothing, or a `ConfigError` that names both settings and what fits.
+This file does not know how a setting is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import get_args
+
+from gensar_lite.config.declare import ConfigError
+from gensar_lite.config.sections import MAX_LEVELS, Config, IdentifiersConfig, OneView
+
+MIN_SHOP_EVENTS = 5  # events of each user of the built-in shop, at least
+MAX_SHOP_SHARE = 8  # events are at most one in 8 of user x item: nobody meets an item twice
+
+_RESIDUAL = ("rq-kmeans", "rq-vae", "balanced")
+_STRATEGIES = ("dual", "separate", *get_args(OneView))
+VALID_PAIRS = {(strategy, quantizer) for strategy in _STRATEGIES for quantizer in _RESIDUAL}
+# product quantization has parts, and no trunk that two identifiers could share
+VALID_PAIRS |= {(strategy, "pq") for strategy in get_args(OneView)} | {("random", "none")}
+
+
+def check(config: Config) -> None:
+    """Raise `ConfigError` where two settings do not fit."""
+    _check_shop(config)
+    _check_identifiers(config)
+    _check_training(config)
+    dim, num_heads = config.embeddings.dim, config.embeddings.num_heads
+    if dim % num_heads:
+        raise ConfigError(
+            f"embeddings.dim: {dim} cannot be divided among {num_heads} heads. "
+            "Set it to a multiple of embeddings.num_heads."
+        )
+    deepest, top_k = max(config.evaluation.ks), config.decoding.top_k
+    if deepest > top_k:
+        raise ConfigError(
+            f"evaluation.ks: {deepest} is deeper than the {top_k} items that are kept per query. "
+            "Raise decoding.top_k or lower evaluation.ks."
+        )
+
+
+def check_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Raise `ConfigError` for a (strategy, quantizer) that does not exist, with those that do."""
+    for pair in pairs:
+        if pair not in VALID_PAIRS:
+            listed = ", ".join(" + ".join(known) for known in sorted(VALID_PAIRS))
+            raise ConfigError(
+                f"identifiers: {' + '.join(pair)} is no valid pair of strategy and quantizer. "
+                f"Choose one of: {listed}."
+            )
+
+
+def _check_shop(config: Config) -> None:
+    items, users = config.data.num_items, config.data.num_users
+    least, most = MIN_SHOP_EVENTS * users, users * items // MAX_SHOP_SHARE
+    if config.data.source == "shop" and not least <= config.data.num_events <= most:
+        raise ConfigError(
+            f"data.num_events: {config.data.num_events} does not suit {users} users and {items} "
+            f"items. Set it to {least} to {most}, or change data.num_users or data.num_items."
+        )
+
+
+def _check_identifiers(config: Config) -> None:
+    settings: IdentifiersConfig = config.identifiers
+    quantizer = "none" if settings.strategy == "random" else settings.quantizer
+    check_pairs([(settings.strategy, quantizer)])
+    most = settings.num_levels or MAX_LEVELS - 1  # 0 levels: chosen later, one more than is shared
+    if settings.strategy == "dual" and settings.num_shared > most:
+        raise ConfigError(
+            f"identifiers.num_shared: {settings.num_shared} levels cannot be shared. "
+            f"Set it to 0 to {most}, or raise identifiers.num_levels."
+        )
+    if settings.strategy == "multitask" and config.embeddings.joint == "none":
+        raise ConfigError(
+            "identifiers.strategy: multitask quantizes the joint view, which is off. "
+            "Set embeddings.joint=adapter too."
+        )
+
+
+def _check_training(config: Config) -> None:
+    settings = config.training
+    if len(settings.task_weights) != len(settings.tasks):
+        raise ConfigError(
+            f"training.task_weights: {len(settings.tasks)} tasks need as many positive weights, "
+            f"got {list(settings.task_weights)}. Set it together with training.tasks."
+        )
+    if settings.stream and (settings.history_separator or not settings.behaviour_tokens):
+        raise ConfigError(
+            "training.stream: events are parted by behaviour tokens alone. Set "
+            "training.behaviour_tokens=true and training.history_separator=false."
+        )

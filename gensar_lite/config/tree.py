@@ -1,0 +1,118 @@
+"""The tree of settings: presets, overrides from text and from Python, and back to text.
+
+In: a preset's name and changes (from a notebook, papermill or ``--set a.b=c``). Out: a `Config` in
+which every value is valid. This file does not know what the settings mean.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from gensar_lite.config.declare import ConfigError, Setting, declared, nearest, one_of
+from gensar_lite.config.presets import OWN_FILES, PRESETS
+from gensar_lite.config.rules import check
+from gensar_lite.config.sections import Config
+
+STAGES = ("data", "embeddings", "identifiers", "training", "decoding", "evaluation")
+# settings of earlier versions that became constants: runs that recorded these values still fit
+CONSTANTS = {
+    "identifiers": {"weight_decay": 1e-5},
+    "evaluation": {"num_examples": 6},
+}
+
+
+def settings_of(stage: str) -> dict[str, Setting]:
+    """The declarations of a stage's settings, ``{name: Setting}``, in order."""
+    return declared(stage, type(getattr(Config(), stage)))
+
+
+def preset(name: str = "tour") -> Config:
+    """The settings called `name`. Raises `ConfigError` that lists the presets."""
+    changes = PRESETS[one_of("preset", name, PRESETS)]
+    return dataclasses.replace(override(Config(), changes), name=name)
+
+
+def override(config: Config, changes: dict[str, object]) -> Config:
+    """`config` with dotted `changes`, e.g. ``{"identifiers.num_shared": 1}``.
+
+    Text is parsed to the setting's type (``"1e-3"``, ``"true"``, ``"5,10"``), so papermill
+    parameters and ``--set`` take the same road. The bare key ``seed`` sets the seed of every stage
+    that has one; of two changes of one setting the later wins. Raises `ConfigError` for an unknown
+    key, a wrong value, or settings that do not fit each other once all changes are made.
+    """
+    changed: dict[str, dict[str, object]] = {stage: {} for stage in STAGES}
+    for key, value in changes.items():
+        for place in _places(key):
+            changed[place.key.partition(".")[0]][place.key.partition(".")[2]] = place.parse(value)
+    for stage, values in changed.items():
+        if values:  # a section that nothing changes stays the same object
+            section = dataclasses.replace(getattr(config, stage), **values)
+            config = dataclasses.replace(config, **{stage: section})
+    check(config)
+    return config
+
+
+def for_own_files(changes: dict[str, object]) -> dict[str, object]:
+    """`changes` after those that own files get, where they say ``data.source=files``.
+
+    No preset knows a stranger's log, so what can be read off it is (`OWN_FILES`); `changes` win.
+    """
+    return OWN_FILES | changes if changes.get("data.source") == "files" else changes
+
+
+def flat(config: Config) -> dict[str, object]:
+    """Every setting as ``{"stage.name": value}``, in order."""
+    return {
+        f"{stage}.{name}": value
+        for stage in STAGES
+        for name, value in section_dict(getattr(config, stage)).items()
+    }
+
+
+def changed_settings(config: Config) -> tuple[str, dict[str, str]]:
+    """The tree's preset (else ``tour``), and what differs from it, as ``--set`` wants it."""
+    name = config.name if config.name in PRESETS else "tour"
+    source = {"data.source": config.data.source}
+    standard = flat(override(preset(name), for_own_files(source)))
+    standard["data.source"] = preset(name).data.source  # the source itself is to be named
+    changes = {}
+    for key, value in flat(config).items():
+        if value != standard[key]:
+            changes[key] = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return name, changes
+
+
+def section_dict(section: object) -> dict[str, object]:
+    """One section as plain JSON-ready values (tuples become lists)."""
+    values = dataclasses.asdict(section)
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+
+def without_constants(stage: str, recorded: dict[str, object]) -> dict[str, object]:
+    """The settings that a stage recorded, without those that are `CONSTANTS` of the same value."""
+    constants = CONSTANTS.get(stage, {})
+    return {k: v for k, v in recorded.items() if k not in constants or v != constants[k]}
+
+
+def own_files(config: Config) -> list[tuple[str, str]]:
+    """A user's own tables that the settings name, ``[("items", path), ...]``.
+
+    A command needs them to be repeated.
+    """
+    tables = [(name, getattr(config.data, name)) for name in ("items", "events", "queries")]
+    return [(name, path) for name, path in tables if path]
+
+
+def _places(key: str) -> list[Setting]:
+    """The settings that a key of `override` means. Raises `ConfigError` for an unknown key."""
+    every = {row.key: row for stage in STAGES for row in settings_of(stage).values()}
+    if key == "seed":
+        return [row for row in every.values() if row.key.endswith(".seed")]
+    if key in every:
+        return [every[key]]
+    valid = ["seed", *every]
+    stage = key.partition(".")[0]
+    listed = [name for name in valid if name.startswith(stage + ".")] if stage in STAGES else valid
+    raise ConfigError(
+        f"settings: there is no {key!r}.{nearest(key, valid)} Valid keys: {', '.join(listed)}."
+    )
