@@ -1,25 +1,89 @@
-"""One thread: sums in one order, so that the number of cores cannot change an identifier.
+"""How many threads compute: one where sums must have one order, else as many as are worth it.
 
-In: nothing. Out: a context (or decorator) in which numpy, faiss and torch compute with one thread each.
+In: the width of a model. Out: contexts (or decorators) with that number of threads. On a busy
+machine two threads wait for each other longer than they compute, so that one can be faster.
 This file does not know what is computed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
+from functools import cache
 
+import psutil
 import torch
 from threadpoolctl import threadpool_limits
+
+from gensar_lite.machine.measured import WORTH, kept, times_faster
+
+TOKENS = 2048  # rows of the measured product, as in a batch of short histories
+WIDEST = 512  # wider models are measured at this width: it decides alike and stays short
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Limit every pool of threads to one, and give back what was there."""
+    """numpy, faiss and torch compute with one thread each: sums in one order, whatever the cores."""
+    with threadpool_limits(1), _torch_threads(1):
+        yield
+
+
+@contextlib.contextmanager
+def threads_for(width: int) -> Iterator[None]:
+    """torch computes with `preferred_threads(width)`."""
+    with _torch_threads(preferred_threads(width)):
+        yield
+
+
+def preferred_threads(width: int) -> int:
+    """1 or all, whichever this machine was faster with when a model of `width` was first trained.
+
+    All must be `WORTH` times faster. The user's own choice wins: OMP_NUM_THREADS (or
+    MKL_NUM_THREADS), or a number that is not the one torch starts with.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or torch.cuda.is_available() or _chosen_by_user(threads):
+        return threads
+    return threads if threads_speedup(threads, min(width, WIDEST)) >= WORTH else 1
+
+
+@cache
+def threads_speedup(threads: int, width: int) -> float:
+    """How many times faster `threads` threads train a layer of `width` than one, measured once."""
+    return kept(
+        f"{threads} threads at width {width}",
+        lambda: times_faster(lambda: _step(1, width), lambda: _step(threads, width)),
+    )
+
+
+def _step(threads: int, width: int) -> None:
+    """A training step of one feed-forward layer, forward and backward."""
+    with _torch_threads(threads), torch.enable_grad():
+        x = torch.ones(TOKENS, width)  # (TOKENS, width)
+        inner = torch.ones(width, 4 * width, requires_grad=True)
+        outer = torch.ones(4 * width, width, requires_grad=True)
+        (torch.relu(x @ inner) @ outer).sum().backward()
+
+
+def _chosen_by_user(threads: int) -> bool:
+    if os.environ.get("OMP_NUM_THREADS") or os.environ.get("MKL_NUM_THREADS"):
+        return True
+    return threads not in (psutil.cpu_count(logical=False), psutil.cpu_count(), usable_cores())
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on; a container may have fewer than the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _torch_threads(number: int) -> Iterator[None]:
     before = torch.get_num_threads()
-    with threadpool_limits(1):
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,85 @@
+"""Choices that this machine makes by measuring: made once and kept, so that equal seeds stay equal.
+
+In: two ways to do the same work. Out: how many times faster the second one is, the same number for
+every later run on this machine. This file does not know what is chosen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import pooch
+import torch
+from filelock import FileLock, Timeout
+
+from gensar_lite.machine.atomic import write_json
+
+WORTH = 1.2  # times faster an alternative must be to be taken: less is within the noise
+_ROUNDS = 5
+
+
+def times_faster(usual: Callable[[], object], other: Callable[[], object]) -> float:
+    """How many times faster `other` is than `usual`: the ratio of the medians of their seconds.
+
+    The two take turns, so that a busy moment of the machine slows both.
+    """
+    seconds = np.zeros((_ROUNDS + 1, 2))
+    for times in seconds:
+        for column, work in enumerate((usual, other)):
+            started = perf_counter()
+            work()
+            times[column] = perf_counter() - started
+    medians = np.median(seconds[1:], axis=0)  # the first round only warms up
+    return float(medians[0] / medians[1])
+
+
+def kept(choice: str, measure: Callable[[], float]) -> float:
+    """What `measure` said of `choice` when this machine was first asked.
+
+    The answer belongs to the processor, its number of cores and torch's version: a changed machine
+    measures again. It lies in `answers_file`; where that cannot be read or written, every call
+    measures anew, which is never an error.
+    """
+    key = f"{choice}; {processor()}, {os.cpu_count()} cores, torch {torch.__version__}"
+    path = answers_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # processes that start together wait here and all take the first one's answer
+        with FileLock(path.with_suffix(".lock"), timeout=20):
+            answers = _read(path)
+            if key not in answers:
+                answers[key] = round(measure(), 3)
+                write_json(path, answers)
+            return answers[key]
+    except (OSError, Timeout):
+        return round(measure(), 3)
+
+
+def answers_file() -> Path:
+    """Where this user's answers lie: in the cache folder that the system provides for each user."""
+    return Path(pooch.os_cache("gensar_lite")) / "measured.json"
+
+
+def processor() -> str:
+    """The processor's model, as exactly as the system says it."""
+    try:
+        names = re.findall(r"^model name\s*: (.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:  # no Linux
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _read(path: Path) -> dict[str, float]:
+    """The answers that can be used; none where the file is missing or damaged."""
+    try:
+        answers = json.loads(path.read_text(encoding="utf-8"))
+        return {k: float(v) for k, v in answers.items() if isinstance(v, int | float) and v > 0}
+    except (OSError, ValueError, AttributeError):
+        return {}
