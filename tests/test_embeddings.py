@@ -9,7 +9,8 @@ from helpers import small_corpus
 from gensar_lite.artifacts import ArtifactError, ItemEmbeddings
 from gensar_lite.config import ConfigError, EmbeddingsConfig
 from gensar_lite.embeddings import SASRecRanker, encode, item_texts, train_sasrec
-from gensar_lite.embeddings.collaborative import full_softmax, new_model
+from gensar_lite.embeddings.collaborative import full_softmax
+from gensar_lite.embeddings.sasrec import SASRec
 from gensar_lite.embeddings.softmax import chunked_cross_entropy
 from gensar_lite.machine.dropout import ByteDropout
 from gensar_lite.machine.precision import use_bf16
@@ -19,7 +20,7 @@ SMALL = EmbeddingsConfig(dim=16, max_epochs=2, eval_every=1, max_length=5, dropo
 
 def test_sasrec_never_looks_ahead():
     torch.manual_seed(0)
-    model = new_model(20, SMALL).eval()
+    model = SASRec(20, SMALL).eval()
     one, two = (
         torch.tensor([[1, 2, 3, 4, 5]]),
         torch.tensor([[1, 2, 3, 9, 20]]),
@@ -31,7 +32,7 @@ def test_sasrec_never_looks_ahead():
 
 def test_full_softmax_by_hand():
     torch.manual_seed(0)
-    model = new_model(4, SMALL)
+    model = SASRec(4, SMALL)
     hidden = torch.randn(2, 16)
     scores = hidden @ model.items.weight[:4].T
     wanted = (
@@ -46,7 +47,7 @@ def test_full_softmax_by_hand():
 def test_a_ranker_scores_from_the_history_alone():
     corpus = small_corpus()
     torch.manual_seed(0)
-    model = new_model(corpus.num_items, SMALL).eval()
+    model = SASRec(corpus.num_items, SMALL).eval()
     ranker = SASRecRanker(model, corpus.events)
     targets = corpus.targets("test", "recommend")
     together = ranker.scores(targets)

@@ -16,8 +16,9 @@ from scipy.optimize import linear_sum_assignment
 import gensar_lite.identifiers.assignment as assignment_file
 import gensar_lite.identifiers.fitted as fitted_file
 from gensar_lite.artifacts import VIEWS, ArtifactError, ItemEmbeddings
-from gensar_lite.config import ConfigError, IdentifiersConfig
-from gensar_lite.embeddings.fused import fused_concat, fused_svd, principal_components, standardise
+from gensar_lite.config import VALID_PAIRS, ConfigError, IdentifiersConfig
+from gensar_lite.config.tree import settings_of
+from gensar_lite.embeddings.fused import fused_concat, principal_components, standardise
 from gensar_lite.identifiers import (
     assign,
     build_identifiers,
@@ -27,7 +28,7 @@ from gensar_lite.identifiers import (
     make_unique,
     residual_quantize,
 )
-from gensar_lite.identifiers.assignment import UNIQUENESS, spread, with_extra_level
+from gensar_lite.identifiers.assignment import spread, with_extra_level
 from gensar_lite.identifiers.balanced import balance, balanced_codes
 from gensar_lite.identifiers.fitted import SPACES, FittedQuantizer, unique_codes
 from gensar_lite.identifiers.kmeans import fit_product
@@ -35,12 +36,12 @@ from gensar_lite.identifiers.quantizer import squared_distances
 from gensar_lite.identifiers.rqvae import DualRQVAE, initialise
 from gensar_lite.identifiers.sinkhorn import column_scaling, sinkhorn_codes
 from gensar_lite.identifiers.space import Space
-from gensar_lite.identifiers.strategies import VALID_PAIRS
 from gensar_lite.identifiers.usage import row_numbers
 
 BASE = IdentifiersConfig(
     num_levels=3, num_shared=1, codebook_size=16, latent_dim=6, hidden=(16,), epochs=3
 )
+UNIQUENESS = settings_of("identifiers")["uniqueness"].choices
 PAIRS = sorted(VALID_PAIRS - {("random", "none")})
 
 
@@ -68,7 +69,7 @@ def test_spaces_are_what_the_embeddings_room_says():
         (("semantic",), None): even,
         (("semantic",), 4): principal_components(even, 4),
         (("semantic", "collaborative"), None): fused_concat(both),
-        (("semantic", "collaborative"), 4): fused_svd(both, 4),
+        (("semantic", "collaborative"), 4): principal_components(fused_concat(both), 4),
     }
     for (views, dim), expected in cases.items():
         space = Space.fit(e, views, dim)
@@ -86,11 +87,6 @@ def test_multitask_without_a_joint_view_names_the_setting():
         build_identifiers(
             ItemEmbeddings(e.semantic, e.collaborative), with_settings(strategy="multitask")
         )
-
-
-def test_an_unknown_uniqueness_lists_the_known_ones():
-    with pytest.raises(ConfigError, match="nearest, sinkhorn, extra-level"):
-        build_identifiers(embeddings(), with_settings(uniqueness="hash"))
 
 
 # ------------------------------------------------------------------------------------------ codes, by hand

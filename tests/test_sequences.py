@@ -14,7 +14,7 @@ from gensar_lite.config import DataConfig, EmbeddingsConfig, override, preset
 from gensar_lite.data import Tables, build_corpus
 from gensar_lite.embeddings import embed
 from gensar_lite.embeddings.collaborative import schedule, train_sasrec
-from gensar_lite.embeddings.sequences import train_sequences, what_is_read
+from gensar_lite.embeddings.sequences import train_sequences
 from gensar_lite.embeddings.stage import load_sasrec
 
 FIELDS = ["user_id", "time", "task", "item_id", "query_id"]
@@ -104,7 +104,7 @@ def test_a_long_log_by_hand():
     assert sequences.inputs.tolist() == [[0, 1, 2, -1], [1, 2, 3, 4], [3, 4, 5, 6]]
     asked = list(zip(sequences.row, sequences.place, sequences.target, strict=True))
     assert asked == [(0, 0, 1), (0, 1, 2), (0, 2, 3), (1, 2, 4), (1, 3, 5), (2, 2, 6), (2, 3, 7)]
-    assert what_is_read(sequences) == {"windows": 3, "items_read": 11, "items_asked_for": 7}
+    assert sequences.counts() == {"windows": 3, "items_read": 11, "items_asked_for": 7}
     which, place, target = sequences.questions(np.array([2, 0]))
     assert (which.tolist(), place.tolist(), target.tolist()) == (
         [0, 0, 1, 1, 1],

@@ -1,6 +1,7 @@
-"""Stage embeddings: a semantic and a collaborative vector for every item, and a joint one if asked for.
+"""Stage embeddings: a semantic and a collaborative vector per item, and a joint one if asked for.
 
-Verb: `embed`. In: a `Corpus`. Out: `ItemEmbeddings` on disk, and the recommender behind them as a baseline.
+Verb: `embed`. In: a `Corpus`. Out: `ItemEmbeddings` on disk, and the recommender behind them as a
+baseline.
 """
 
 from gensar_lite.embeddings.collaborative import SASRecRanker, train_sasrec

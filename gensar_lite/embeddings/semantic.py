@@ -20,6 +20,9 @@ from gensar_lite.config import EmbeddingsConfig
 from gensar_lite.embeddings.encoders import Encoder, find_encoder, fingerprint, load_encoder
 from gensar_lite.embeddings.lsa import LSA
 from gensar_lite.machine.precision import use_bf16
+from gensar_lite.machine.threads import threads_for
+
+ENCODER_WIDTH = 384  # of all-MiniLM-L6-v2; the threads that pay are measured at it
 from gensar_lite.machine.processes import my_share, rank_and_world, together
 
 
@@ -66,6 +69,7 @@ def fixed_batches(texts: list[str], size: int) -> tuple[list[list[str]], np.ndar
     return batches, np.array([place[text] for text in texts], dtype=np.int64)
 
 
+@threads_for(ENCODER_WIDTH)
 def _encode_once(
     texts: list[str], settings: EmbeddingsConfig, cache: Path | None, queries: bool
 ) -> np.ndarray:

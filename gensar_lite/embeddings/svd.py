@@ -1,7 +1,8 @@
 """The collaborative view without training: a truncated SVD of who met what.
 
-In: a `Corpus`. Out: item vectors (N, d_col), and a ranker. PureSVD (Cremonesi et al., RecSys 2010) with damped
-popularity (Nikolakopoulos et al., EigenRec, 2019). This file does not know the order of a user's items, nor texts.
+In: a `Corpus`. Out: item vectors (N, d_col), and a ranker. PureSVD (Cremonesi et al., RecSys 2010)
+with damped popularity (Nikolakopoulos et al., EigenRec, 2019). This file does not know the order of
+a user's items, nor texts.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from gensar_lite.artifacts import Corpus
 from gensar_lite.config import EmbeddingsConfig
 from gensar_lite.data import seen_items
 
-TASK = "recommend"  # the events it learns from: a click after a query says what was asked for
+TASK = "recommend"  # the events it learns from: a click after a query answers the query
 
 
 def train_matrix(corpus: Corpus) -> csr_matrix:
@@ -29,11 +30,11 @@ def train_matrix(corpus: Corpus) -> csr_matrix:
 
 @dataclass(frozen=True)
 class SVDRanker:
-    """The strongest `directions` (N, d) of the matrix, how strong they are, and how much each item was damped."""
+    """The strongest directions of the matrix of users and items, and the ranker that they make."""
 
-    directions: np.ndarray
+    directions: np.ndarray  # (N, d)
     strength: np.ndarray  # (d,) singular values
-    damping: np.ndarray  # (N,) square root of an item's users
+    damping: np.ndarray  # (N,) square root of an item's number of users
     events: pd.DataFrame
 
     @staticmethod
@@ -47,14 +48,13 @@ class SVDRanker:
 
     @property
     def item_vectors(self) -> np.ndarray:
-        """(N, d) rows whose products approximate how many users two items share, popular items damped."""
+        """(N, d) rows whose products approximate how many users two items share, damped."""
         return (self.directions * self.strength).astype(np.float32)
 
     def scores(self, targets: pd.DataFrame) -> np.ndarray:
-        """(B, N) scores of every item for target events: the strictly earlier history, projected and unfolded."""
+        """(B, N) scores of every item for B target events, from their strictly earlier history."""
         row, item = seen_items(self.events, targets["event_id"].to_numpy())
         met = csr_matrix((np.ones(len(row)), (row, item)), shape=(len(targets), len(self.damping)))
         met.data[:] = 1.0  # an item counts once, also beside its search twin
-        return (met @ (self.directions / self.damping[:, None])) @ (
-            self.directions * self.damping[:, None]
-        ).T
+        projected = met @ (self.directions / self.damping[:, None])  # (B, d), damped as in `fit`
+        return projected @ (self.directions * self.damping[:, None]).T  # unfolded and undamped

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from gensar_lite.artifacts import Corpus
-from gensar_lite.embeddings.judge import full_ranking
+from gensar_lite.embeddings.judge import FullRanking
 from gensar_lite.evaluation.baselines import Scorer
 from gensar_lite.evaluation.counts import (
     ItemKNN,
@@ -27,19 +27,18 @@ from gensar_lite.evaluation.counts import (
 from gensar_lite.evaluation.protocols import sample_targets
 
 MAX_TARGETS = 1000  # validation targets that a choice is made by, a fixed sample
-REACHES = ((1, 1.0), (3, 0.5), (5, 0.7))  # transitions: steps back and decay a step
+REACHES = ((1, 1.0), (3, 0.5), (5, 0.7))  # transitions: steps back and decay per step
 PRIORS = (1.0, 10.0, 100.0)  # transitions: pseudo-counts that follow popularity
 SHRINKAGES = (0.0, 10.0, 100.0)  # item-knn
-DECAYS = (1.0, 0.9, 0.7, 0.5)  # item-knn, a time step
+DECAYS = (1.0, 0.9, 0.7, 0.5)  # item-knn, per time step
 CLICK_PRIORS = (0.1, 1.0, 10.0, 100.0)  # query-clicks: pseudo-counts that follow popularity
 
-Grid = Iterator[tuple[dict[str, float], Scorer]]
+Grid = Iterator[tuple[dict[str, float], Scorer]]  # parameters and the scorer that has them
 
 
 class Tuned(NamedTuple):
     """A system's best scorer and a record of the choice: parameters, ``validation_ndcg@10``,
-    targets, choices.
-    """
+    targets, choices."""
 
     scorer: Scorer
     record: dict[str, float]
@@ -51,7 +50,7 @@ def tune_transitions(corpus: Corpus, seed: int = 0) -> Tuned:
 
     def grid() -> Grid:
         for back, decay in REACHES:
-            counts = transition_counts(corpus, back, decay)
+            counts = transition_counts(corpus, back, decay)  # the costly part, once per reach
             for prior in PRIORS:
                 names = {"back": back, "decay": decay, "prior": prior}
                 yield names, Transitions(past, counts, share, **names)
@@ -61,14 +60,14 @@ def tune_transitions(corpus: Corpus, seed: int = 0) -> Tuned:
 
 def tune_item_knn(corpus: Corpus, seed: int = 0) -> Tuned:
     """`item-knn`: shrinkage, decay, and whether an item speaks for itself where seen items stay
-    candidates.
-    """
+    candidates."""
     past, share = Past(corpus), popularity_share(corpus)
+    repeats = (0.0,) if corpus.exclude_seen else (0.0, 1.0)
 
     def grid() -> Grid:
         for shrinkage, similarity in zip(SHRINKAGES, neighbours(corpus, SHRINKAGES), strict=True):
             for decay in DECAYS:
-                for repeat in (0.0,) if corpus.exclude_seen else (0.0, 1.0):
+                for repeat in repeats:
                     names = {"shrinkage": shrinkage, "decay": decay, "repeat": repeat}
                     yield names, ItemKNN(past, similarity, share, decay, repeat)
 
@@ -89,32 +88,27 @@ def counting_systems(
     Without `query-clicks` where no target's query string occurs in train: it would be popularity by
     another name.
     """
-    systems: dict[str, dict[str, Tuned]] = {}
+    systems: dict[str, dict[str, Tuned]] = {task: {} for task in targets}
     if "recommend" in targets:
-        tuned = {
-            "transitions": tune_transitions(corpus, seed),
-            "item-knn": tune_item_knn(corpus, seed),
-        }
-        systems["recommend"] = tuned
+        systems["recommend"]["transitions"] = tune_transitions(corpus, seed)
+        systems["recommend"]["item-knn"] = tune_item_knn(corpus, seed)
     if "search" in targets:
         clicks = tune_query_clicks(corpus, seed)
-        systems["search"] = (
-            {"query-clicks": clicks} if clicks.scorer.knows(targets["search"]).any() else {}
-        )
+        if clicks.scorer.knows(targets["search"]).any():
+            systems["search"]["query-clicks"] = clicks
     return systems
 
 
 def _best(grid: Grid, corpus: Corpus, task: str, seed: int) -> Tuned:
     """The first of the best by NDCG@10; the first of all where there is no validation target."""
     targets = sample_targets(corpus.targets("validation", task), MAX_TARGETS, seed)
-    best, tried = None, 0
-    for names, scorer in grid:
-        value = full_ranking(scorer, corpus, targets, batch=256)["ndcg@10"] if len(targets) else 0.0
-        tried += 1
+    judge = FullRanking(corpus, targets, batch=256)
+    best, choices = None, 0
+    for names, scorer in grid:  # one scorer in memory at a time, and the best
+        value = judge(scorer)["ndcg@10"] if len(targets) else 0.0
+        choices += 1
         if best is None or value > best[0]:
             best = value, names, scorer
     value, names, scorer = best
-    return Tuned(
-        scorer,
-        names | {"validation_ndcg@10": round(value, 4), "targets": len(targets), "choices": tried},
-    )
+    figures = {"validation_ndcg@10": round(value, 4), "targets": len(targets), "choices": choices}
+    return Tuned(scorer, names | figures)
