@@ -1,7 +1,8 @@
 """What this machine has, and what the project would find on it.
 
-In: nothing but the machine. Out: `report()`, lines of (what, finding), for the caller to print. This file
-repairs nothing, downloads nothing and trains nothing; a finding that needs a step names it.
+In: nothing but the machine. Out: `report()`, lines of (what, finding), for the caller to print.
+This file repairs nothing, downloads nothing and trains nothing; a finding that needs a step names
+it.
 """
 
 from __future__ import annotations
@@ -19,36 +20,48 @@ import torch
 from data_download import SOURCES, data_folder, missing_files
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.embeddings import minilm_folder
-from gensar_lite.machine.precision import use_bf16
+from gensar_lite.machine.measured import WORTH, answers_file
+from gensar_lite.machine.precision import bf16_speedup, use_bf16
+from gensar_lite.machine.threads import (
+    chosen_by_user,
+    preferred_threads,
+    threads_speedup,
+    usable_cores,
+)
 
 _PACKAGES = (
-    "gensar-lite", "torch", "transformers", "accelerate", "sentence-transformers", "tokenizers", "numpy", "pandas",
-    "scikit-learn", "faiss-cpu", "papermill", "jupyterlab", "umap-learn", "pytest",
-)  # fmt: skip
+    *("gensar-lite", "torch", "transformers", "accelerate", "sentence-transformers"),
+    *("tokenizers", "numpy", "pandas", "scikit-learn", "faiss-cpu"),
+    *("papermill", "jupyterlab", "umap-learn", "pytest"),
+)
+_WIDTH = 64  # of SASRec, the smallest model that the presets train
 
 
 def report() -> list[tuple[str, str]]:
-    """(what, finding) lines: software, hardware, disk, where files come from, what is already here."""
+    """(what, finding) lines: software, hardware, disk, where files come from, what is here."""
+    memory = psutil.virtual_memory()
+    free = shutil.disk_usage(Path.cwd()).free
+    offline = os.environ.get("GENSAR_OFFLINE", "").lower() not in ("", "0", "false")
     return [
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *((name, _version(name)) for name in _PACKAGES),
-        ("cores", f"{_cores()} usable of {os.cpu_count()}, torch uses {torch.get_num_threads()}"),
-        ("memory", "{:.1f} GiB, {:.1f} GiB available".format(*_memory())),
+        ("cores", f"{usable_cores()} usable of {os.cpu_count()}"),
+        ("memory", f"{_gib(memory.total):.1f} GiB, {_gib(memory.available):.1f} GiB available"),
         ("GPU", _gpu()),
-        (
-            "bf16",
-            "yes, training uses it" if use_bf16("auto") else "not native here, training uses fp32",
-        ),
-        (
-            "free disk",
-            f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB in the current folder",
-        ),
+        ("bf16", _bf16()),
+        ("threads", _threads()),
+        ("measured", f"{answers_file()} keeps it; delete the file to measure again"),
+        ("free disk", f"{_gib(free):.1f} GiB in the current folder"),
         ("mirror", _mirror()),
-        ("offline mode", "on (GENSAR_OFFLINE)" if _is_on("GENSAR_OFFLINE") else "off"),
+        ("offline mode", "on (GENSAR_OFFLINE)" if offline else "off"),
         ("data folder", str(data_folder())),
         *((f"source {name}", _source(name)) for name in SOURCES),
         ("text encoder", _encoder()),
     ]
+
+
+def _gib(size: int) -> float:
+    return size / 2**30
 
 
 def _version(name: str) -> str:
@@ -58,44 +71,48 @@ def _version(name: str) -> str:
         return f"missing. Run: pip install {name}"
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _memory() -> tuple[float, float]:
-    memory = psutil.virtual_memory()
-    return memory.total / 2**30, memory.available / 2**30
-
-
 def _gpu() -> str:
+    if not torch.cuda.is_available():
+        return "none that torch can use; every preset but beauty and paper is made for the CPU"
+    gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return ", ".join(f"{gpu.name} ({_gib(gpu.total_memory):.0f} GiB)" for gpu in gpus)
+
+
+def _bf16() -> str:
+    choice = "precision=auto uses bf16" if use_bf16("auto") else "precision=auto uses fp32"
     if torch.cuda.is_available():
-        names = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-        return ", ".join(f"{gpu.name} ({gpu.total_memory / 2**30:.0f} GiB)" for gpu in names)
-    return "none that torch can use; every preset but beauty and paper is made for the CPU"
+        return f"{choice} on this GPU"
+    speedup = bf16_speedup()
+    if not speedup:
+        return f"{choice}: this processor does not know bf16"
+    return f"{choice}: bf16 is {speedup:.2f} times as fast as fp32 here, worth it from {WORTH}"
+
+
+def _threads() -> str:
+    threads = torch.get_num_threads()
+    if threads == 1 or torch.cuda.is_available() or chosen_by_user(threads):
+        return f"torch uses {threads}"
+    chosen, speedup = preferred_threads(_WIDTH), threads_speedup(threads, _WIDTH)
+    return f"small models use {chosen}: {threads} are {speedup:.2f} times as fast as one here"
 
 
 def _mirror() -> str:
     mirror = os.environ.get("GENSAR_MIRROR", "")
     if not mirror:
         return "not set (GENSAR_MIRROR)"
-    if mirror.startswith("file:") or "://" not in mirror:
-        folder = Path(urlsplit(mirror).path if mirror.startswith("file:") else mirror)
-        return f"{mirror}, " + (
-            "there" if folder.is_dir() else "which does not exist. Correct GENSAR_MIRROR."
-        )
-    return f"{mirror}, a server that is asked only when a file is needed"
-
-
-def _is_on(name: str) -> bool:
-    return os.environ.get(name, "").lower() not in ("", "0", "false")
+    if "://" in mirror and not mirror.startswith("file:"):
+        return f"{mirror}, a server that is asked only when a file is needed"
+    folder = Path(urlsplit(mirror).path if mirror.startswith("file:") else mirror)
+    there = "there" if folder.is_dir() else "which does not exist. Correct GENSAR_MIRROR."
+    return f"{mirror}, {there}"
 
 
 def _source(name: str) -> str:
     source, missing = SOURCES[name], missing_files(name)
     if not missing:
         return f"downloaded, {len(source.files)} files intact"
-    todo = f"{len(missing)} of {len(source.files)} files to fetch ({source.size_text})"
-    return f"{todo}. Run: gensar download {name}"
+    count = f"{len(missing)} of {len(source.files)} files to fetch ({source.size_text})"
+    return f"{count}. Run: gensar download {name}"
 
 
 def _encoder() -> str:

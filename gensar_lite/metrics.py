@@ -1,8 +1,9 @@
 """Recall@k, NDCG@k and the reciprocal rank, for every query at once.
 
-In: ranked item ids (B, k) padded with -1, and what was asked for: one target a query, or graded relevance.
-Out: one number a query, (B,). A query whose list holds no answer counts 0; nobody is left out of the mean.
-This file does not know tables, systems or files; items are compared as items, never as identifier strings.
+In: ranked item ids (B, k) padded with -1, and what was asked for: one target per query, or graded
+relevance. Out: one number per query, (B,). A query whose list holds no answer counts 0; nobody is
+left out of the mean. This file does not know tables, systems or files; items are compared as items,
+never as identifier strings.
 """
 
 from __future__ import annotations
@@ -14,56 +15,62 @@ import pandas as pd
 
 from gensar_lite.machine.ranges import within
 
-# -------------------------------------------------------------------- one target a query ("the click")
+# --------------------------------------------------------------- one target per query ("the click")
 
 
 def rank_of_target(ranked: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Where each target stands in its list: `ranked` (B, k), `targets` (B,) -> ranks (B,) from 1; 0 if absent.
+    """Where targets (B,) stand in their lists `ranked` (B, k): ranks (B,) from 1, 0 if absent.
 
     Raises `ValueError` if the number of lists and of targets differ.
     """
     ranked, targets = np.asarray(ranked), np.asarray(targets)
     if ranked.ndim != 2 or len(ranked) != len(targets):
         raise ValueError(
-            f"metrics: ranked has shape {ranked.shape}, targets {targets.shape}; expected (B, k) and (B,)"
+            f"metrics: ranked has shape {ranked.shape}, targets {targets.shape}; "
+            "expected (B, k) and (B,)"
         )
     hit = (ranked == targets[:, None]) & (ranked >= 0)  # (B, k)
-    if ranked.shape[1] == 0:
+    if ranked.shape[1] == 0:  # no list has a first place, which argmax would need
         return np.zeros(len(ranked), dtype=np.int64)
     return np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0)
 
 
 def recall_at(ranks: np.ndarray, k: int) -> np.ndarray:
-    """Recall@k with one relevant item (= HR@k): 1 where the rank is in 1..k, else 0; (B,) -> (B,)."""
+    """Recall@k with one relevant item (= HR@k): 1 where the rank is in 1..k, else 0; (B,)."""
     return ((ranks > 0) & (ranks <= k)).astype(np.float64)
 
 
 def ndcg_at(ranks: np.ndarray, k: int) -> np.ndarray:
-    """NDCG@k with one relevant item: 1 / log2(1 + rank) within the first k, else 0 (Järvelin & Kekäläinen 2002)."""
+    """NDCG@k with one relevant item (Järvelin & Kekäläinen 2002).
+
+    1 / log2(1 + rank) within the first k, else 0; (B,) -> (B,).
+    """
     return recall_at(ranks, k) / np.log2(1 + np.maximum(ranks, 1))
 
 
 def reciprocal_rank(ranks: np.ndarray) -> np.ndarray:
-    """1 / rank, 0 if absent. Its mean is the MRR at the depth of the list that the ranks came from."""
+    """1 / rank, 0 if absent. Its mean is the MRR at the depth of the lists of these ranks."""
     return (ranks > 0) / np.maximum(ranks, 1)
 
 
 def target_metrics(
     ranked: np.ndarray, targets: np.ndarray, ks: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
-    """``recall@k`` and ``ndcg@k`` for every k, and ``mrr``: each (B,), for one target a query."""
+    """`rank_metrics` of lists `ranked` (B, k) and one target per query (B,)."""
     return rank_metrics(rank_of_target(ranked, targets), ks)
 
 
 def rank_metrics(ranks: np.ndarray, ks: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """The same from ranks (B,) alone: from 1, 0 where the target was not found."""
-    table = {f"recall@{k}": recall_at(ranks, k) for k in ks} | {
-        f"ndcg@{k}": ndcg_at(ranks, k) for k in ks
-    }
+    """``recall@k`` and ``ndcg@k`` for every k, and ``mrr``, each (B,).
+
+    ranks  (B,) from 1, 0 where the target is absent
+    """
+    table = {f"recall@{k}": recall_at(ranks, k) for k in ks}
+    table |= {f"ndcg@{k}": ndcg_at(ranks, k) for k in ks}
     return table | {"mrr": reciprocal_rank(ranks)}
 
 
-# -------------------------------------------------------------------------------- all relevant items
+# ------------------------------------------------------------------------------ all relevant items
 
 
 class Qrels(NamedTuple):
@@ -83,9 +90,9 @@ class Qrels(NamedTuple):
 
 
 def make_qrels(relevance: pd.DataFrame, num_queries: int, num_items: int, depth: int) -> Qrels:
-    """`Qrels` from ``query_id, item_id, grade``; grades below 1 mean "not relevant"; the highest of doubles counts.
+    """`Qrels` from ``query_id, item_id, grade``; `depth` bounds the k of `relevance_metrics`.
 
-    `depth` bounds the k of `relevance_metrics`.
+    Grades below 1 mean "not relevant"; of doubles the highest counts.
     """
     table = relevance[relevance["grade"] >= 1].sort_values(
         ["query_id", "grade", "item_id"], ascending=[True, False, True]
@@ -93,6 +100,7 @@ def make_qrels(relevance: pd.DataFrame, num_queries: int, num_items: int, depth:
     table = table.drop_duplicates(["query_id", "item_id"])
     query, item, grade = (table[c].to_numpy() for c in ("query_id", "item_id", "grade"))
     counts = np.bincount(query, minlength=num_queries)
+    # rows are sorted by query and grade, so the place inside a query is the place by grade
     position = within(counts)
     best = np.zeros((num_queries, depth))
     kept = position < depth
@@ -103,13 +111,14 @@ def make_qrels(relevance: pd.DataFrame, num_queries: int, num_items: int, depth:
 
 
 def gains(qrels: Qrels, queries: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """The grade of each listed item for its query: `queries` (B,), `items` (B, k) -> (B, k); 0 = not relevant."""
+    """Each listed item's grade: `queries` (B,), `items` (B, k) -> (B, k); 0 = not relevant."""
     if not len(qrels.keys) or not items.size:
         return np.zeros(items.shape)
     keys = queries.astype(np.int64)[:, None] * qrels.num_items + items
+    # where the key would stand among the known ones: it is known if it stands there already
     place = np.minimum(np.searchsorted(qrels.keys, keys), len(qrels.keys) - 1)
-    found = (qrels.keys[place] == keys) & (items >= 0)
-    return np.where(found, qrels.grades[place], 0.0)
+    known = (qrels.keys[place] == keys) & (items >= 0)
+    return np.where(known, qrels.grades[place], 0.0)
 
 
 def relevance_metrics(
@@ -119,20 +128,29 @@ def relevance_metrics(
     ks: tuple[int, ...],
     clicked: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """The same metrics when every relevant item is an answer: `ranked` (B, k), `queries` (B,) -> each (B,).
+    """The same metrics when every relevant item is an answer, each (B,).
 
-    Recall@k is the share of all relevant items that stand in the first k, NDCG@k has linear gains and the
-    ideal list of all relevant items below it, the reciprocal rank is that of the first relevant item.
-    With `clicked` (B,), the item clicked in this very event counts one grade more (and 1 if it had none).
+    ranked   (B, k) item ids
+    queries  (B,) query ids
+    clicked  (B,) the item clicked in this very event, which counts one grade more (and 1 if it had
+             none), or None
+
+    Recall@k is the share of all relevant items that stand in the first k, NDCG@k has linear gains
+    and the ideal list of all relevant items below it, the reciprocal rank is that of the first
+    relevant item. Raises `ValueError` for a k deeper than the qrels.
     """
     if ks and max(ks) > qrels.best.shape[1]:
         raise ValueError(
-            f"metrics: k = {max(ks)} is deeper than the qrels, made with depth {qrels.best.shape[1]}"
+            f"metrics: k = {max(ks)} is deeper than the qrels, made with depth "
+            f"{qrels.best.shape[1]}"
         )
-    gain, ideal, counts = gains(qrels, queries, ranked), qrels.best[queries], qrels.counts[queries]
+    gain = gains(qrels, queries, ranked)  # (B, k)
+    ideal = qrels.best[queries]  # (B, depth)
+    counts = qrels.counts[queries]  # (B,)
     if clicked is not None:
         grade = gains(qrels, queries, clicked[:, None])[:, 0]
-        gain, ideal = gain + (ranked == clicked[:, None]), _raise_one(ideal, grade)
+        gain = gain + (ranked == clicked[:, None])
+        ideal = _raise_one(ideal, grade)
         counts = counts + (grade == 0)
     table = {f"recall@{k}": (gain[:, :k] > 0).sum(axis=1) / np.maximum(counts, 1) for k in ks}
     table |= {f"ndcg@{k}": _ratio(_dcg(gain[:, :k]), _dcg(ideal[:, :k])) for k in ks}
@@ -142,7 +160,10 @@ def relevance_metrics(
 
 
 def _raise_one(ideal: np.ndarray, grade: np.ndarray) -> np.ndarray:
-    """Add 1 to one entry of value `grade` in each descending row; taking the first such keeps the row sorted."""
+    """Descending rows (B, depth) with 1 added to one entry of value `grade` (B,) in each.
+
+    The first such entry is taken: only that one may grow without leaving the order.
+    """
     same = ideal == grade[:, None]
     rows = np.flatnonzero(same.any(axis=1))
     ideal = ideal.copy()
@@ -151,8 +172,10 @@ def _raise_one(ideal: np.ndarray, grade: np.ndarray) -> np.ndarray:
 
 
 def _dcg(gain: np.ndarray) -> np.ndarray:
+    """Discounted cumulative gain of rows (B, k)."""
     return gain @ (1 / np.log2(np.arange(gain.shape[1]) + 2))
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a / b, and 0 where b is 0."""
     return np.divide(a, b, out=np.zeros(len(a)), where=b > 0)

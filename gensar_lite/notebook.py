@@ -1,4 +1,4 @@
-"""What a notebook's cells need: a workspace in the first cell, the library's own source, recorded numbers.
+"""What a notebook's cells need: a workspace, the library's own source, recorded numbers, checks.
 
 In: papermill parameters. Out: a `Workspace`, displays. This file does not know any stage.
 """
@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import os
 import textwrap
 import warnings
 from pathlib import Path
+
+import numpy as np
 
 from gensar_lite.artifacts import Workspace, say, write_json
 from gensar_lite.config import ConfigError, for_own_files, override, preset
@@ -25,43 +28,43 @@ def start(
 ) -> Workspace:
     """The workspace of a lesson: settings of a preset plus `overrides`.
 
-    `GENSAR_PRESET` wins over `preset_name` and `GENSAR_WORKSPACE` chooses the folder, so that a checker that
-    passes no parameters can still run the lesson small and elsewhere. By default the project's folder is used:
-    the nearest one above that holds ``pyproject.toml``, else the current one.
+    `GENSAR_PRESET` wins over `preset_name` and `GENSAR_WORKSPACE` chooses the folder, so that a
+    checker that passes no parameters can still run the lesson small and elsewhere. By default the
+    project's folder is used, see `project_root`.
     """
-    _quiet()
-    config = override(
-        preset(os.environ.get(PRESET_VARIABLE) or preset_name), for_own_files(overrides or {})
-    )
-    root = Path(os.environ.get(ROOT_VARIABLE) or project_root())
-    ws = Workspace.open(config, root=root, run=run)
+    # progress bars of model loading are no lesson; everything else stays visible
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    name = os.environ.get(PRESET_VARIABLE) or preset_name
+    config = override(preset(name), for_own_files(overrides or {}))
+    ws = Workspace.open(config, root=os.environ.get(ROOT_VARIABLE) or project_root(), run=run)
     say(f"preset {config.name}, source {config.data.source}, artefacts in artifacts/{ws.run}/")
     return ws
 
 
 def project_root() -> Path:
-    """The nearest folder at or above the current one with a ``pyproject.toml``, else the current one."""
+    """The nearest folder at or above the current one with a ``pyproject.toml``, else this one."""
     here = Path.cwd()
     return next((p for p in (here, *here.parents) if (p / "pyproject.toml").exists()), here)
 
 
 def show(*objects) -> None:
-    """Display the source of library functions or classes, so that a lesson shows code without copying it."""
-    from IPython.display import Code, display
+    """Display the source of library functions or classes, so that a lesson need not copy it."""
+    from IPython.display import Code, display  # where no notebook runs, it may not be needed
 
-    for thing in objects:
-        display(Code(textwrap.dedent(inspect.getsource(thing)), language="python"))
+    for item in objects:
+        display(Code(textwrap.dedent(inspect.getsource(item)), language="python"))
 
 
 def record(name: str, value: float) -> None:
-    """Show a learned number and store it in the notebook's output, where tests and reports read it back.
+    """Show a learned number and store it in the notebook's output, for tests and reports.
 
     Raises `ConfigError` for a value that is not a finite number.
     """
     from IPython.display import display
 
     number = float(value)
-    if number != number or number in (float("inf"), float("-inf")):
+    if not math.isfinite(number):
         raise ConfigError(
             f"record: {name} is {number}, which is no result. Look at the cell that computed it."
         )
@@ -73,22 +76,19 @@ def record(name: str, value: float) -> None:
 
 def records(notebook: Path) -> dict[str, float]:
     """Every recorded number of an executed notebook, by name."""
-    found = {}
-    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
-        for output in cell.get("outputs", []):
-            data = output.get("data", {}).get(RECORD_MIME)
-            if data:
-                found[data["name"]] = data["value"]
-    return found
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    recorded = [output.get("data", {}).get(RECORD_MIME) for output in outputs]
+    return {entry["name"]: entry["value"] for entry in recorded if entry}
 
 
 def finish(ws: Workspace, lesson: str, **facts) -> Path:
     """The last cell of a lesson: write the manifest that proves it ran to its end.
 
-    It lies under the preset's name, where `gensar notebooks` looks for it, whatever run the lesson works in.
+    It lies under the preset's name, where `gensar notebooks` looks for it, whatever run the lesson
+    works in.
     """
-    folder = ws.root / "artifacts" / ws.config.name / "lessons"
-    path = folder / f"{lesson}.json"
+    path = ws.root / "artifacts" / ws.config.name / "lessons" / f"{lesson}.json"
     write_json(path, {"lesson": lesson, "preset": ws.config.name, "run": ws.run, "facts": facts})
     say(f"lesson {lesson} finished")
     return path
@@ -99,22 +99,11 @@ def check(answer, expected, hint: str, tolerance: float = 0.0) -> None:
 
     Numbers may differ by `tolerance`; sequences and arrays are compared element by element.
     """
-    import numpy as np
-
     try:
-        right = bool(
-            np.allclose(
-                np.asarray(answer, dtype=float), np.asarray(expected, dtype=float), atol=tolerance
-            )
-        )
-    except (TypeError, ValueError):
+        numbers = np.asarray(answer, dtype=float), np.asarray(expected, dtype=float)
+        right = np.allclose(*numbers, atol=tolerance)
+    except (TypeError, ValueError):  # no numbers, or another shape
         right = answer == expected
     if not right:
         raise AssertionError(f"Not yet: {answer!r}. Hint: {hint}")
     print("Right.")
-
-
-def _quiet() -> None:
-    """Progress bars of model loading are no lesson; everything else stays visible."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    warnings.filterwarnings("ignore", message="IProgress not found")

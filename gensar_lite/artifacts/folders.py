@@ -1,8 +1,8 @@
 """Folders of stages on disk: what is ours, what is whole, and how one takes another's place.
 
-In: paths. Out: digests, reasons in words, a folder swapped in by renames. Nothing is replaced or removed that this
-program did not write: a stage's folder is known by its ``meta.json``, a draft by its name.
-This file does not know settings, nor what a stage computes.
+In: paths. Out: digests, reasons in words, a folder swapped in by renames. Nothing is replaced or
+removed that this program did not write: a stage's folder is known by its ``meta.json``, a draft by
+its name. This file does not know settings, nor what a stage computes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from gensar_lite.artifacts.records import ArtifactError
@@ -28,19 +27,22 @@ def file_digest(path: Path) -> str:
 
 
 def path_digest(path: Path) -> str | None:
-    """sha256 of a file; of a folder, over names and bytes of every file below it; None where there is neither.
+    """sha256 of a file; of a folder, over names and bytes of all files below; None for neither.
 
-    Hidden files are left out (``.git``, a download's ``.cache``): no model and no table is read from them.
+    Hidden files are left out (``.git``, a download's ``.cache``): no model and no table is read
+    from them.
     """
     if path.is_file():
         return file_digest(path)
     if not path.is_dir():
         return None
-    files = [Path(folder, name) for folder, _, names in os.walk(path, followlinks=True) for name in names]
+    # os.walk follows links, as programs that read the folder do; rglob would not
+    walked = os.walk(path, followlinks=True)
+    files = [Path(folder, name) for folder, _, names in walked for name in names]
     names = sorted(file.relative_to(path).as_posix() for file in files if file.is_file())
-    seen = [name for name in names if not any(part.startswith(".") for part in Path(name).parts)]
-    listed = [f"{name}\0{file_digest(path / name)}\n" for name in seen]
-    return hashlib.sha256("".join(listed).encode("utf-8", "surrogateescape")).hexdigest()
+    shown = [name for name in names if not any(part.startswith(".") for part in Path(name).parts)]
+    lines = [f"{name}\0{file_digest(path / name)}\n" for name in shown]
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read_meta(folder: Path) -> dict | None:
@@ -58,8 +60,8 @@ def read_meta(folder: Path) -> dict | None:
     if isinstance(meta, dict) and set(meta) >= _META_KEYS and meta["stage"] == folder.name:
         return meta
     raise ArtifactError(
-        f"{folder.name}: {path} is damaged, or was not written by this program. Look at that folder; if nothing of "
-        "yours is in it, delete it and build the stage again."
+        f"{folder.name}: {path} is damaged, or was not written by this program. Look at that "
+        "folder; if nothing of yours is in it, delete it and build the stage again."
     )
 
 
@@ -85,16 +87,17 @@ def strangers(folder: Path) -> list[str]:
     """
     meta = read_meta(folder)
     ours = {"meta.json", *meta["files"]} if meta else set()
-    return [name for name in _names(folder) if name not in ours and Path(name).name not in _SYSTEM_FILES]
+    others = [name for name in _names(folder) if name not in ours]
+    return [name for name in others if Path(name).name not in _SYSTEM_FILES]
 
 
 def draft_of(target: Path) -> Path:
-    """Where this process prepares what `target` will hold; a name that nobody would give a folder of his own."""
+    """Where this process prepares what will stand at `target`: a name that only we give."""
     return target.with_name(f".{target.name}-gensar-draft-{os.getpid()}")
 
 
 def clear_drafts(target: Path) -> None:
-    """Remove what killed builds of `target` left beside it. Only the holder of its lock may call this."""
+    """Remove what killed builds of `target` left behind, nothing else beside it."""
     pattern = re.compile(rf"\.{re.escape(target.name)}-gensar-(draft|replaced)-\d+")
     for path in target.parent.iterdir():
         if pattern.fullmatch(path.name):
@@ -102,18 +105,21 @@ def clear_drafts(target: Path) -> None:
 
 
 def swap(draft: Path, target: Path) -> None:
-    """`draft` takes the place of `target`, which must be ours, empty or absent. When that fails, all is as before."""
+    """`draft` takes the place of `target`, which must be ours, empty or absent.
+
+    When that fails, all is as before.
+    """
     old = target.with_name(f".{target.name}-gensar-replaced-{os.getpid()}")
-    there = os.path.lexists(target)
-    if there:
+    replaces = os.path.lexists(target)
+    if replaces:
         os.rename(target, old)
     try:
         os.rename(draft, target)
     except OSError:
-        if there:
+        if replaces:
             os.rename(old, target)
         raise
-    if there:
+    if replaces:
         _remove(old)
 
 
@@ -124,7 +130,8 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _names(folder: Path) -> Iterator[str]:
+def _names(folder: Path) -> list[str]:
     """Everything below a folder that is no folder itself, as sorted paths in it."""
-    below = (path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir())
-    return (path.relative_to(folder).as_posix() for path in below)
+    # a link to a folder counts as one name: what lies behind it is not looked into
+    below = [path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir()]
+    return [path.relative_to(folder).as_posix() for path in below]

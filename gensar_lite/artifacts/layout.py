@@ -17,19 +17,25 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "evaluation": ("data", "embeddings", "identifiers", "training", "decoding"),
 }
 LESSON = {stage: f"notebooks/{i:02d}_{stage}.ipynb" for i, stage in enumerate(STAGES, start=1)}
-_TAKEN = {"cache": "artifacts/cache/", "baselines": "reports/baselines/"}  # folders that all runs share
+# folders that all runs share
+_TAKEN = {"cache": "artifacts/cache/", "baselines": "reports/baselines/"}
 
 
 def check_run(name: object) -> None:
-    """Raises `ConfigError` unless `name` can name a folder directly below artifacts/, whatever the system."""
+    """Raises `ConfigError` unless `name` can name a folder below artifacts/ on every system."""
     plain = isinstance(name, str) and name and name == name.strip() and name.isprintable()
-    if not plain or name.startswith(".") or ".." in name or any(letter in name for letter in "/\\:"):
+    # a colon starts a drive or a stream on Windows, two dots lead out of artifacts/
+    if not plain or name.startswith(".") or ".." in name or set(name) & set("/\\:"):
         raise ConfigError(
-            f"run: {name!r} is no name of a run. It names a folder: no / \\ : and no .., not empty, no dot in front, "
-            "e.g. --run mine. Another place for all runs is --workspace FOLDER."
+            f"run: {name!r} is no name of a run. It names a folder: no / \\ : and no .., not "
+            "empty, no dot in front, e.g. --run mine. Another place for all runs is --workspace "
+            "FOLDER."
         )
     if name in _TAKEN:
-        raise ConfigError(f"run: {name!r} is taken, {_TAKEN[name]} belongs to all runs. Choose another --run NAME.")
+        raise ConfigError(
+            f"run: {name!r} is taken, {_TAKEN[name]} belongs to all runs. "
+            "Choose another --run NAME."
+        )
 
 
 def upstream(stage: str) -> list[str]:

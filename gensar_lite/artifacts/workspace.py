@@ -1,105 +1,57 @@
 """A run's folders: built once, published whole, refused when they no longer fit.
 
-In: a `Config` and a function that fills a folder. Out: ``artifacts/<run>/<stage>/`` with a ``meta.json`` written last.
-This file does not know how any artefact is computed, nor what a model is.
+In: a `Config`, a function that fills a folder, the user's own files that it reads. Out:
+``artifacts/<run>/<stage>/`` with a ``meta.json`` written last. Nothing that this program did not
+write is replaced. This file does not know how any artefact is computed, nor what a model is.
 """
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable
-from dataclasses import dataclass
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from gensar_lite.artifacts.building import build_stage
-from gensar_lite.machine.console import say
-from gensar_lite.artifacts.folders import damage, read_meta
-from gensar_lite.artifacts.guards import rebuild_reason, sources_of
-from gensar_lite.artifacts.layout import INPUTS, LESSON, check_run
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError
+
+from gensar_lite.artifacts.folders import clear_drafts, digests, draft_of, swap
+from gensar_lite.artifacts.guards import (
+    refuse_changed,
+    refuse_edited,
+    refuse_inside,
+    refuse_strangers,
+)
+from gensar_lite.artifacts.layout import INPUTS
+from gensar_lite.artifacts.reading import RunFolders, Sources
 from gensar_lite.artifacts.records import ArtifactError
-from gensar_lite.config import Config, changed_settings, preset, section_dict, without_constants
+from gensar_lite.config import Config, preset, section_dict
+from gensar_lite.machine.atomic import write_json
+from gensar_lite.machine.console import say
+from gensar_lite.machine.disk import disk_problem
+
+_LIBRARIES = (
+    *("numpy", "pandas", "torch", "transformers", "tokenizers"),
+    *("sentence-transformers", "faiss-cpu", "bm25s"),
+)
+_LOCK_SECONDS = 6 * 3600
 
 
-@dataclass(frozen=True)
-class Workspace:
-    """One run's folders. `root` holds ``artifacts/`` and ``reports/``; `run` names the run."""
-
-    root: Path
-    config: Config
-    run: str
+class Workspace(RunFolders):
+    """A run's folders, and how they come to be."""
 
     @staticmethod
-    def open(config: Config | None = None, root: Path | str = ".", run: str | None = None) -> Workspace:
+    def open(
+        config: Config | None = None, root: Path | str = ".", run: str | None = None
+    ) -> Workspace:
         """Raises `ConfigError` for a run's name that is no plain name of a folder."""
         config = config or preset()
         return Workspace(Path(root).resolve(), config, config.name if run is None else run)
-
-    def __post_init__(self) -> None:
-        check_run(self.run)
-
-    def folder(self, stage: str) -> Path:
-        return self.root / "artifacts" / self.run / stage
-
-    @property
-    def report(self) -> Path:
-        """Where the run's page, figures and metrics go."""
-        return self.root / "reports" / self.run
-
-    def meta(self, stage: str) -> dict | None:
-        """The stage's ``meta.json``, or None when the stage was never finished."""
-        return read_meta(self.folder(stage))
-
-    def why_stale(self, stage: str) -> str | None:
-        """None if the stage's folder fits settings and inputs; else the reason in words."""
-        meta = self.meta(stage)
-        if meta is None:
-            return "has not been built"
-        settings, built = section_dict(getattr(self.config, stage)), without_constants(stage, meta["settings"])
-        if built != settings:
-            keys = [k for k in settings | built if settings.get(k) != built.get(k)]
-            pairs = ", ".join(f"{stage}.{k} {built.get(k)!r} -> {settings.get(k)!r}" for k in keys)
-            return f"was built with other settings ({pairs})"
-        for name in INPUTS[stage]:
-            reason = self.why_stale(name)
-            if reason:
-                return f"stands on {name}, which {reason}"
-            if meta["inputs"][name] != self.meta(name)["digest"]:
-                return f"was built before {name} changed"
-        return None
-
-    def require(self, stage: str) -> Path:
-        """The stage's folder, checked against settings, inputs and its own file hashes.
-
-        Raises `ArtifactError` naming the notebook and the command to rerun.
-        """
-        reason = self.why_stale(stage) or damage(self.folder(stage), self.meta(stage))
-        if reason:
-            place = f"artifacts/{self.run}/{stage}"
-            raise ArtifactError(f"{stage}: {place} {reason}. {self._advice(stage)}")
-        return self.folder(stage)
-
-    def _advice(self, stage: str) -> str:
-        """The next step; never a command that would put another source into a run that holds one."""
-        held = (self.meta("data") or {}).get("settings", {}).get("source")
-        wanted = self.config.data.source
-        if held in (None, wanted):
-            return f"Run {LESSON[stage]} again, or: {self.command(stage)}"
-        return (
-            f"The run {self.run} holds the source {held}, these settings name {wanted}. Go on with the run as it is: "
-            f"gensar {stage} --run {shlex.quote(self.run)}; or choose another name for this one (--run NAME)."
-        )
-
-    def command(self, verb: str) -> str:
-        """The shell line that runs `verb` here: preset, run name and every setting that differs from the preset."""
-        base, changed = changed_settings(self.config)
-        words = ["gensar", verb, "--preset", base] + (["--run", self.run] if self.run != base else [])
-        for key, value in changed.items():
-            words += ["--set", f"{key}={value}"]
-        return shlex.join(words)
-
-    def why_rebuild(self, stage: str, outside: dict[str, Path] | None = None) -> str | None:
-        """None if `build` would reuse the stage's folder, else the reason in words. `outside`: see `build`."""
-        return rebuild_reason(self, stage, sources_of(self, stage, outside or {}))
 
     def build(
         self,
@@ -111,13 +63,110 @@ class Workspace:
     ) -> Path:
         """Run `make(folder)` for a stage unless its folder is fresh; publish the result atomically.
 
-        `make` fills an empty folder and returns statistics for ``meta.json``, which is written last. A lock
-        lets one process build while others wait and then reuse. Where several processes compute one stage
-        together, each passes its `rank`: all of them run `make`, and rank 0 publishes. `outside` names files and
-        folders of the user's own that `make` reads: when one of them changes, the stage is built again.
+        make     fills an empty folder and returns statistics for ``meta.json``, written last
+        rank     the process's number where several compute one stage together: all of them run
+                 `make`, and rank 0 publishes
+        outside  files and folders of the user's own that `make` reads: when one of them changes,
+                 the stage is built again
 
-        What is read is compared before and after: where it changed meanwhile nothing is published. A folder in the
-        stage's place that is not ours is never replaced. Raises `ArtifactError` for both, for inputs that are missing
-        or stale, and for what the disk refuses. Returns the folder.
+        A lock lets one process build while others wait and then reuse. What is read is compared
+        before and after: where it changed meanwhile nothing is published. A folder in the stage's
+        place that is not ours is never replaced. Raises `ArtifactError` for both, for inputs that
+        are missing or stale, and for what the disk refuses. Returns the folder.
         """
-        return build_stage(self, stage, make, say, rank, outside or {})
+        target, outside = self.folder(stage), outside or {}
+        with _plain_errors(stage):
+            refuse_inside(self, stage, outside)
+            for name in INPUTS[stage]:
+                self.require(name)
+            refuse_edited(self, stage)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if rank > 0:
+                self._compute_along(stage, make, outside)
+                return target
+            with _lock(target.parent / f".{stage}.lock", stage):
+                sources = self.sources(stage, outside)
+                reason = self.rebuild_reason(stage, sources)
+                if reason is None:
+                    say(f"{stage}: reused {self.place(stage)}")
+                    return target
+                refuse_strangers(self, stage)
+                if self.meta(stage):
+                    say(f"{stage}: {reason}; building it again")
+                seconds = self._make(stage, make, sources, outside)
+                say(f"{stage}: built {self.place(stage)} in {seconds:.1f} s")
+        return target
+
+    def _make(
+        self, stage: str, make: Callable, sources: Sources, outside: dict[str, Path]
+    ) -> float:
+        """Fill a draft and put it in the stage's place; returns the seconds of it."""
+        started = time.perf_counter()
+        target = self.folder(stage)
+        clear_drafts(target)
+        draft = draft_of(target)  # not mkdtemp's, which others could not read
+        draft.mkdir()
+        try:
+            statistics = make(draft)
+            refuse_changed(self, stage, sources, outside)
+            meta = {
+                "stage": stage,
+                "settings": section_dict(getattr(self.config, stage)),
+                "inputs": sources.inputs,
+                "files": digests(draft),
+            }
+            if sources.outside:
+                meta["outside"] = sources.outside
+            # the stage's own digest covers what decides the result, not times or places
+            meta["digest"] = hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
+            if outside:
+                meta["read"] = {name: str(path.resolve()) for name, path in outside.items()}
+            meta["statistics"] = statistics
+            meta["seconds"] = round(time.perf_counter() - started, 2)
+            meta["versions"] = _versions()
+            write_json(draft / "meta.json", meta)
+            refuse_strangers(self, stage)  # hours may have gone by
+            swap(draft, target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return time.perf_counter() - started
+
+    def _compute_along(self, stage: str, make: Callable, outside: dict[str, Path]) -> None:
+        """The part of a process that does not publish."""
+        sources = self.sources(stage, outside)
+        if self.rebuild_reason(stage, sources):
+            with tempfile.TemporaryDirectory(dir=self.folder(stage).parent) as scratch:
+                make(Path(scratch))
+            refuse_changed(self, stage, sources, outside)
+
+
+@contextlib.contextmanager
+def _plain_errors(stage: str) -> Iterator[None]:
+    """What the disk refuses becomes one `ArtifactError`, other errors stay what they are."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        problem = disk_problem(error)
+        if problem is None:
+            raise
+        raise ArtifactError(f"{stage}: {problem}") from error
+
+
+@contextlib.contextmanager
+def _lock(path: Path, stage: str) -> Iterator[None]:
+    try:
+        with FileLock(path, timeout=_LOCK_SECONDS):
+            yield
+    except Timeout:
+        raise ArtifactError(
+            f"{stage}: another run has held {path} for six hours. Stop it, or use --run NAME."
+        ) from None
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the libraries that are installed, by name."""
+    versions = {}
+    for name in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions

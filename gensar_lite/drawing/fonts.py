@@ -1,5 +1,4 @@
-"""Which names a figure can draw: fonts for the letters of any script, and a number where this
-machine has none.
+"""Which names a figure can draw: fonts for the letters of any script, else a number.
 
 In: names for a legend. Out: font families that together hold their letters, and labels without a
 box. Matplotlib's own font knows Latin, Greek, Cyrillic and Arabic letters; others are looked for
@@ -16,16 +15,14 @@ from matplotlib.font_manager import FontProperties, findfont, fontManager
 from matplotlib.ft2font import FT2Font
 
 OWN = "DejaVu Sans"  # comes with matplotlib
-NO_LETTERS = (
-    "lastresort",
-    "last resort",
-    "emoji",
-)  # fonts of boxes, and of pictures that have no outline
+# fonts of boxes, and of pictures that have no outline
+NO_LETTERS = ("lastresort", "last resort", "emoji")
 
 
 class Labels(NamedTuple):
-    """Labels for a legend, `families` to draw them in, and a `note` with the names that are shown
-    by number ("").
+    """Labels for a legend and `families` to draw them in.
+
+    note  the names that are shown by number, written out; "" where there is none
     """
 
     labels: list[str]
@@ -42,52 +39,40 @@ def drawable_labels(names: Sequence[str], noun: str = "name") -> Labels:
     families, known = fonts_for(frozenset("".join(names)))
     labels, numbered = [], []
     for place, name in enumerate(names, start=1):
-        missing = {character for character in name if character not in known}
-        if any(character.isalnum() for character in missing):
-            numbered.append(f"{noun} {place}: {name}")
-            labels.append(f"{noun} {place}")
-        else:
-            labels.append("".join(c for c in name if c not in missing).strip() or f"{noun} {place}")
-    note = (
-        f"No installed font has the letters of these names. {'; '.join(numbered)}"
-        if numbered
-        else ""
-    )
-    return Labels(labels, families, note)
+        number = f"{noun} {place}"
+        label = "".join(character for character in name if character in known).strip()
+        if any(character.isalnum() for character in set(name) - known):
+            numbered.append(f"{number}: {name}")
+            label = number
+        labels.append(label or number)
+    note = f"No installed font has the letters of these names. {'; '.join(numbered)}"
+    return Labels(labels, families, note if numbered else "")
 
 
 @cache
 def fonts_for(characters: frozenset[str]) -> tuple[list[str], frozenset[str]]:
-    """Font families, matplotlib's own first, and which of `characters` they can draw: as few
-    families as needed.
-    """
+    """Few font families, matplotlib's own first, and which of `characters` they can draw."""
     families, missing = [OWN], characters - _glyphs(findfont(FontProperties(family=OWN)))
     while missing:
-        covers = {name: len(missing & _glyphs(path)) for name, path in _installed()}
+        # greedy: the family that has most of what is still missing; equals by name
+        covers = {name: len(missing & _glyphs(path)) for name, path in _installed().items()}
         best = min(covers, key=lambda name: (-covers[name], name), default=None)
         if best is None or not covers[best]:
             break
         families.append(best)
-        missing -= _glyphs(dict(_installed())[best])
+        missing -= _glyphs(_installed()[best])
     return families, characters - missing
 
 
 @cache
-def _installed() -> list[tuple[str, str]]:
-    """``(family, file)`` of each family that has an upright font of usual weight; no boxes, no
-    pictures.
-    """
-    usual = [
-        font
-        for font in fontManager.ttflist
-        if font.style == "normal" and font.weight in (400, "normal", "regular")
-    ]
-    files = {font.name: font.fname for font in usual}
-    return [
-        pair
-        for pair in sorted(files.items())
-        if not any(word in pair[0].lower() for word in NO_LETTERS)
-    ]
+def _installed() -> dict[str, str]:
+    """The file of each family that has an upright font of usual weight; no boxes, no pictures."""
+    files = {}
+    for font in fontManager.ttflist:
+        usual = font.style == "normal" and font.weight in (400, "normal", "regular")
+        if usual and not any(word in font.name.lower() for word in NO_LETTERS):
+            files[font.name] = font.fname
+    return dict(sorted(files.items()))
 
 
 @cache

@@ -2,15 +2,15 @@
 
 In: names of views and tasks, texts that come from data. Out: colours as ``#rrggbb``, words, text.
 This file draws nothing and imports no drawing library; no other file of the package names a colour
-(the page's style sheet does, in `gensar_lite/evaluation/page.py`).
+(the page's style sheet does, in `gensar_lite/evaluation/page.css`).
 """
 
 from __future__ import annotations
 
 import html
 
-# Okabe & Ito's eight colours: colour-blind readers can tell them apart, and so can a black-and-white
-# print together with MARKERS, SYMBOLS or DASHES, which go with them place by place
+# Okabe & Ito's eight colours: colour-blind readers can tell them apart; MARKERS, SYMBOLS or DASHES
+# go with them place by place, so that a black-and-white print can be read too
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, YELLOW, BLACK = OKABE_ITO
 GREY = "#B8B8B8"  # what is not told apart: all others, the background of a comparison

@@ -13,6 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from gensar_lite.artifacts import check_vectors
+from gensar_lite.linear import principal_axes
 
 
 def standardise(vectors: np.ndarray, view: str) -> np.ndarray:
@@ -43,17 +44,11 @@ class Components(NamedTuple):
 
     @staticmethod
     def fit(vectors: np.ndarray, dim: int) -> Components:
-        """The first min(dim, D) directions of (N, D) vectors.
-
-        One thread and float64, so that the number of threads cannot change an identifier; each axis
-        has its largest weight positive, so that no solver's choice of a sign can.
-        """
+        """The first min(dim, D) directions of (N, D) vectors, see `principal_axes`."""
         centre = vectors.mean(axis=0)
         with threadpool_limits(1):
             x = vectors - centre
-            values, axes = np.linalg.eigh(x.T @ x / len(x))
-            axes = axes[:, np.argsort(values)[::-1][:dim]]  # (D, d)
-            axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+            axes = principal_axes(x, dim)  # (D, d)
             along = x @ axes  # (N, d)
         return Components(centre, axes, root_mean_norm(along))
 

@@ -1,7 +1,7 @@
 """Flat maps: hundreds of dimensions drawn in two.
 
-In: (N, d) vectors and a method's name. Out: (N, 2), the same every time, kept in a cache by content.
-For pictures only: nothing is computed from a map. This file does not know what an item is.
+In: (N, d) vectors and a method's name. Out: (N, 2), the same every time, kept in a cache by
+content. For pictures only: nothing is computed from a map. This file does not know what an item is.
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ METHODS = ("pca", "tsne", "umap")
 def flat_map(
     vectors: np.ndarray, method: str, seed: int = 0, cache: Path | None = None
 ) -> np.ndarray:
-    """(N, 2) float64 places of items: ``pca`` (at once), ``tsne`` or ``umap`` (neighbours stay neighbours; slower).
+    """(N, 2) float64 places of items with vectors (N, d).
 
-    The latter two read up to 50 principal components; their axes mean nothing, distances between groups little.
-    UMAP compiles itself first, up to a minute on a new machine, and then is the faster one from 5,000 items on.
-    Raises `ConfigError` for another method, or when umap-learn is not installed.
+    ``pca`` is there at once; in ``tsne`` and ``umap`` neighbours stay neighbours, which takes
+    longer. Those two read up to 50 principal components; their axes mean nothing, distances between
+    groups little. UMAP compiles itself first, up to a minute on a new machine, and then is the
+    faster one from 5,000 items on. Raises `ConfigError` for another method, or when umap-learn is
+    not installed.
     """
     if method not in METHODS:
         raise ConfigError(f"maps: {method!r} is none of {', '.join(METHODS)}.")
     x = principal_components(np.asarray(vectors, dtype=np.float64), 2 if method == "pca" else 50)
     if method == "pca":
-        return x
+        return np.pad(x, ((0, 0), (0, 2 - x.shape[1])))  # vectors of one number lie on a line
     if method == "umap" and importlib.util.find_spec("umap") is None:
         raise ConfigError(
             "maps: umap needs the package umap-learn. Run: pip install umap-learn, or choose tsne."
@@ -60,7 +62,6 @@ def _umap(x: np.ndarray, seed: int) -> np.ndarray:
 def _tsne(x: np.ndarray, seed: int) -> np.ndarray:
     from sklearn.manifold import TSNE
 
-    perplexity = min(30.0, (len(x) - 1) / 3)
-    return TSNE(
-        perplexity=perplexity, init="pca", metric="cosine", random_state=seed
-    ).fit_transform(x)
+    perplexity = min(30.0, (len(x) - 1) / 3)  # it must stay below the number of points
+    tsne = TSNE(perplexity=perplexity, init="pca", metric="cosine", random_state=seed)
+    return tsne.fit_transform(x)

@@ -1,244 +1,237 @@
 """Figures of a run, each with its alt text.
 
-In: points, metrics, vectors, codes. Out: ``(Figure, alt_text)``; `figure_png` and `figure_uri` make bytes of a figure.
-Figures are drawn without pyplot, so nothing is kept open; colours are Okabe & Ito's, told apart by marker too.
-This file reads no artefact. Names that come from data are passed through `plain`, since ``$`` starts a formula.
+In: points, metrics, vectors, codes. Out: ``(Figure, alt_text)``. Systems, codes and groups are told
+apart by colour and by marker. This file reads no artefact. Names that come from data are passed
+through `no_formula`, since ``$`` starts a formula.
 """
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gensar_lite.drawing.canvas import canvas
-from gensar_lite.drawing.fonts import drawable_labels
-from gensar_lite.drawing.palette import DARK_GREY, GREY, MARKERS, OKABE_ITO, TASK_TITLE, no_formula
+from gensar_lite.drawing.fonts import Labels, drawable_labels
+from gensar_lite.drawing.palette import (
+    DARK_GREY,
+    GREY,
+    MARKERS,
+    OKABE_ITO,
+    TASK_TITLE,
+    no_formula,
+)
 from gensar_lite.evaluation.scores import system_order
 from gensar_lite.evaluation.tradeoff import Point, pareto_front
 from gensar_lite.evaluation.uncertainty import Interval
 
 COLOURS = (*OKABE_ITO, DARK_GREY)
-_PLACES = (  # colour and marker
+NUM_FREQUENT = len(OKABE_ITO) - 1  # groups that a map tells apart
+_PLACES = (  # of a system in COLOURS and MARKERS
     *("joint", "popularity", "category-popularity", "bm25", "recommender", "oracle"),
     *("transitions", "item-knn", "query-clicks"),
 )
+_BESIDE = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "frameon": False}  # a legend
+Drawn = tuple[Figure, str]
 
 
-def tradeoff_figure(points: list[Point], metric: str = "ndcg@10") -> tuple[Figure, str]:
-    """Search (x) against recommendation (y) with error bars; a system of one task alone is a dashed line.
+def tradeoff_figure(points: list[Point], metric: str = "ndcg@10") -> Drawn:
+    """Search (x) against recommendation (y) with error bars.
 
-    A grey staircase joins the Pareto front of the systems that do both, the oracle left out. A log of one task has
-    one axis: a system a line.
+    A system of one task alone is a dashed line. A grey staircase joins the Pareto front of the
+    systems that do both, the oracle left out. A log of one task has one axis: a line per system.
     """
     if points and not all(any(getattr(point, task) for point in points) for task in TASK_TITLE):
         return _one_axis(points, metric)
     figure, (axes,) = canvas(6.4, 4.6)
-    said = []
     for point in points:
-        colour, marker = _style(point.system)
-        style = {"color": colour, "label": no_formula(point.system)}
-        if point.search and point.recommend:
-            bars = {"xerr": _error(point.search), "yerr": _error(point.recommend)}
-            axes.errorbar(
-                point.search.value,
-                point.recommend.value,
-                **bars,
-                fmt=marker,
-                ms=8,
-                capsize=3,
-                **style,
-            )
-        elif point.search:
-            axes.axvline(point.search.value, ls="--", lw=1.5, **style)
-        elif point.recommend:
-            axes.axhline(point.recommend.value, ls=":", lw=1.5, **style)
-        said.append(_say(point))
+        _draw_point(axes, point)
     _staircase(axes, [p for p in points if p.search and p.recommend and p.system != "oracle"])
-    axes.set(
-        xlabel=f"Search {metric}, full catalogue", ylabel=f"Recommendation {metric}, full catalogue"
-    )
+    names = [f"{title} {metric}, full catalogue" for title in TASK_TITLE.values()]
+    axes.set(xlabel=names[0], ylabel=names[1])
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     if points:
-        axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1.0))
-    return (
-        figure,
+        axes.legend(fontsize=9, **_BESIDE)
+    return figure, (
         f"Search {metric} against recommendation {metric}, higher is better on both. "
-        + "; ".join(said)
-        + ".",
+        f"{'; '.join(map(_in_words, points))}."
     )
 
 
-def _one_axis(points: list[Point], metric: str) -> tuple[Figure, str]:
+def _draw_point(axes: Axes, point: Point) -> None:
+    colour, marker = _style(point.system)
+    style = {"color": colour, "label": no_formula(point.system)}
+    if point.search and point.recommend:
+        axes.errorbar(
+            point.search.value,
+            point.recommend.value,
+            xerr=_error(point.search),
+            yerr=_error(point.recommend),
+            fmt=marker,
+            ms=8,
+            capsize=3,
+            **style,
+        )
+    elif point.search:
+        axes.axvline(point.search.value, ls="--", lw=1.5, **style)
+    elif point.recommend:
+        axes.axhline(point.recommend.value, ls=":", lw=1.5, **style)
+
+
+def _one_axis(points: list[Point], metric: str) -> Drawn:
     """Intervals of the only task that there is, the first system on top."""
     task = next(task for task in TASK_TITLE if any(getattr(point, task) for point in points))
     figure, (axes,) = canvas(6.4, 0.8 + 0.4 * len(points))
-    for place, point in enumerate(reversed(points)):
+    upwards = points[::-1]
+    for place, point in enumerate(upwards):
         colour, marker = _style(point.system)
         interval = getattr(point, task)
-        axes.errorbar(
-            interval.value, place, xerr=_error(interval), fmt=marker, ms=8, capsize=3, color=colour
-        )
-    axes.set_yticks(range(len(points)), [no_formula(point.system) for point in reversed(points)])
+        style = {"fmt": marker, "ms": 8, "capsize": 3, "color": colour}
+        axes.errorbar(interval.value, place, xerr=_error(interval), **style)
+    axes.set_yticks(range(len(points)), [no_formula(point.system) for point in upwards])
     axes.set(xlabel=f"{TASK_TITLE[task]} {metric}, full catalogue")
     axes.set_xlim(left=0)
-    return figure, f"{TASK_TITLE[task]} {metric}, higher is better. {'; '.join(map(_say, points))}."
+    words = "; ".join(map(_in_words, points))
+    return figure, f"{TASK_TITLE[task]} {metric}, higher is better. {words}."
 
 
-def _staircase(axes, both: list[Point]) -> None:
+def _staircase(axes: Axes, both: list[Point]) -> None:
+    """The border of what the systems on the Pareto front dominate, down to both axes."""
     values = np.array([[p.search.value, p.recommend.value] for p in both]).reshape(-1, 2)
-    front = values[pareto_front(values)] if len(values) else values
-    front = front[np.argsort(front[:, 0])]
-    if len(front):
-        x, y = np.r_[0, front[:, 0], front[-1, 0]], np.r_[front[0, 1], front[:, 1], 0]
-        axes.step(x, y, where="pre", color=GREY, lw=1, zorder=0)
+    if not len(values):
+        return
+    front = values[pareto_front(values)]
+    front = front[np.argsort(front[:, 0])]  # from left to right, so from top to bottom
+    x = np.r_[0, front[:, 0], front[-1, 0]]
+    y = np.r_[front[0, 1], front[:, 1], 0]
+    axes.step(x, y, where="pre", color=GREY, lw=1, zorder=0)
 
 
-def _say(point: Point) -> str:
+def _in_words(point: Point) -> str:
     parts = [f"search {point.search.value:.3f}"] if point.search else []
     parts += [f"recommendation {point.recommend.value:.3f}"] if point.recommend else []
     return f"{point.system}: {', '.join(parts)}"
 
 
-def metric_bars(
-    metrics: list[dict], metric: str = "ndcg@10", protocol: str = "full"
-) -> tuple[Figure, str]:
-    """One bar a system with its interval, search on the left, recommendation on the right; a task that the log lacks
-    has no panel."""
+def metric_bars(metrics: list[dict], metric: str = "ndcg@10", protocol: str = "full") -> Drawn:
+    """One bar per system with its interval, search on the left, recommendation on the right.
+
+    A task that the log lacks has no panel.
+    """
     metrics = [row for row in metrics if (row["metric"], row["protocol"]) == (metric, protocol)]
-    tasks = [task for task in TASK_TITLE if any(row["task"] == task for row in metrics)] or list(
-        TASK_TITLE
-    )
+    present = {row["task"] for row in metrics}
+    tasks = [task for task in TASK_TITLE if task in present] or list(TASK_TITLE)
     figure, panels = canvas(4.5 * len(tasks), 3.2, columns=len(tasks))
-    said = []
+    words = []
     for axes, task in zip(panels, tasks, strict=True):
         title, rows = TASK_TITLE[task], [row for row in metrics if row["task"] == task]
-        rows.sort(key=lambda row: system_order(row["system"]), reverse=True)
-        values = [row["value"] for row in rows]
-        ends = (
-            np.array([[r["value"] - r["low"], r["high"] - r["value"]] for r in rows])
-            .reshape(-1, 2)
-            .T
-        )
-        colours = [_style(row["system"])[0] for row in rows]
+        rows.sort(key=lambda row: system_order(row["system"]))
+        words.append(f"{title}: " + ", ".join(f"{r['system']} {r['value']:.3f}" for r in rows))
+        rows.reverse()  # bars grow from the bottom
+        ends = [(r["value"] - r["low"], r["high"] - r["value"]) for r in rows]
         axes.barh(
             [no_formula(row["system"]) for row in rows],
-            values,
-            xerr=ends.clip(0),
-            color=colours,
+            [row["value"] for row in rows],
+            xerr=np.reshape(ends, (-1, 2)).T.clip(0),  # (2, systems)
+            color=[_style(row["system"])[0] for row in rows],
             capsize=3,
         )
         axes.set(title=title, xlabel=f"{metric} ({protocol})")
-        said.append(
-            f"{title}: " + ", ".join(f"{r['system']} {r['value']:.3f}" for r in reversed(rows))
-        )
-    return figure, f"Bars of {metric}. " + ". ".join(said) + "."
-
-
-def pca_2d(vectors: np.ndarray) -> np.ndarray:
-    """The first two principal components of `vectors` (N, d) -> (N, 2); each axis' largest entry is positive."""
-    centred = np.asarray(vectors, dtype=np.float64) - np.mean(vectors, axis=0)
-    _, axes = np.linalg.eigh(centred.T @ centred)  # ascending
-    xy = centred @ axes[:, ::-1][:, :2]
-    xy = np.pad(xy, ((0, 0), (0, 2 - xy.shape[1])))
-    largest = xy[np.abs(xy).argmax(axis=0), np.arange(2)]
-    return xy * np.where(largest < 0, -1, 1)
+    return figure, f"Bars of {metric}. {'. '.join(words)}."
 
 
 def identifier_map(
     codes: np.ndarray, xy: np.ndarray, groups: np.ndarray, name: str = "semantic"
-) -> tuple[Figure, str]:
-    """Items at `xy` (N, 2), coloured by the first of their `codes` (N, L), beside the same map by `groups` (N,).
+) -> Drawn:
+    """Items at `xy` (N, 2), by the first of their `codes` (N, L), beside the same by `groups` (N,).
 
-    The seven most frequent codes or groups have a colour and marker each, all others are grey. A group whose letters no
-    font has is ``category 1`` (`map_note` writes it out).
+    The seven most frequent codes or groups have a colour and marker each, all others are grey. A
+    group whose letters no font has is ``category 1`` (`map_note` writes it out).
     """
     figure, panels = canvas(9.6, 4.2, columns=2)
-    first = pd.Series(np.asarray(codes)[:, 0]).map(lambda code: f"code {code}").to_numpy()
-    for axes, labels, title in (
-        (panels[0], first, "first code"),
-        (panels[1], np.asarray(groups), "category"),
+    first = np.array([f"code {code}" for code in np.asarray(codes)[:, 0]], dtype=object)
+    for axes, labels, title in zip(
+        panels, (first, np.asarray(groups)), ("first code", "category"), strict=True
     ):
         _scatter(axes, xy, labels)
         axes.set(title=f"{name} vectors by {title}", xticks=[], yticks=[])
-    num_codes, num_groups = len(np.unique(first)), len(set(groups))
     return figure, (
-        f"Two maps of the same {len(xy)} items, their {name} vectors reduced to two dimensions by PCA. Left: coloured "
-        f"by the first code of the {name} identifier ({num_codes} in use). Right: by top category ({num_groups})."
+        f"Two maps of the same {len(xy)} items, their {name} vectors reduced to two dimensions by "
+        f"PCA. Left: coloured by the first code of the {name} identifier ({len(set(first))} in "
+        f"use). Right: by top category ({len(set(groups))})."
     )
 
 
 def map_note(groups: np.ndarray) -> str:
-    """The names of groups that `identifier_map` shows by number, for a caption; "" where it can draw them all."""
-    return drawable_labels([no_formula(name, 28) for name in frequent(groups)], "category").note
+    """Names of groups that `identifier_map` shows by number, for a caption; "" if there is none."""
+    return _labels(_frequent(groups)).note
 
 
-def _scatter(axes, xy: np.ndarray, labels: np.ndarray) -> None:
-    counts = pd.Series(labels).value_counts()
-    names = frequent(labels)
-    shown = drawable_labels([no_formula(name, 28) for name in names], "category")
-    size = float(np.clip(8000 / max(len(xy), 1), 5, 24))
+def _labels(names: list) -> Labels:
+    return drawable_labels([no_formula(name, 28) for name in names], "category")
+
+
+def _scatter(axes: Axes, xy: np.ndarray, labels: np.ndarray) -> None:
+    names = _frequent(labels)
+    shown = _labels(names)
+    size = float(np.clip(8000 / max(len(xy), 1), 5, 24))  # many points are small
     rest = ~np.isin(labels, names)
     if rest.any():
-        axes.scatter(
-            *xy[rest].T,
-            s=size,
-            color=GREY,
-            marker=".",
-            linewidths=0,
-            label=f"{len(counts) - len(names)} others",
-        )
-    for i, (name, label) in enumerate(zip(names, shown.labels, strict=True)):
-        mine = labels == name
-        style = {"color": OKABE_ITO[i], "marker": MARKERS[i], "label": label}
-        axes.scatter(*xy[mine].T, s=size, linewidths=0, alpha=0.85, **style)
-    legend = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "markerscale": 2, "frameon": False}
-    axes.legend(prop={"family": shown.families, "size": 8}, **legend)
+        others = f"{len(set(labels)) - len(names)} others"
+        axes.scatter(*xy[rest].T, s=size, color=GREY, marker=".", linewidths=0, label=others)
+    for name, label, colour, marker in zip(names, shown.labels, OKABE_ITO, MARKERS, strict=False):
+        mine = xy[labels == name]
+        style = {"color": colour, "marker": marker, "label": label}
+        axes.scatter(*mine.T, s=size, linewidths=0, alpha=0.85, **style)
+    axes.legend(prop={"family": shown.families, "size": 8}, markerscale=2, **_BESIDE)
 
 
-def frequent(labels: np.ndarray) -> list:
-    """The seven most frequent of `labels`, which a map tells apart, most frequent first."""
+def _frequent(labels: np.ndarray) -> list:
+    """The most frequent of `labels`, which a map tells apart, most frequent first."""
     counts = pd.Series(labels).value_counts()
-    return sorted(counts.index, key=lambda name: (-counts[name], str(name)))[: len(OKABE_ITO) - 1]
+    return sorted(counts.index, key=lambda name: (-counts[name], str(name)))[:NUM_FREQUENT]
 
 
-def curve_figure(log: pd.DataFrame) -> tuple[Figure, str] | None:
-    """A training log as lines: losses on the left, validation metrics on the right; None if it holds neither.
+def curve_figure(log: pd.DataFrame) -> Drawn | None:
+    """A training log as lines: losses on the left, validation metrics on the right.
 
-    The x axis is ``epoch`` or ``step``, else the row; columns are told by their names (``loss``; ``ndcg@``, ``score``).
+    The x axis is ``epoch`` or ``step``, else the row; columns are recognised by their names
+    (``loss``; ``ndcg@``, ``score``). None if the log holds neither.
     """
-    x = next((c for c in ("epoch", "step") if c in log), None)
-    lines = [c for c in log.select_dtypes("number").columns if c != x]
-    sides = [[c for c in lines if "loss" in c], [c for c in lines if "ndcg@" in c or c == "score"]]
-    titles = [
-        title for title, side in zip(("Loss in training", "Validation"), sides, strict=True) if side
-    ]
-    sides = [side for side in sides if side]
+    x = next((column for column in ("epoch", "step") if column in log), None)
+    numbers = [column for column in log.select_dtypes("number").columns if column != x]
+    sides = {
+        "Loss in training": [c for c in numbers if "loss" in c],
+        "Validation": [c for c in numbers if "ndcg@" in c or c == "score"],
+    }
+    sides = {title: columns for title, columns in sides.items() if columns}
     if not sides:
         return None
     figure, panels = canvas(4.8 * len(sides), 3.2, columns=len(sides))
-    for axes, side, title in zip(panels, sides, titles, strict=True):
-        for i, column in enumerate(side):
+    words = []
+    for axes, (title, columns) in zip(panels, sides.items(), strict=True):
+        for column, colour, marker in zip(columns, cycle(OKABE_ITO), cycle(MARKERS), strict=False):
             part = log[column].dropna()
             place = log.loc[part.index, x] if x else part.index
-            marker = MARKERS[i] if len(part) < 60 else None
-            axes.plot(place, part, color=OKABE_ITO[i], marker=marker, ms=4, label=no_formula(column))
+            few = {"marker": marker, "ms": 4} if len(part) < 60 else {}
+            axes.plot(place, part, color=colour, label=no_formula(column), **few)
+            words.append(f"{column} from {part.iloc[0]:.4g} to {part.iloc[-1]:.4g}")
         axes.set(title=title, xlabel=x or "row")
         axes.legend(frameon=False, fontsize=8)
-    ends = [
-        f"{c} from {log[c].dropna().iloc[0]:.4g} to {log[c].dropna().iloc[-1]:.4g}"
-        for s in sides
-        for c in s
-    ]
-    return figure, "Training curves. " + "; ".join(ends) + "."
+    return figure, f"Training curves. {'; '.join(words)}."
 
 
 def _style(system: str) -> tuple[str, str]:
-    alike = (
-        "recommender" if system == "svd" or system.startswith("sasrec-") else system
-    )  # a run has one of them
-    place = _PLACES.index(alike) if alike in _PLACES else len(_PLACES) + sum(map(ord, system)) % 2
+    """Colour and marker of a system, the same in every figure."""
+    if system == "svd" or system.startswith("sasrec-"):
+        system = "recommender"  # a run has one of them
+    other = len(_PLACES) + sum(map(ord, system)) % 2  # a name that this file does not know
+    place = _PLACES.index(system) if system in _PLACES else other
+    # markers are shifted when they begin again, so that no two systems have both in common
     return COLOURS[place % len(COLOURS)], MARKERS[(place + place // len(MARKERS)) % len(MARKERS)]
 
 

@@ -1,4 +1,5 @@
-"""What depends on the computer: number formats, threads, memory, processes, and runs of numbers without a loop.
+"""What depends on the computer: number format, threads, memory, processes, console, disk.
 
-In: settings and arrays. Out: the same work, done as this machine does it best. This room knows no item and no model.
+In: settings and arrays. Out: the same work, done as this machine does it best; files that are whole
+or absent. This room knows no item and no model.
 """

@@ -1,7 +1,7 @@
-"""Output that never fails: a console that lacks a letter, a closed pipe or a full disk stops no build.
+"""Output that never fails: no missing letter, closed pipe or full disk stops a build.
 
-In: text and a stream. Out: the text, letters that the stream cannot show as ``\\u3042``, or nothing where nobody reads.
-This file does not know what is said.
+In: text and a stream. Out: the text, with letters that the stream cannot show as ``\\u3042``, or
+nothing where nobody reads. This file does not know what is said.
 """
 
 from __future__ import annotations
@@ -12,13 +12,18 @@ import os
 import sys
 from collections.abc import Iterator
 
-LOST_READER = (errno.EPIPE, errno.EIO, errno.EINVAL)  # a closed pipe, a closed terminal, Windows' word for a pipe
+LOST_READER = (
+    errno.EPIPE,
+    errno.EIO,
+    errno.EINVAL,
+)  # a closed pipe, a closed terminal, Windows' word for a pipe
 
 
 class Forgiving:
-    """A text stream around another one whose `write` and `flush` never raise; everything else is the other's.
+    """A text stream around another one: `write` and `flush` never raise, the rest is the other's.
 
-    `problem` is the error that ended the output early, e.g. a full disk, or None; a reader who left is none.
+    `problem` is the error that ended the output early, e.g. a full disk, or None; a reader who left
+    is none.
     """
 
     def __init__(self, stream):
@@ -45,7 +50,7 @@ class Forgiving:
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
-        """What is still in the buffer goes nowhere, else Python itself would complain about it in the end."""
+        """The buffer's rest goes nowhere, or Python itself would complain about it in the end."""
         if isinstance(error, OSError) and error.errno not in LOST_READER:
             self.problem = error
         with contextlib.suppress(Exception):
@@ -64,9 +69,10 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def forgiving_output() -> Iterator[None]:
-    """Standard output and error are `Forgiving` inside, for whoever prints: our code, progress bars, libraries.
+    """Standard output and error are `Forgiving` inside, for our code, progress bars and libraries.
 
-    Raises the `OSError` of output that could not be written (a full disk) in the end, when all work is done.
+    Raises the `OSError` of output that could not be written (a full disk) in the end, when all work
+    is done.
     """
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (stream and Forgiving(stream) for stream in before)

@@ -15,8 +15,11 @@ from safetensors import SafetensorError
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_FOLDER = (errno.ENOTDIR, errno.EEXIST)
+_MAKE_ROOM = (
+    "Make room, or choose a folder on another disk with --workspace; finished stages are kept."
+)
 _ADVICE = (
-    (_FULL, "Make room, or choose a folder on another disk with --workspace; finished stages are kept."),
+    (_FULL, _MAKE_ROOM),
     (_DENIED, "Change its permissions, or choose a folder that you may write with --workspace."),
     (_NO_FOLDER, "A folder is needed in this place: --workspace must not lead through a file."),
     ((errno.ENAMETOOLONG,), "Choose a shorter name."),
@@ -28,15 +31,21 @@ def disk_problem(error: BaseException) -> str | None:
     """``FILE: reason. Next step.`` for an error of the file system, None for any other error."""
     if isinstance(error, OSError):
         number = error.errno
-    elif isinstance(error, SafetensorError):  # it keeps the number in its text alone
-        number = int(match[1]) if (match := re.search(r"os error (\d+)", str(error))) else None
-        if number is None:
+    elif isinstance(error, SafetensorError):
+        # it keeps the number in its text alone
+        match = re.search(r"os error (\d+)", str(error))
+        if match is None:
             return None
+        number = int(match[1])
     else:
         return None
-    reason = os.strerror(number) if number else (str(error).splitlines() or [type(error).__name__])[0]
+    if number:
+        reason = os.strerror(number)
+    else:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
     place = getattr(error, "filename", None)
-    advice = next((words for numbers, words in _ADVICE if number in numbers), "Try it again.")
     if number in _DENIED + _NO_FOLDER and place is None:
         place = "the folder"
-    return f"{f'{os.fsdecode(place)}: ' if isinstance(place, str | bytes) else ''}{reason}. {advice}"
+    where = f"{os.fsdecode(place)}: " if isinstance(place, str | bytes) else ""
+    advice = next((words for numbers, words in _ADVICE if number in numbers), "Try it again.")
+    return f"{where}{reason}. {advice}"

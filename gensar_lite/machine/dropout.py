@@ -1,7 +1,8 @@
 """Dropout whose mask costs one random 64-bit word for eight elements.
 
-In: activations and a rate. Out: activations. On a CPU the usual mask, a random number an element by one thread, takes a
-sixth of a training step of T5, a third of one of SASRec. This file does not know models.
+In: activations and a rate. Out: activations. On a CPU the usual mask, one random number per
+element drawn by one thread, takes a sixth of a training step of T5 and a third of one of SASRec.
+This file does not know models.
 """
 
 from __future__ import annotations
@@ -11,21 +12,18 @@ from torch import nn
 
 
 def byte_dropout(x: torch.Tensor, rate: float) -> torch.Tensor:
-    """`x` with elements dropped at `rate`, to 1/256; the rest is scaled by the rate that is met, so means stay."""
-    kept = 256 - round(256 * rate)  # of 256 byte values
+    """`x` with elements dropped at `rate`, to 1/256; the rest is scaled up, so that means stay."""
+    kept = 256 - round(256 * rate)  # of 256 values of a byte
     if kept == 256:
         return x
-    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(
-        -(2**63), None
-    )
+    # eight random bytes per word, drawn over all 64 bits
+    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device)
+    words.random_(-(2**63), None)
     drawn = words.view(torch.uint8)[: x.numel()].view(x.shape)
-    # straight into numbers: bool to bf16 was the dearest step of all
-    mask = torch.lt(
-        drawn,
-        kept,
-        out=torch.empty_like(x, requires_grad=False, memory_format=torch.contiguous_format),
-    )
-    return x * mask.mul_(256 / kept)
+    # straight into numbers of x's type: bool to bf16 was the dearest step of all
+    mask = torch.empty_like(x, requires_grad=False, memory_format=torch.contiguous_format)
+    torch.lt(drawn, kept, out=mask)
+    return x * mask.mul_(256 / kept)  # the rate that is met, not the one asked for
 
 
 class ByteDropout(nn.Dropout):

@@ -1,8 +1,8 @@
 """Memory that was freed but not given back.
 
-In: nothing. Out: nothing; the process shrinks. Batches of ever new sizes leave holes in the C library's heap:
-a training over streams whose dearest step needs 2.7 GiB held 8.1, and 2.5 after this call.
-This file does not know what is allocated.
+In: nothing. Out: nothing; the process shrinks. Batches of ever new sizes leave holes in the C
+library's heap: a training over streams whose dearest step needs 2.7 GiB held 8.1, and 2.5 after
+this call. This file does not know what is allocated.
 """
 
 from __future__ import annotations
@@ -12,6 +12,6 @@ import ctypes
 
 
 def give_back() -> None:
-    """Hand free pages back to the system: a fraction of a second. Does nothing where the C library is not glibc."""
+    """Hand free pages back to the system, in a fraction of a second; nothing without glibc."""
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

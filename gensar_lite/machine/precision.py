@@ -1,6 +1,6 @@
 """Which number format matrix products use: a setting, or what a short measurement prefers.
 
-In: ``fp32``, ``bf16`` or ``auto``. Out: yes or no to bf16, and the facts for a stage's ``meta.json``.
+In: ``fp32``, ``bf16`` or ``auto``. Out: yes or no to bf16, and facts for a stage's ``meta.json``.
 A processor that knows bf16 may still be slower with it: with avx512_bf16 and without AMX, products
 ran at .57 times the speed of fp32. This file does not know models.
 """

@@ -1,6 +1,7 @@
 """Runs of consecutive numbers, many at once and without a Python loop.
 
-In: how long each run is, and where it starts. Out: one flat array. This file does not know what is numbered.
+In: how long each run is, and where it starts. Out: one flat array. This file does not know what is
+numbered.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ import numpy as np
 
 
 def within(counts: np.ndarray) -> np.ndarray:
-    """Places from 0 inside each group, one group after the other: counts (2, 0, 3) -> 0, 1, 0, 1, 2."""
+    """Places from 0 inside each group, one group after the other: (2, 0, 3) -> 0, 1, 0, 1, 2."""
     counts = np.asarray(counts, dtype=np.int64)
-    ends = np.cumsum(counts)
+    ends = np.cumsum(counts)  # where each group ends in the flat array
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
 
 

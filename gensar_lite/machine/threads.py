@@ -24,7 +24,7 @@ WIDEST = 512  # wider models are measured at this width: it decides alike and st
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """numpy, faiss and torch compute with one thread each: sums in one order, whatever the cores."""
+    """numpy, faiss and torch compute with one thread each: one order of sums on any machine."""
     with threadpool_limits(1), _torch_threads(1):
         yield
 
@@ -43,7 +43,7 @@ def preferred_threads(width: int) -> int:
     MKL_NUM_THREADS), or a number that is not the one torch starts with.
     """
     threads = torch.get_num_threads()
-    if threads == 1 or torch.cuda.is_available() or _chosen_by_user(threads):
+    if threads == 1 or torch.cuda.is_available() or chosen_by_user(threads):
         return threads
     return threads if threads_speedup(threads, min(width, WIDEST)) >= WORTH else 1
 
@@ -66,7 +66,8 @@ def _step(threads: int, width: int) -> None:
         (torch.relu(x @ inner) @ outer).sum().backward()
 
 
-def _chosen_by_user(threads: int) -> bool:
+def chosen_by_user(threads: int) -> bool:
+    """Whether `threads` is a number that torch would not have started with by itself."""
     if os.environ.get("OMP_NUM_THREADS") or os.environ.get("MKL_NUM_THREADS"):
         return True
     return threads not in (psutil.cpu_count(logical=False), psutil.cpu_count(), usable_cores())

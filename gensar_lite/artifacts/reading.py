@@ -1,0 +1,134 @@
+"""A run's folders as they are: what was built, what still fits, the next step where it does not.
+
+In: a `Config` and names of stages. Out: paths, digests, reasons in words. This file writes nothing.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from gensar_lite.artifacts.folders import damage, path_digest, read_meta
+from gensar_lite.artifacts.layout import INPUTS, LESSON, check_run
+from gensar_lite.artifacts.records import ArtifactError
+from gensar_lite.config import Config, changed_settings, section_dict, without_constants
+
+
+class Sources(NamedTuple):
+    """Digests of all that a stage reads: of other stages, and of files `outside` artifacts/."""
+
+    inputs: dict[str, str]
+    outside: dict[str, str]
+
+
+@dataclass(frozen=True)
+class RunFolders:
+    """One run's folders. `root` holds ``artifacts/`` and ``reports/``; `run` names the run."""
+
+    root: Path
+    config: Config
+    run: str
+
+    def __post_init__(self) -> None:
+        check_run(self.run)
+
+    def folder(self, stage: str) -> Path:
+        """Where the stage's artefacts lie, or will."""
+        return self.root / "artifacts" / self.run / stage
+
+    def place(self, stage: str) -> str:
+        """The same as messages say it."""
+        return f"artifacts/{self.run}/{stage}"
+
+    @property
+    def report(self) -> Path:
+        """Where the run's page, figures and metrics go."""
+        return self.root / "reports" / self.run
+
+    def meta(self, stage: str) -> dict | None:
+        """The stage's ``meta.json``, or None when the stage was never finished."""
+        return read_meta(self.folder(stage))
+
+    def sources(self, stage: str, outside: dict[str, Path]) -> Sources:
+        """What the stage reads, as it is now.
+
+        A stage that was never built has the digest "", a file that is not there has none.
+        """
+        inputs = {name: (self.meta(name) or {}).get("digest", "") for name in INPUTS[stage]}
+        files = {name: path_digest(path) for name, path in outside.items()}
+        return Sources(inputs, {name: digest for name, digest in files.items() if digest})
+
+    def why_stale(self, stage: str) -> str | None:
+        """None if the stage's folder fits settings and inputs; else the reason in words."""
+        meta = self.meta(stage)
+        if meta is None:
+            return "has not been built"
+        settings = section_dict(getattr(self.config, stage))
+        built = without_constants(stage, meta["settings"])
+        if built != settings:
+            keys = [k for k in settings | built if settings.get(k) != built.get(k)]
+            pairs = [f"{stage}.{k} {built.get(k)!r} -> {settings.get(k)!r}" for k in keys]
+            return f"was built with other settings ({', '.join(pairs)})"
+        for name in INPUTS[stage]:
+            reason = self.why_stale(name)
+            if reason:
+                return f"stands on {name}, which {reason}"
+            if meta["inputs"][name] != self.meta(name)["digest"]:
+                return f"was built before {name} changed"
+        return None
+
+    def why_rebuild(self, stage: str, outside: dict[str, Path] | None = None) -> str | None:
+        """None if `build` would reuse the stage's folder, else the reason in words.
+
+        `outside`: see `Workspace.build`.
+        """
+        return self.rebuild_reason(stage, self.sources(stage, outside or {}))
+
+    def rebuild_reason(self, stage: str, sources: Sources) -> str | None:
+        """`why_rebuild` for sources that were looked at already."""
+        reason = self.why_stale(stage)
+        if reason:
+            return reason
+        recorded, now = self.meta(stage).get("outside", {}), sources.outside
+        edited = [name for name in recorded | now if recorded.get(name) != now.get(name)]
+        if edited:
+            return f"was built from other {' and '.join(edited)}, which changed since"
+        return damage(self.folder(stage), self.meta(stage))
+
+    def require(self, stage: str) -> Path:
+        """The stage's folder, checked against settings, inputs and its own file hashes.
+
+        Raises `ArtifactError` naming the notebook and the command to rerun.
+        """
+        reason = self.why_stale(stage) or damage(self.folder(stage), self.meta(stage))
+        if reason:
+            raise ArtifactError(f"{stage}: {self.place(stage)} {reason}. {self._advice(stage)}")
+        return self.folder(stage)
+
+    def _advice(self, stage: str) -> str:
+        """The next step; never one that would put another source into a run that holds one."""
+        held = (self.meta("data") or {}).get("settings", {}).get("source")
+        wanted = self.config.data.source
+        if held in (None, wanted):
+            return self.again(stage)
+        return (
+            f"The run {self.run} holds the source {held}, these settings name {wanted}. Go on "
+            f"with the run as it is: gensar {stage} --run {shlex.quote(self.run)}; or choose "
+            "another name for this one (--run NAME)."
+        )
+
+    def again(self, stage: str) -> str:
+        """How to build a stage again, for the end of a message."""
+        return f"Run {LESSON[stage]} again, or: {self.command(stage)}"
+
+    def command(self, verb: str) -> str:
+        """The shell line that runs `verb` here: preset, run, and each setting that differs."""
+        base, changed = changed_settings(self.config)
+        words = ["gensar", verb, "--preset", base]
+        if self.run != base:
+            words += ["--run", self.run]
+        for key, value in changed.items():
+            words += ["--set", f"{key}={value}"]
+        return shlex.join(words)
