@@ -26,7 +26,7 @@ from gensar_lite.artifacts import file_digest
 from gensar_lite.machine.processes import rank_and_world
 from gensar_lite.training.loop import checkpoint
 from gensar_lite.training.loop.loop import Trainer
-from gensar_lite.training.loop.optimiser import learned_tensors
+from gensar_lite.training.loop.state import learned_tensors
 
 Make = Callable[[Path], Trainer]
 # phases of a run: where the function hangs, and its name

@@ -1,6 +1,8 @@
-"""Kill a small training at every kind of instant, on as many processes as the command line says; print what became.
+"""Kill a small training at every kind of instant, on as many processes as the command line says;
+print what became.
 
-Run by test_resume.py in a process of its own: forks need a parent that has never computed with several threads.
+Run by test_resume.py in a process of its own: forks need a parent that has never computed with
+several threads.
 """
 
 import json
@@ -17,7 +19,8 @@ from gensar_lite.config import DecodingConfig
 from gensar_lite.decoding import Decoder, rank_events
 from gensar_lite.machine.processes import rank_and_world
 
-# with two processes each point costs three starts: a handful, and one where the process that writes nothing dies
+# with two processes each point costs three starts: a handful, and one where the process that writes
+# nothing dies
 FEW = ("after step", "within write", "before rename", "after rename", "before validation")
 
 

@@ -1,6 +1,8 @@
-"""Backbones of every kind against other ways of knowing: transformers' own forward pass and generate, a reload.
+"""Backbones of every kind against other ways of knowing: transformers' own forward pass and
+generate, a reload.
 
-What is pretrained here are random models that the tests save themselves, as strangers would publish them.
+What is pretrained here are random models that the tests save themselves, as strangers would publish
+them.
 """
 
 import dataclasses
@@ -54,7 +56,7 @@ def test_rows(generator, task: str) -> np.ndarray:
 test_rows.__test__ = False
 
 
-# ------------------------------------------------------------------------------------- a decoder alone
+# ---------------------------------------------------------------------------------- a decoder alone
 
 
 def whole_sequence(generator, task: str, row: int, item: int) -> tuple[list[int], list[int]]:
@@ -66,7 +68,8 @@ def whole_sequence(generator, task: str, row: int, item: int) -> tuple[list[int]
 
 
 def scores_by_hand(generator, task: str, row: int) -> np.ndarray:
-    """Log-probabilities (N,) of every item from the model's own forward pass over plain sequences, without a cache."""
+    """Log-probabilities (N,) of every item from the model's own forward pass over plain sequences,
+    without a cache."""
     layout, view, found = generator.layout, TASK_OF_EVENTS[task].view, []
     for item in ITEMS:
         sequence, codes = whole_sequence(generator, task, row, item)
@@ -104,7 +107,8 @@ def test_a_decoder_alone_scores_and_searches_as_its_forward_pass_does(head, task
 @pytest.mark.parametrize("task", ["recommend", "search"])
 @pytest.mark.parametrize("queries", [True, False])
 def test_decoding_after_a_stream_equals_reading_the_whole_of_it(task, queries):
-    """Shared keys and paths against one pass over history and target, with twins in the histories."""
+    """Shared keys and paths against one pass over history and target, with twins in the
+    histories."""
     generator = generator_of(backbone="gpt-micro", stream=True, history_queries=queries)
     builder, layout, view = generator.builder, generator.layout, TASK_OF_EVENTS[task].view
     decoder, rows = Decoder.of(generator, builder.settings), test_rows(generator, task)
@@ -150,10 +154,17 @@ def test_a_decoder_alone_lists_what_generate_lists():
             return sorted(children[tuple(ids.tolist()[len(prompt) :])])
 
         out = generator.model.generate(
-            input_ids=torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
-            num_beams=5, num_return_sequences=5, max_new_tokens=3, min_new_tokens=3, early_stopping=False,
-            length_penalty=0.0, do_sample=False, prefix_allowed_tokens_fn=allowed,
-        )  # fmt: skip
+            input_ids=torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            num_beams=5,
+            num_return_sequences=5,
+            max_new_tokens=3,
+            min_new_tokens=3,
+            early_stopping=False,
+            length_penalty=0.0,
+            do_sample=False,
+            prefix_allowed_tokens_fn=allowed,
+        )
         assert [codes.index(ids[len(prompt) :]) for ids in out.tolist()] == ours[i].tolist()
 
 
@@ -244,7 +255,7 @@ def test_a_fresh_decoder_drops_out_only_in_training():
     assert model.lm_head.weight is model.get_input_embeddings().weight
 
 
-# -------------------------------------------------------------------------------------- pretrained ones
+# ---------------------------------------------------------------------------------- pretrained ones
 
 T5 = {
     "d_model": 16,
@@ -368,9 +379,11 @@ def test_lora_trains_adapters_and_embeddings_alone_and_is_merged(tmp_path, famil
         name for name, p in model.named_parameters() if "lora_" in name or id(p) in tables
     }
     state = model.state_dict()
-    assert all(torch.equal(state[k], v) == ("base_layer" in k or "norm" in k) for k, v in before.items()
-               if "lora_" not in k and "embed" not in k and "shared" not in k and "lm_head" not in k
-               and "relative" not in k)  # fmt: skip
+    others = ("lora_", "embed", "shared", "lm_head", "relative")
+    for k, v in before.items():
+        if not any(word in k for word in others):
+            frozen = "base_layer" in k or "norm" in k
+            assert torch.equal(state[k], v) == frozen, k
     offset = generator.layout.level_offset("semantic", 0)
     name = next(k for k in state if k.endswith(("embed_tokens.weight", "shared.weight")))
     assert not torch.equal(state[name][offset:], before[name][offset:])  # new tokens learn
@@ -432,7 +445,7 @@ def test_a_revision_is_asked_for(monkeypatch):
     assert asked == [("abc123", False)] * 2
 
 
-# ------------------------------------------------------------------------------------------- a warm start
+# ------------------------------------------------------------------------------------- a warm start
 
 
 @pytest.mark.parametrize("backbone", ["t5-micro", "gpt-micro"])
@@ -482,7 +495,7 @@ def test_a_pretrained_backbone_takes_no_warm_start():
         )
 
 
-# ------------------------------------------------------------------------------------------ what makes a CPU fast
+# ---------------------------------------------------------------------------- what makes a CPU fast
 
 
 @pytest.mark.parametrize("family", ["t5", "flan-t5", "mt5"])

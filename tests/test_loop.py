@@ -1,4 +1,5 @@
-"""The training loop against other ways of knowing: formulas by hand, a second run, one process beside two."""
+"""The training loop against other ways of knowing: formulas by hand, a second run, one process
+beside two."""
 
 import math
 import os
@@ -30,9 +31,14 @@ from gensar_lite.training import harmonic_mean, new_generator
 from gensar_lite.training.loop.checkpoint import Checkpoints, Group, checkpoint_name
 from gensar_lite.training.loop.interrupt import Interrupt
 from gensar_lite.training.loop.loop import Trainer
-from gensar_lite.training.loop.optimiser import learning_rate
-from gensar_lite.training.loop.progress import figures
-from gensar_lite.training.loop.steps import dropout_seed, my_slots, plans_of_step, steps_an_epoch
+from gensar_lite.training.loop.optimiser import (
+    dropout_seed,
+    learning_rate,
+    my_slots,
+    plans_of_step,
+    steps_per_epoch,
+)
+from gensar_lite.training.loop.tracking import figures
 from gensar_lite.training.sequences.mixture import Plan
 from gensar_lite.training.stage import new_mixture
 
@@ -43,7 +49,7 @@ def override_training(**changes) -> TrainingConfig:
     return TrainingConfig(**({"num_text_tokens": 400, "batch_size": 8, "epochs": 3} | changes))
 
 
-# -------------------------------------------------------------------------------- learning rate and score
+# -------------------------------------------------------------------------- learning rate and score
 
 
 def test_learning_rate_rises_then_falls_to_two_percent():
@@ -68,7 +74,7 @@ def test_harmonic_mean_by_hand():
     assert harmonic_mean([]) == 0.0
 
 
-# ---------------------------------------------------------------------------------------- checkpoints
+# -------------------------------------------------------------------------------------- checkpoints
 
 
 def checkpoint(
@@ -184,7 +190,7 @@ def test_a_process_that_cannot_see_the_folder_says_so(tmp_path):
         opened(tmp_path).load(checkpoint_name(1, 0))
 
 
-# ------------------------------------------------------------------------------------------ slots, sums
+# -------------------------------------------------------------------------------------- slots, sums
 
 
 @given(st.integers(1, 40), st.integers(1, 4), st.integers(1, 3))
@@ -193,7 +199,7 @@ def test_an_epoch_is_computed_once_however_it_is_shared_out(num_batches, world, 
         Plan("nrip", np.array([i, 100 + i]), np.zeros(2, dtype=int)) for i in range(num_batches)
     ]
     done = []
-    for position in range(steps_an_epoch(num_batches, world, accumulate)):
+    for position in range(steps_per_epoch(num_batches, world, accumulate)):
         mine = plans_of_step(plans, position, world, accumulate)
         assert 0 < len(mine) <= world * accumulate
         slots = [my_slots(mine, rank, world) for rank in range(world)]
@@ -234,7 +240,7 @@ def test_one_process_gathers_what_it_has():
     assert together(np.arange(3)).tolist() == [[0, 1, 2]]
 
 
-# ------------------------------------------------------------------------------------------- the loop
+# ----------------------------------------------------------------------------------------- the loop
 
 
 class Killed(Exception):
@@ -261,13 +267,15 @@ def trainer_for(
 
 
 def judge_by_weights(model) -> dict[str, float]:
-    """A stand-in for ranking quality: some deterministic figure that rises and falls with the weights."""
+    """A stand-in for ranking quality: some deterministic figure that rises and falls with the
+    weights."""
     value = float(model.shared.weight.detach().abs().mean())
     return {"nrip/ndcg@10": abs(math.sin(1e4 * value)), "nsip/ndcg@10": 0.5}
 
 
 def at_step(trainer: Trainer, number: int, do) -> None:
-    """Call `do` instead of the step after `number` steps, or, if `do` takes a function, around it."""
+    """Call `do` instead of the step after `number` steps, or, if `do` takes a function, around
+    it."""
     real = trainer._one_step
     trainer._one_step = lambda plans: (
         do(lambda: real(plans)) if trainer.step == number else real(plans)
@@ -292,18 +300,18 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, minutes):
     whole = trainer_for(None, judge_by_weights, training)
     curve = whole.fit()
     killed = trainer_for(tmp_path, judge_by_weights, training)
-    stop = killed.steps_an_epoch + 2  # in the middle of epoch 2
+    stop = killed.steps_per_epoch + 2  # in the middle of epoch 2
     at_step(killed, stop, raise_killed)
     with pytest.raises(Killed):
         killed.fit()
     resumed, told = trainer_for(tmp_path, judge_by_weights, training), []
     at_step(resumed, stop, lambda go_on: told.append(resumed.state.progress.sums.sum()) or go_on())
     assert resumed.state.checkpoints.newest() == (
-        (stop, 1) if minutes == 0 else (killed.steps_an_epoch, 1)
+        (stop, 1) if minutes == 0 else (killed.steps_per_epoch, 1)
     )
     assert timeless(resumed.fit()) == timeless(curve)
     assert told[0] > 0  # the sums of the first half of the epoch were on disk, or computed again
-    assert resumed.step == whole.step == 3 * whole.steps_an_epoch
+    assert resumed.step == whole.step == 3 * whole.steps_per_epoch
     assert torch.equal(weights(resumed), weights(whole))
     assert timeless(trainer_for(tmp_path, judge_by_weights, training).fit()) == timeless(
         curve
@@ -334,7 +342,7 @@ def test_the_stop_button_ends_validation_at_once_and_nothing_is_lost(tmp_path):
     trainer = trainer_for(tmp_path, judge)
     with pytest.raises(KeyboardInterrupt):
         trainer.fit()
-    assert trainer.state.checkpoints.newest() == (trainer.steps_an_epoch, 0)
+    assert trainer.state.checkpoints.newest() == (trainer.steps_per_epoch, 0)
     again, whole = trainer_for(tmp_path, judge_by_weights), trainer_for(None, judge_by_weights)
     assert timeless(again.fit()) == timeless(whole.fit())
 
@@ -392,7 +400,8 @@ class Fixed:
 
 
 def test_two_micro_batches_are_one_batch_of_both(tmp_path):
-    """Unequal batches two by two against batches of both: the loss is a token's, not a micro-batch's."""
+    """Unequal batches two by two against batches of both: the loss is a token's, not a
+    micro-batch's."""
     rows = np.flatnonzero(
         (small_corpus().events["task"] == "search") & (small_corpus().events["split"] == "train")
     )
@@ -442,7 +451,6 @@ def test_gradient_checkpointing_changes_no_bit():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"accumulate": 0}, r"training\.accumulate"),
         ({"compile": True}, r"training\.compile: measured slower"),
         ({"tracker": "tensorbored"}, r"there is no 'tensorbored'.*none, .*tensorboard"),
         ({"tracker": "wandb"}, r"pip install wandb"),
@@ -472,7 +480,7 @@ def test_tensorboard_holds_the_curve_and_a_resumed_run_tells_nothing_twice(tmp_p
     killed = trainer_for(
         tmp_path / "c", judge_by_weights, training, logs=tmp_path / "logs", watch=seen.append
     )
-    n = killed.steps_an_epoch
+    n = killed.steps_per_epoch
     assert n > 10
     at_step(killed, 2 * n - 1, raise_killed)
     with pytest.raises(Killed):
@@ -573,7 +581,7 @@ def test_what_can_be_learned_is_learned():
         assert (items[:, 0] == targets["item_id"].to_numpy()).mean() > 0.8
 
 
-# ---------------------------------------------------------------------------------------- two processes
+# ------------------------------------------------------------------------------------ two processes
 
 
 @pytest.mark.slow

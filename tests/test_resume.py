@@ -1,4 +1,5 @@
-"""Exact resume: a training that is killed at any instant ends bit by bit as the one that nobody disturbed."""
+"""Exact resume: a training that is killed at any instant ends bit by bit as the one that nobody
+disturbed."""
 
 import json
 import os

@@ -1,4 +1,5 @@
-"""Streams against other ways of knowing: one event at a time, token by token, a corpus that can be learned."""
+"""Streams against other ways of knowing: one event at a time, token by token, a corpus that can be
+learned."""
 
 import dataclasses
 
@@ -17,7 +18,8 @@ from gensar_lite.training.backbones import hidden_states
 from gensar_lite.training.backbones.causal import read
 from gensar_lite.training.loop.loop import Trainer
 from gensar_lite.training.loop.losses import task_loss
-from gensar_lite.training.sequences.streams import STREAM, StreamMixture
+from gensar_lite.training.sequences.mixture import StreamMixture
+from gensar_lite.training.sequences.tasks import STREAM
 from gensar_lite.training.stage import new_mixture
 from gensar_lite.training.text import EOS, PAD
 
@@ -54,13 +56,14 @@ def events_of(builder, piece: int) -> np.ndarray:
     return np.arange(start, end)
 
 
-# ----------------------------------------------------------------------------------------- what sees what
+# ----------------------------------------------------------------------------------- what sees what
 
 
 @given(st.integers(0, 200), st.booleans())
 @settings(max_examples=6, deadline=None)
 def test_an_event_in_a_stream_has_the_states_of_its_own_history(seed, queries):
-    """Every state of every event, with twins about: from one pass over the stream, and from its own sequence."""
+    """Every state of every event, with twins about: from one pass over the stream, and from its own
+    sequence."""
     generator = stream_of(seed, history_queries=queries)
     builder, model = generator.builder, generator.model
     batch = builder.stream(np.arange(len(builder.pieces))).to("cpu")
@@ -142,7 +145,7 @@ def test_a_source_holds_strictly_earlier_events_and_its_own_query():
             assert builder.sources(task, np.array([row]))[0].tolist() == wanted
 
 
-# ------------------------------------------------------------------------------------------------- the loss
+# ----------------------------------------------------------------------------------------- the loss
 
 
 @pytest.mark.parametrize(
@@ -197,7 +200,7 @@ def test_what_a_stream_foretells_by_hand():
         assert (batch.target[piece, size:] == PAD).all()
 
 
-# ------------------------------------------------------------------------------------------- rows and batches
+# --------------------------------------------------------------------------------- rows and batches
 
 
 @pytest.mark.parametrize("limit", [512, 40, 20])
@@ -278,8 +281,6 @@ def test_what_can_be_learned_is_learned_from_streams():
     ("changes", "said"),
     [
         ({"backbone": "t5-micro"}, "decoder alone"),
-        ({"behaviour_tokens": False}, "behaviour_tokens"),
-        ({"history_separator": True}, "history_separator"),
     ],
 )
 def test_settings_that_no_stream_has_are_refused(changes, said):
@@ -288,7 +289,8 @@ def test_settings_that_no_stream_has_are_refused(changes, said):
 
 
 def test_planned_tokens_are_those_that_the_loss_counts():
-    """The loop divides by what plans promise, before any batch is built: streams and items alike."""
+    """The loop divides by what plans promise, before any batch is built: streams and items
+    alike."""
     tasks = {
         "tasks": (*ALL, "id2desc"),
         "task_weights": (1.0, 0.5, 0.2, 1.0),

@@ -1,4 +1,5 @@
-"""Tasks against other ways of knowing: python lists, renderings by hand, token name by token name."""
+"""Tasks against other ways of knowing: python lists, renderings by hand, token name by token
+name."""
 
 import dataclasses
 import math
@@ -47,7 +48,8 @@ WORDS = ["red", "blue", "big", "small", "round", "flat", "soft", "hard", "old", 
 
 
 def with_texts(corpus: Corpus) -> Corpus:
-    """The corpus, its items with titles, descriptions, brands and categories of a few made words."""
+    """The corpus, its items with titles, descriptions, brands and categories of a few made
+    words."""
     n = np.arange(corpus.num_items)
     items = corpus.items.assign(
         title=[f"Acme{i % 3} {WORDS[i % 10]} thing {i}" for i in n],
@@ -130,11 +132,12 @@ def test_ragged_rows_are_repeated_concatenated_and_left_empty(rows, others, time
     ]
 
 
-# ------------------------------------------------------------------------------- sources and targets
+# ------------------------------------------------------------------------------ sources and targets
 
 
 def history_by_hand(corpus: Corpus, row: int, limit: int) -> list[int]:
-    """Event rows of the last `limit` recommendations and searches strictly before an event, in time order."""
+    """Event rows of the last `limit` recommendations and searches strictly before an event, in time
+    order."""
     event = corpus.events.iloc[row]
     mine = corpus.events[corpus.events["user_id"] == event["user_id"]]
     mine = [e for e in mine.itertuples() if e.time < event["time"]]
@@ -267,7 +270,8 @@ def test_every_task_equals_a_rendering_by_hand(corpus, changes):
 
 
 def test_no_source_holds_what_its_own_target_says(six):
-    """Item tasks: a text's source has no code, an identifier's source has no text. nsqp: earlier events only."""
+    """Item tasks: a text's source has no code, an identifier's source has no text. nsqp: earlier
+    events only."""
     builder, first_code = six.builder, six.layout.level_offset("semantic", 0)
     for name in ("desc2id/semantic", "desc2id/collaborative", "adhoc"):
         assert builder.sources(TASKS[name], rows_of(six, TASKS[name])).flat.max() < first_code
@@ -330,7 +334,7 @@ def test_nrip_leaves_out_events_without_a_history(corpus):
     assert set(mixture.rows["nsip"]) == set(train.index[train["task"] == "search"])
 
 
-# ---------------------------------------------------------------------------------------- the mixture
+# -------------------------------------------------------------------------------------- the mixture
 
 
 def mixture_of(weights: dict[str, float], seed: int = 0, batch_size: int = 8) -> TaskMixture:
@@ -386,11 +390,12 @@ def test_batches_hold_similar_lengths():
     assert max(spread) < np.ptp(mixture.lengths["nrip"]) / 2
 
 
-# -------------------------------------------------------------------------- rows, weights, held-out values
+# ------------------------------------------------------------------- rows, weights, held-out values
 
 
 def test_rows_are_split_into_train_and_held_out_ones(six):
-    """Events by their split; items by a draw of their own for each task, the same in both of its views."""
+    """Events by their split; items by a draw of their own for each task, the same in both of its
+    views."""
     corpus, builder = six.corpus, six.builder
     train, out = (
         new_mixture(six, override_training(**SIX)).rows,
@@ -488,7 +493,8 @@ def test_prompts_are_ten_different_ones_a_task():
 
 @pytest.mark.parametrize("head", ["level", "vocabulary"])
 def test_a_blind_model_pays_the_logarithm_of_what_could_be_said(six, head):
-    """With logits of zero every token costs log(R), R the rows that a task can emit: counts rows and tokens."""
+    """With logits of zero every token costs log(R), R the rows that a task can emit: counts rows
+    and tokens."""
     training, layout = override_training(head=head, **SIX), six.layout
     builder = SequenceBuilder(
         six.corpus, six.identifiers, layout, six.codec, training, six.builder.pseudo
@@ -551,7 +557,8 @@ def test_held_out_figures_do_not_depend_on_the_batch_size(corpus, model):
 
 @pytest.mark.parametrize("marks", [True, False])
 def test_decoding_scores_what_training_scored(corpus, marks):
-    """The decoder starts where targets start: its log-probability of an item is minus the loss of that target."""
+    """The decoder starts where targets start: its log-probability of an item is minus the loss of
+    that target."""
     training = override_training(behaviour_tokens=marks, dropout=0.0)
     generator = new_generator(corpus, random_identifiers(40, 8), training)
     decoder = Decoder.of(generator._replace(model=generator.model.eval()), training)
@@ -573,7 +580,7 @@ def test_a_text_that_spells_special_tokens_ends_once(corpus):
     assert codec.encode(["a plain text"])[0] == codec.tokenizer("a plain text")["input_ids"]
 
 
-# ------------------------------------------------------------------------------------- pseudo-queries
+# ----------------------------------------------------------------------------------- pseudo-queries
 
 
 def test_pseudo_queries_are_made_of_the_items_own_words(corpus):
@@ -616,7 +623,8 @@ def test_pseudo_queries_depend_on_items_and_seed_alone(corpus, tmp_path):
 
 
 def test_telling_words_are_drawn_more_often():
-    """A word of one title weighs more than a word of all; over many draws it must come up more often."""
+    """A word of one title weighs more than a word of all; over many draws it must come up more
+    often."""
     items = pd.DataFrame(
         {"title": [f"common {a}{a}{a}" for a in "abcdefghijklmnop"], "text": "common stuff"}
     )
@@ -675,11 +683,12 @@ def test_a_query_model_that_cannot_be_had_names_the_next_step(corpus, tmp_path):
             new_generator(corpus, random_identifiers(40, 8), training)
 
 
-# ------------------------------------------------------------------------- other tokenizers, and learning
+# ------------------------------------------------------------------- other tokenizers, and learning
 
 
 def test_a_pretrained_tokenizer_serves_every_task(corpus, tmp_path):
-    """Texts are the stranger's own token ids, whatever rows its table has beyond; codes follow after the table."""
+    """Texts are the stranger's own token ids, whatever rows its table has beyond; codes follow
+    after the table."""
     training = override_training(backbone=query_model(tmp_path / "backbone"), batch_size=64, **SIX)
     generator = new_generator(corpus, random_identifiers(40, 8), training)
     for name, task in TASKS.items():

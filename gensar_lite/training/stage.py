@@ -1,7 +1,8 @@
 """The training stage: one model learns to recommend and to search.
 
-In: corpus and identifiers. Out: a Hugging Face model folder with its tokenizer, ``layout.json`` and the
-learning curve. Ranking quality during training comes in as a callback (`judge`), since decoding lies downstream.
+In: corpus and identifiers. Out: a Hugging Face model folder with its tokenizer, ``layout.json`` and
+the learning curve. Ranking quality during training comes in as a callback (`judge`), since decoding
+lies downstream.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ from gensar_lite.training.loop.checkpoint import remove_checkpoints
 from gensar_lite.training.loop.held_out import evaluate_loss, held_out, task_rows
 from gensar_lite.training.loop.loop import Judge, Trainer
 from gensar_lite.training.loop.tracking import Watch
-from gensar_lite.training.sequences.mixture import TaskMixture
-from gensar_lite.training.sequences.prompts import PROMPTS
+from gensar_lite.training.sequences.examples import SequenceBuilder
+from gensar_lite.training.sequences.mixture import StreamMixture, TaskMixture
 from gensar_lite.training.sequences.pseudo import PseudoQueries, make_pseudo_queries
-from gensar_lite.training.sequences.streams import ON_EVENTS, StreamBuilder, StreamMixture
-from gensar_lite.training.sequences.tasks import TASK_NAMES, TASKS, SequenceBuilder, variants
+from gensar_lite.training.sequences.streams import StreamBuilder
+from gensar_lite.training.sequences.tasks import ON_EVENTS, PROMPTS, TASKS, variants
 from gensar_lite.training.text import TextCodec
 
 
@@ -53,102 +54,106 @@ class Generator(NamedTuple):
 
     @property
     def layout(self) -> TokenLayout:
+        """Which token ids are text, behaviour and codes."""
         return self.builder.layout
 
 
 def train_codec(corpus: Corpus, settings: TrainingConfig) -> TextCodec:
-    """The backbone's own tokenizer, or a BPE vocabulary of what training reads: titles, descriptions where a task reads
-    them, train queries, prompts."""
+    """The backbone's own tokenizer, or a vocabulary of what training reads: titles, descriptions
+    where a task reads them, train queries, prompts."""
     if not from_scratch(settings.backbone):
         with loading(settings.backbone):
             codec = TextCodec.load(settings.backbone, revision=settings.revision)
             return TextCodec(codec.tokenizer, num_text_tokens(settings, codec.num_tokens))
     train = corpus.targets("train", "search")
     asked = corpus.queries["text"].iloc[train["query_id"].to_numpy()]
+    reads_texts = not {"desc2id", "id2desc", "adhoc"}.isdisjoint(settings.tasks)
+    described = corpus.items["text"] if reads_texts else []
     prompts = [sentence for name in settings.tasks for sentence in PROMPTS[name]]
-    described = (
-        corpus.items["text"] if {"desc2id", "id2desc", "adhoc"} & set(settings.tasks) else []
-    )
     texts = [*corpus.items["title"], *described, *asked, *prompts]
-    return (
-        piece_codec(texts)
-        if settings.warm_embeddings
-        else TextCodec.train(texts, settings.num_text_tokens)
-    )
+    if settings.warm_embeddings:
+        return piece_codec(texts)
+    return TextCodec.train(texts, settings.num_text_tokens)
 
 
 def new_generator(
     corpus: Corpus, identifiers: Identifiers, settings: TrainingConfig, cache: Path | None = None
 ) -> Generator:
-    """An untrained model and its tokenizer for a corpus and its identifiers. `cache`: see `make_pseudo_queries`."""
-    _check(settings)
+    """An untrained model and its tokenizer for a corpus and its identifiers.
+
+    `cache`: see `make_pseudo_queries`.
+    """
+    if settings.warm_embeddings and not from_scratch(settings.backbone):
+        raise ConfigError(
+            f"training.warm_embeddings: {settings.backbone} brings word vectors of its own. Set it "
+            "to false."
+        )
     codec = train_codec(corpus, settings)
     layout = layout_for(identifiers, codec.num_tokens)
-    pseudo = (
-        make_pseudo_queries(corpus.items, settings, cache) if "adhoc" in settings.tasks else None
-    )
+    pseudo = None
+    if "adhoc" in settings.tasks:
+        pseudo = make_pseudo_queries(corpus.items, settings, cache)
     model = new_model(settings, layout)
     if settings.warm_embeddings:
         warm_start(model, codec)
     if settings.stream and model.config.is_encoder_decoder:
         raise ConfigError(
-            f"training.stream: {settings.backbone} has an encoder; a stream is read by a decoder alone. Set "
-            "training.backbone=gpt-mini or training.stream=false."
+            f"training.stream: {settings.backbone} has an encoder; a stream needs a decoder-only "
+            "model. Set training.backbone=gpt-mini or training.stream=false."
         )
     builder = builder_for(settings)(corpus, identifiers, layout, codec, settings, pseudo)
     return Generator(model, builder, codec, corpus, identifiers)
 
 
 def builder_for(settings: TrainingConfig) -> type[SequenceBuilder]:
-    """What turns rows into batches: single examples, or with ``training.stream`` whole streams of events."""
+    """What turns rows into batches: single examples, or with ``training.stream`` whole streams."""
     return StreamBuilder if settings.stream else SequenceBuilder
 
 
 def present_tasks(corpus: Corpus, settings: TrainingConfig) -> TrainingConfig:
-    """`settings` without the tasks of which the corpus has no event at all (a log without queries has no search), and
-    without those on item texts where no text has a word.
+    """`settings` without the tasks of which the corpus has no event at all (a log without queries
+    has no search), and without those on item texts where no text has a word.
 
     Raises `ArtifactError` when no task on events is left of those that were named.
     """
-    _check(settings)
-    described = any(
-        any(c.isalpha() for c in text) for name in ("title", "text") for text in corpus.items[name]
-    )
-    happens = set(corpus.events["task"]) | ({""} if described else set())
-    of = {name: variants(name, True)[0].events for name in settings.tasks}
-    kept = [i for i, name in enumerate(settings.tasks) if of[name] in happens]
-    if any(of.values()) and not any(of[settings.tasks[i]] for i in kept):
-        wanted = ", ".join(dict.fromkeys(filter(None, of.values())))
+    texts = (text for name in ("title", "text") for text in corpus.items[name])
+    happens = set(corpus.events["task"])
+    if any(character.isalpha() for text in texts for character in text):
+        happens.add("")  # the "event" of tasks on items
+    event_of = {name: variants(name, True)[0].events for name in settings.tasks}
+    weights = dict(zip(settings.tasks, settings.task_weights, strict=True))
+    kept = {name: weight for name, weight in weights.items() if event_of[name] in happens}
+    if any(event_of.values()) and not any(event_of[name] for name in kept):
+        wanted = ", ".join(dict.fromkeys(filter(None, event_of.values())))
         raise ArtifactError(
             f"training: the corpus has no {wanted} event. Choose other training.tasks."
         )
-    tasks, weights = (
-        tuple(values[i] for i in kept) for values in (settings.tasks, settings.task_weights)
-    )
-    return dataclasses.replace(settings, tasks=tasks, task_weights=weights)
+    return dataclasses.replace(settings, tasks=tuple(kept), task_weights=tuple(kept.values()))
 
 
 def new_mixture(generator: Generator, settings: TrainingConfig) -> TaskMixture | StreamMixture:
-    """Every train row of a task is one example; a task with two variants gives each half of its weight. With streams,
-    the events of a user are one."""
-    builder, weights = (
-        generator.builder,
-        dict(zip(settings.tasks, settings.task_weights, strict=True)),
-    )
-    rows = task_rows(generator.corpus, builder, settings, "train")
-    for name, own in rows.items():
-        if not len(own):
+    """Every train row of a task is one example; with streams, the events of a user are one."""
+    builder = generator.builder
+    rows_by_task = task_rows(generator.corpus, builder, settings, "train")
+    for name, rows in rows_by_task.items():
+        if not len(rows):
             raise ArtifactError(
-                f"training: there is no train example of {name}. Leave it out of training.tasks and its weight out of "
-                "training.task_weights."
+                f"training: there is no train example of {name}. Leave it out of training.tasks "
+                "and its weight out of training.task_weights."
             )
-    if settings.stream:
-        rows = {name: own for name, own in rows.items() if TASKS[name].base not in ON_EVENTS}
-    lengths = {name: builder.lengths(TASKS[name], own) for name, own in rows.items()}
-    num_variants = Counter(TASKS[name].base for name in rows)
-    shares = {name: weights[TASKS[name].base] / num_variants[TASKS[name].base] for name in rows}
+    if settings.stream:  # these are learned inside the streams
+        rows_by_task = {k: v for k, v in rows_by_task.items() if TASKS[k].base not in ON_EVENTS}
+    lengths = {name: builder.lengths(TASKS[name], rows) for name, rows in rows_by_task.items()}
+    # a task with two variants gives each half of its weight
+    weights = dict(zip(settings.tasks, settings.task_weights, strict=True))
+    num_variants = Counter(TASKS[name].base for name in rows_by_task)
+    shares = {
+        name: weights[TASKS[name].base] / num_variants[TASKS[name].base] for name in rows_by_task
+    }
     num_prompts = min(map(len, PROMPTS.values())) if settings.prompts else 1
-    mixture = TaskMixture(rows, lengths, shares, settings.batch_size, num_prompts, settings.seed)
+    mixture = TaskMixture(
+        rows_by_task, lengths, shares, settings.batch_size, num_prompts, settings.seed
+    )
     if not settings.stream:
         return mixture
     return StreamMixture(mixture, builder.piece_lengths(), settings.batch_tokens, settings.seed)
@@ -161,35 +166,35 @@ def train(
 ) -> Path:
     """Build ``artifacts/<run>/training`` (or reuse it). Returns the folder.
 
-    `make_judge` turns the untrained generator into a function that ranks a fixed validation sample; the best
-    epoch by it is kept. `watch` is called with rows of figures while the run goes on. A run that was stopped goes on
-    from its last checkpoint; when the model stands, checkpoints are removed.
+    `make_judge` turns the untrained generator into a function that ranks a fixed validation sample;
+    the best epoch by it is kept. `watch` is called with rows of figures while the run goes on. A
+    run that was stopped goes on from its last checkpoint; when the model stands, checkpoints are
+    removed.
     """
-    run, rank = ws.folder("training").parent, int(os.environ.get("RANK", "0"))
-    checkpoints, read = run / "training-checkpoints", model_files(ws.config.training)
+    run = ws.folder("training").parent
+    rank = int(os.environ.get("RANK", "0"))
+    checkpoints = run / "training-checkpoints"
+    own_models = model_files(ws.config.training)
 
     def make(folder: Path) -> dict:
-        inputs = {
-            name: ws.meta(name)["digest"] for name in ("data", "identifiers")
-        }  # as they are before they are read
-        inputs |= {name: path_digest(path) for name, path in read.items()}
+        # digests are those before anything is read
+        inputs = {name: ws.meta(name)["digest"] for name in ("data", "identifiers")}
+        inputs |= {name: path_digest(path) for name, path in own_models.items()}
         corpus = Corpus.load(ws.require("data"))
         settings = present_tasks(corpus, ws.config.training)
         if settings.tasks != ws.config.training.tasks:
-            say(
-                f"training: {', '.join(settings.tasks)} only, the corpus has nothing to learn other tasks from"
-            )
-        identifiers, cache = (
-            Identifiers.load(ws.require("identifiers")),
-            ws.root / "artifacts" / "cache",
-        )
-        generator = new_generator(corpus, identifiers, settings, cache)
+            tasks = ", ".join(settings.tasks)
+            say(f"training: {tasks} only, the corpus has nothing to learn other tasks from")
+        identifiers = Identifiers.load(ws.require("identifiers"))
+        generator = new_generator(corpus, identifiers, settings, ws.root / "artifacts" / "cache")
+        model, builder = generator.model, generator.builder
         rows = held_out(generator, settings)
-        untrained = evaluate_loss(generator.model, generator.builder, rows, settings)
+        untrained = evaluate_loss(model, builder, rows, settings)
+        mixture = new_mixture(generator, settings)
         trainer = Trainer(
-            generator.model,
-            generator.builder,
-            new_mixture(generator, settings),
+            model,
+            builder,
+            mixture,
             settings,
             make_judge(generator) if make_judge else None,
             checkpoints=checkpoints,
@@ -201,35 +206,37 @@ def train(
         trainer.accelerator.wait_for_everyone()
         save_generator(generator, folder)
         pd.DataFrame(curve).to_parquet(folder / "curve.parquet", index=False)
+        trained = evaluate_loss(model, builder, rows, settings)
         return {
-            "parameters": sum(p.numel() for p in generator.model.parameters()),
+            "parameters": sum(p.numel() for p in model.parameters()),
             "steps": trainer.step,
-            "examples_an_epoch": sum(trainer.mixture.num_examples(t) for t in trainer.mixture.rows),
+            "examples_an_epoch": sum(mixture.num_examples(task) for task in mixture.rows),
             "processes": trainer.accelerator.num_processes,
+            "machine": trainer.how_computed(),
+            # without scores the last epoch
             "best": max(curve, key=lambda row: row.get("score", row["epoch"] * 1e-9)),
-            "held_out": {
-                "untrained": untrained,
-                "trained": evaluate_loss(generator.model, generator.builder, rows, settings),
-            },
+            "held_out": {"untrained": untrained, "trained": trained},
         }
 
-    folder = ws.build("training", make, rank=rank, outside=read)
+    folder = ws.build("training", make, rank=rank, outside=own_models)
     if rank == 0:
         remove_checkpoints(checkpoints)
     return folder
 
 
 def model_files(settings: TrainingConfig) -> dict[str, Path]:
-    """Folders of models of the user's own that training begins with or asks, by the setting's name."""
-    read = {} if from_scratch(settings.backbone) else local_folder("backbone", settings.backbone)
+    """Folders of models of the user's own that training reads, by the setting's name."""
+    folders = {}
+    if not from_scratch(settings.backbone):
+        folders |= local_folder("backbone", settings.backbone)
     if "adhoc" in settings.tasks and settings.pseudo_queries != "statistics":
-        read |= local_folder("pseudo_queries", settings.pseudo_queries)
-    return read
+        folders |= local_folder("pseudo_queries", settings.pseudo_queries)
+    return folders
 
 
 def save_generator(generator: Generator, folder: Path) -> None:
-    """Model (LoRA's adapters merged), tokenizer and token layout in one Hugging Face folder, and the pseudo-queries
-    where there are some."""
+    """Model (LoRA's adapters merged), tokenizer and token layout in one Hugging Face folder, and
+    the pseudo-queries where there are some."""
     if generator.builder.pseudo.texts:
         generator.builder.pseudo.save(folder / "pseudo_queries.parquet")
     merge_lora(generator.model).save_pretrained(folder)
@@ -240,34 +247,11 @@ def save_generator(generator: Generator, folder: Path) -> None:
 def load_generator(ws: Workspace) -> Generator:
     """The trained model of a run, ready to be decoded from."""
     folder = ws.require("training")
+    settings = ws.config.training
+    corpus = Corpus.load(ws.require("data"))
+    identifiers = Identifiers.load(ws.require("identifiers"))
     layout = TokenLayout(**json.loads((folder / "layout.json").read_text()))
-    corpus, identifiers = (
-        Corpus.load(ws.require("data")),
-        Identifiers.load(ws.require("identifiers")),
-    )
     codec = TextCodec.load(folder, layout.num_text)
     pseudo = PseudoQueries.load(folder / "pseudo_queries.parquet")
-    builder = builder_for(ws.config.training)(
-        corpus, identifiers, layout, codec, ws.config.training, pseudo
-    )
+    builder = builder_for(settings)(corpus, identifiers, layout, codec, settings, pseudo)
     return Generator(load_model(folder), builder, codec, corpus, identifiers)
-
-
-def _check(settings: TrainingConfig) -> None:
-    if settings.warm_embeddings and not from_scratch(settings.backbone):
-        raise ConfigError(
-            f"training.warm_embeddings: {settings.backbone} brings word vectors of its own. Set it to false."
-        )
-    unknown = [t for t in settings.tasks if t not in TASK_NAMES]
-    if unknown or not settings.tasks or len(set(settings.tasks)) < len(settings.tasks):
-        raise ConfigError(
-            f"training.tasks: {', '.join(unknown or settings.tasks) or 'empty'}. Choose from: {', '.join(TASK_NAMES)}, "
-            "each once."
-        )
-    if len(settings.task_weights) != len(settings.tasks) or min(settings.task_weights) <= 0:
-        raise ConfigError(
-            f"training.task_weights: {len(settings.tasks)} tasks need as many positive weights, "
-            f"got {list(settings.task_weights)}."
-        )
-    if settings.head not in ("level", "vocabulary"):
-        raise ConfigError(f"training.head: {settings.head!r} is none of level, vocabulary.")

@@ -1,7 +1,8 @@
-"""LoRA (Hu et al., arXiv 2106.09685): a pretrained backbone learns in few directions, its embeddings in all.
+"""LoRA (Hu et al., arXiv 2106.09685): a pretrained backbone learns in few directions.
 
-In: a model and a rank. Out: the same model with adapters; later, the same model with them merged into its weights. The
-embedding tables are trained whole, since our tokens are new to the backbone. This file does not know the backbone.
+In: a model and a rank. Out: the same model with adapters; later, the same model with them merged
+into its weights. The embedding tables are trained whole, since our tokens are new to the backbone.
+This file does not know the backbone.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from gensar_lite.config import TrainingConfig
 
 
 def add_lora(model: PreTrainedModel, settings: TrainingConfig) -> PreTrainedModel:
-    """Put adapters of rank ``settings.lora_rank`` beside every linear layer but the output, and freeze the rest.
+    """Put adapters of rank ``settings.lora_rank`` beside every linear layer but the output, and
+    freeze the rest.
 
-    They are scaled by 2 (alpha is twice the rank). Raises `ArtifactError` where peft is not installed.
+    They are scaled by 2 (alpha is twice the rank). Raises `ArtifactError` where peft is missing.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise ArtifactError(
-            "training: training.lora_rank needs peft. Install it: pip install 'gensar-lite[llm]', or set it to 0."
+            "training: training.lora_rank needs peft. Install it: pip install 'gensar-lite[llm]', "
+            "or set it to 0."
         ) from error
     rank = settings.lora_rank
     config = LoraConfig(
@@ -44,7 +47,8 @@ def weight_of(layer: nn.Linear) -> torch.Tensor:
 
 
 def merge_lora(model: PreTrainedModel) -> PreTrainedModel:
-    """Add each adapter to the weight that it stands beside and take it away, in place. A model without any stays."""
+    """Add each adapter to the weight that it stands beside and take it away, in place. A model
+    without any stays."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if _adapted(child):

@@ -1,8 +1,8 @@
-"""Pretrained backbones by name or folder: T5, T5 v1.1, Flan-T5, mT5, or any plain decoder (Llama, Qwen, GPT-NeoX ...).
+"""Backbones by name or folder: T5, T5 v1.1, Flan-T5, mT5, or any plain decoder (Llama, Qwen ...).
 
-In: a name and a revision. Out: a model in fp32 whose vocabulary has room for our tokens. Weights come as safetensors
-only, and no code that lies beside them is run. Tested on random models that the tests save; larger ones are untested.
-This file does not know tokenizers' words.
+In: a name and a revision. Out: a model in fp32 whose vocabulary has room for our tokens. Weights
+come as safetensors only, and no code that lies beside them is run. Tested on random models that the
+tests save; larger ones are untested. This file does not know tokenizers' words.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from transformers import (
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import TrainingConfig
 from gensar_lite.identifiers import TokenLayout
+from gensar_lite.training.backbones import causal, t5
 from gensar_lite.training.backbones.cpu import suited
-from gensar_lite.training.backbones.sizes import SIZES, from_scratch
 
 ENCODER_DECODERS = ("t5", "mt5")  # what decoding reads layer by layer
-DROPOUTS = (
-    "dropout_rate",
-    "hidden_dropout",
-    "resid_pdrop",
-    "embd_pdrop",
-    "attention_dropout",
-    "attn_pdrop",
-)
+# what a configuration may call its rates of dropout
+DROPOUTS = ("dropout_rate", "hidden_dropout", "resid_pdrop", "embd_pdrop")
+DROPOUTS += ("attention_dropout", "attn_pdrop")
+
+
+def from_scratch(backbone: str) -> bool:
+    """Whether a backbone's name is one of our sizes, initialised at random."""
+    return backbone in t5.SIZES or backbone in causal.SIZES
 
 
 @contextlib.contextmanager
@@ -44,24 +44,26 @@ def loading(backbone: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise ArtifactError(
-            f"training: the backbone {backbone!r} could not be loaded ({str(error).splitlines()[0]}). "
-            f"Check the name and the network, or choose one that needs no download: {', '.join(SIZES)}."
+            f"training: the backbone {backbone!r} could not be loaded "
+            f"({str(error).splitlines()[0]}). Check the name and the network, or choose one that "
+            f"needs no download: {', '.join([*t5.SIZES, *causal.SIZES])}."
         ) from error
 
 
 def pretrained_config(settings: TrainingConfig) -> PreTrainedConfig:
-    """A backbone's configuration. Raises `ArtifactError` for one that is not there or cannot be decoded from."""
+    """A backbone's configuration. Raises `ArtifactError` for one that is not there or cannot be
+    decoded from."""
     with loading(settings.backbone):
         config = AutoConfig.from_pretrained(
             settings.backbone, revision=settings.revision or None, trust_remote_code=False
         )
+    kind = config.model_type
     other_layers = {*(getattr(config, "layer_types", None) or ())} - {"full_attention"}
-    if config.is_encoder_decoder and config.model_type not in ENCODER_DECODERS:
-        problem = (
-            f"is of kind {config.model_type}; encoders with a decoder must be of kind t5 or mt5"
-        )
+    if config.is_encoder_decoder and kind not in ENCODER_DECODERS:
+        problem = f"is of kind {kind}; encoders with a decoder must be of kind t5 or mt5"
     elif other_layers:
-        problem = f"has layers of kind {', '.join(sorted(other_layers))}; each must attend to everything before"
+        layers = ", ".join(sorted(other_layers))
+        problem = f"has layers of kind {layers}; each must attend to everything before"
     else:
         return config
     raise ArtifactError(
@@ -70,7 +72,8 @@ def pretrained_config(settings: TrainingConfig) -> PreTrainedConfig:
 
 
 def num_text_tokens(settings: TrainingConfig, tokenizer_size: int) -> int:
-    """Rows of the vocabulary that belong to text: a pretrained table may hold more rows than its tokenizer."""
+    """Rows of the vocabulary that belong to text: a pretrained table may hold more rows than its
+    tokenizer."""
     if from_scratch(settings.backbone):
         return tokenizer_size
     return max(tokenizer_size, pretrained_config(settings).vocab_size)
@@ -89,12 +92,11 @@ def pretrained(settings: TrainingConfig, layout: TokenLayout) -> PreTrainedModel
             config=config,
             use_safetensors=True,
             trust_remote_code=False,
-            dtype=torch.float32,
-        )  # small steps are lost in weights of half precision, however they were published
-    if model.get_input_embeddings().weight is not model.get_output_embeddings().weight:
-        model.config.tie_word_embeddings = (
-            False  # T5 v1.1 says true all the same, and resizing would lose its output
+            dtype=torch.float32,  # small steps are lost in weights of half precision
         )
+    if model.get_input_embeddings().weight is not model.get_output_embeddings().weight:
+        # T5 v1.1 says true all the same, and resizing would lose its output layer
+        model.config.tie_word_embeddings = False
     model.resize_token_embeddings(layout.size)
     return suited(model)
 

@@ -1,8 +1,8 @@
 """Checkpoints that are whole or absent: weights, optimiser and progress of a training run.
 
-In: groups of tensors and a progress record. Out: folders ``step-...``, each renamed into place when it is complete:
-``<group>.safetensors`` and, written last, ``manifest.json`` (size and sha256 of each file, progress, identity).
-This file does not know what is trained.
+In: groups of tensors and a progress record. Out: folders ``step-...``, each renamed into place when
+it is complete: ``<group>.safetensors`` and, written last, ``manifest.json`` (size and sha256 of
+each file, progress, identity). This file does not know what is trained.
 """
 
 from __future__ import annotations
@@ -27,49 +27,50 @@ _NAME = re.compile(r"step-\d{8,}-epochs-\d{4,}")
 
 
 class Group(NamedTuple):
-    """Tensors of one file. `content` names what they hold, e.g. ``weights-12``: equal names are equal tensors, so a
-    file that is on disk already is linked and not written again."""
+    """Tensors of one file. `content` names what they hold, e.g. ``weights-12``: equal names are
+    equal tensors, so a file that is on disk already is linked and not written again."""
 
     content: str
     tensors: Tensors
 
 
 class Checkpoints:
-    """One run's checkpoints: the newest one, and the one of an earlier step in case the newest gets damaged.
+    """One run's checkpoints: the newest one, and one of an earlier step in case that is damaged.
 
-    identity  what must be the same for a run to go on: settings, digests of inputs, number of processes
+    identity  what must be the same for a run to go on: settings, digests of inputs, processes
     say       where notes go
     """
 
     def __init__(self, folder: Path, identity: dict[str, object], say: Callable[[str], None] = say):
         self.folder, self.identity, self.say = folder, json.loads(json.dumps(identity)), say
-        self._stored: dict[
-            str, tuple[Path, dict]
-        ] = {}  # content -> a file known to be whole, and its entry
+        # content -> a file known to be whole, and its entry in the manifest
+        self._stored: dict[str, tuple[Path, dict]] = {}
 
     def save(self, name: str, groups: dict[str, Group], progress: dict) -> None:
-        """Write one checkpoint called `name` (of `checkpoint_name`), then remove what it makes superfluous."""
+        """Write one checkpoint called `name` (see `checkpoint_name`), remove what it replaces."""
+        # 1. into a draft that no reader looks at, whatever instant the process is killed at
         self.folder.mkdir(parents=True, exist_ok=True)
         _clear_drafts(self.folder)
-        draft, target = self.folder / f".draft-{os.getpid()}", self.folder / name
+        draft = self.folder / f".draft-{os.getpid()}"
+        target = self.folder / name
         draft.mkdir()
         files = {}
         for group, (content, tensors) in groups.items():
             path = draft / f"{group}.safetensors"
             files[path.name] = self._store(path, content, tensors)
-        write_json(
-            draft / "manifest.json",
-            {"identity": self.identity, "progress": progress, "files": files},
-        )
+        manifest = {"identity": self.identity, "progress": progress, "files": files}
+        write_json(draft / "manifest.json", manifest)
         sync(draft)
         shutil.rmtree(target, ignore_errors=True)  # a damaged one of the same step
+        # 2. one rename: a folder of this name is whole, on a disk that has been told to keep it
         os.rename(draft, target)
         sync(self.folder)
         self._stored = {entry["content"]: (target / file, entry) for file, entry in files.items()}
         self._prune(target)
 
     def newest(self) -> tuple[int, int] | None:
-        """Step and finished epochs of the newest whole checkpoint, or None. Damaged ones are passed over, with a note.
+        """Step and finished epochs of the newest whole checkpoint, or None. Damaged ones are passed
+        over, with a note.
 
         Raises `ArtifactError` when it belongs to a run of another identity.
         """
@@ -86,6 +87,13 @@ class Checkpoints:
             return place(path)
         return None
 
+    def begun_with(self, key: str) -> object | None:
+        """A value of the newest readable progress record, or None. Checks nothing else."""
+        for path in reversed(checkpoints_in(self.folder)):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+                return json.loads((path / "manifest.json").read_text())["progress"].get(key)
+        return None
+
     def load(self, name: str) -> tuple[dict[str, Tensors], dict]:
         """Tensors by group, and the progress record, of a checkpoint that `newest` has named."""
         path = self.folder / name
@@ -93,12 +101,11 @@ class Checkpoints:
             manifest = json.loads((path / "manifest.json").read_text())
         except OSError as error:
             raise ArtifactError(
-                f"training: {path} can be read by the first process, but not here ({error}). All processes need the "
-                "same --workspace folder, on a disk that they share."
+                f"training: {path} can be read by the first process, but not here ({error}). All "
+                "processes need the same --workspace folder, on a disk that they share."
             ) from error
-        return {Path(file).stem: load_file(path / file) for file in manifest["files"]}, manifest[
-            "progress"
-        ]
+        tensors = {Path(file).stem: load_file(path / file) for file in manifest["files"]}
+        return tensors, manifest["progress"]
 
     def _store(self, path: Path, content: str, tensors: Tensors) -> dict:
         """Write or link one file; returns its entry in the manifest."""
@@ -128,11 +135,12 @@ class Checkpoints:
         keys = [k for k in dict.fromkeys([*identity, *mine]) if identity.get(k) != mine.get(k)]
         if not keys:
             return
-        told = ", ".join(f"{k} {_short(identity.get(k))} -> {_short(mine.get(k))}" for k in keys)
+        changes = [f"{k} {_short(identity.get(k))} -> {_short(mine.get(k))}" for k in keys]
         raise ArtifactError(
-            f"training: {self.folder} holds a run that was stopped and differs from this one: {told}. Go on with it by "
-            f"setting {keys[0]} back to {_short(identity.get(keys[0]))}; or start anew: delete that folder, or give "
-            "this run another name with --run NAME (in a notebook: start(..., run=NAME))."
+            f"training: {self.folder} holds a run that was stopped and differs from this one: "
+            f"{', '.join(changes)}. Go on with it by setting {keys[0]} back to "
+            f"{_short(identity.get(keys[0]))}; or start anew: delete that folder, or give this run "
+            "another name with --run NAME (in a notebook: start(..., run=NAME))."
         )
 
 

@@ -1,7 +1,7 @@
 """The stop button: a signal is noted, and the loop stops where it can go on later.
 
-In: SIGINT (Ctrl-C, a notebook's stop button) or SIGTERM (a cluster that wants its machine back). Out: a flag.
-This file does not know what is interrupted.
+In: SIGINT (Ctrl-C, a notebook's stop button) or SIGTERM (a cluster that wants its machine back).
+Out: a flag. This file does not know what is interrupted.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from types import FrameType
 
 
 class Interrupt:
-    """Between entering and leaving, the first signal only sets `asked`. A second one raises at once, as does any
-    within `at_once`, where nothing would be lost. Other threads than the main one cannot handle signals: there
-    nothing changes."""
+    """Between entering and leaving, the first signal only sets `asked`. A second one raises, as
+    does any within `at_once`, where nothing would be lost.
+
+    patient  a second one does not raise either: a launcher passes signals on, often twice
+    """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self, patient: bool = False):
-        self.asked, self.patient = (
-            False,
-            patient,
-        )  # patient: a launcher passes signals on, often twice
-        self._at_once, self._before = False, {}
+        self.asked = False
+        self.patient = patient
+        self._at_once = False
+        self._before: dict = {}
 
     def __enter__(self) -> Interrupt:
+        # Python handles signals in its main thread alone: in others nothing changes
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
         return self
@@ -39,7 +41,7 @@ class Interrupt:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """Within, a signal raises `KeyboardInterrupt` where it arrives: for long work that leaves nothing behind."""
+        """Within, a signal raises `KeyboardInterrupt`: for long work that leaves nothing."""
         self._at_once = True
         try:
             yield

@@ -1,8 +1,9 @@
 """The training loop: one Accelerate loop for one CPU, one GPU or many processes.
 
-In: batches as a pure function of (seed, epoch), a model, a judge of ranking quality. Out: the best weights and
-one row of figures an epoch. Data order, dropout and learning rate depend on (seed, epoch, step, micro-batch) alone,
-so a run that was killed at any instant goes on from its last checkpoint as if nothing had happened.
+In: batches as a pure function of (seed, epoch), a model, a judge of ranking quality. Out: the best
+weights and one row of figures per epoch. Data order, dropout and learning rate depend on (seed,
+epoch, step, micro-batch) alone, so a run that was killed at any instant goes on from its last
+checkpoint as if nothing had happened.
 This file does not know how ranking quality is measured: it calls `judge`.
 """
 
@@ -23,20 +24,33 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from gensar_lite.artifacts import ArtifactError
-from gensar_lite.config import ConfigError, TrainingConfig, section_dict
+from gensar_lite.config import TrainingConfig, section_dict
 from gensar_lite.machine.memory import give_back
-from gensar_lite.machine.precision import use_bf16
+from gensar_lite.machine.precision import how_computed, use_bf16
 from gensar_lite.machine.processes import rank_and_world, together
+from gensar_lite.machine.threads import threads_for
 from gensar_lite.training.loop.checkpoint import Checkpoints
 from gensar_lite.training.loop.interrupt import Interrupt
-from gensar_lite.training.loop.objective import new_objective
-from gensar_lite.training.loop.optimiser import learning_rate, new_optimiser, put_tensors
-from gensar_lite.training.loop.progress import Progress, figures, harmonic_mean
-from gensar_lite.training.loop.state import State
-from gensar_lite.training.loop.steps import dropout_seed, my_slots, plans_of_step, steps_an_epoch
-from gensar_lite.training.loop.tracking import LOG_STEPS, Reporter, Watch, check_tracker
+from gensar_lite.training.loop.losses import new_objective
+from gensar_lite.training.loop.optimiser import (
+    dropout_seed,
+    learning_rate,
+    my_slots,
+    new_optimiser,
+    plans_of_step,
+    steps_per_epoch,
+)
+from gensar_lite.training.loop.state import Progress, State, put_tensors
+from gensar_lite.training.loop.tracking import (
+    LOG_STEPS,
+    Reporter,
+    Watch,
+    check_tracker,
+    figures,
+    harmonic_mean,
+)
+from gensar_lite.training.sequences.examples import SequenceBuilder
 from gensar_lite.training.sequences.mixture import Plan, TaskMixture
-from gensar_lite.training.sequences.tasks import SequenceBuilder
 
 Judge = Callable[[PreTrainedModel], dict[str, float]]
 # these change when something is done, but no weight: a stopped run goes on with other values
@@ -46,8 +60,10 @@ FREE_SETTINGS = ("max_minutes", "checkpoint_minutes", "tracker")
 class Trainer:
     """Holds what one run needs; `fit` does the work. Rebuilt from disk when a run goes on.
 
-    checkpoints  folder of checkpoints, or None for none; `inputs` are digests of what the examples were made from
-    watch        called with rows of figures while the run goes on, see `tracking`; `logs` is a tracker's folder
+    checkpoints  folder of checkpoints, or None for none
+    inputs       digests of what the examples were made from
+    watch        called with rows of figures while the run goes on, see `tracking`
+    logs         a tracker's folder
     """
 
     def __init__(
@@ -62,34 +78,25 @@ class Trainer:
         watch: Watch | None = None,
         logs: Path | None = None,
     ):
-        if settings.accumulate < 1:
-            raise ConfigError(
-                f"training.accumulate: {settings.accumulate} micro-batches a step; it takes 1 or more."
-            )
-        self.settings, self.builder, self.mixture, self.judge, self.watch = (
-            settings,
-            builder,
-            mixture,
-            judge,
-            watch,
-        )
+        self.model, self.builder, self.mixture = model, builder, mixture
+        self.settings, self.judge, self.watch = settings, judge, watch
         self.rank, self.world = rank_and_world()
-        self.accelerator = _accelerator(settings, logs, self.world)
         identity = {
             f"training.{k}": v for k, v in section_dict(settings).items() if k not in FREE_SETTINGS
         }
         # how many processes share an epoch changes its steps: a checkpoint of two is none of one
         identity |= {"processes": self.world, **(inputs or {})}
         folder = Checkpoints(checkpoints, identity, tqdm.write) if checkpoints else None
-        self.model = model
+        self.bf16 = self._number_format(folder)
+        self.accelerator = _accelerator(settings.tracker, self.bf16, logs, self.world)
         objective = new_objective(model, builder.layout, settings, self.accelerator.device)
-        self.objective, self.optimiser = self.accelerator.prepare(
-            objective, new_optimiser(model, settings)
-        )
-        self.steps_an_epoch = steps_an_epoch(mixture.num_batches, self.world, settings.accumulate)
-        self.num_steps = self.steps_an_epoch * settings.epochs
-        self.tasks = sorted({_logged(name) for name in mixture.rows})
-        self.state = State(model, self.optimiser, Progress(self._no_sums()), folder, self.rank)
+        optimiser = new_optimiser(model, settings)
+        self.objective, self.optimiser = self.accelerator.prepare(objective, optimiser)
+        self.steps_per_epoch = steps_per_epoch(mixture.num_batches, self.world, settings.accumulate)
+        self.num_steps = self.steps_per_epoch * settings.epochs
+        self.tasks = sorted({name.partition("/")[0] for name in mixture.rows})
+        progress = Progress(self._no_sums(), bf16=self.bf16)
+        self.state = State(model, self.optimiser, progress, folder, self.rank)
         self.saved = time.monotonic()
 
     @property
@@ -99,22 +106,28 @@ class Trainer:
 
     @property
     def curve(self) -> list[dict]:
-        """One row a finished epoch."""
+        """One row per finished epoch."""
         return self.state.progress.curve
 
     def fit(self) -> list[dict]:
-        """Train to the last epoch, the end of patience or of time; leaves the best weights in the model.
+        """Train to the last epoch, the end of patience or of time; leaves the best weights in the
+        model.
 
-        A signal to stop ends it after the step at work, saved: `KeyboardInterrupt`. Called again, it goes on.
+        A signal to stop ends it after the step at work, saved: `KeyboardInterrupt`. Called again,
+        it goes on.
         """
         if self.state.resume() and self.rank == 0:
             tqdm.write(f"training: goes on after step {self.step} of {self.num_steps}")
-        reporter = Reporter(self.accelerator, self._first_untold(), self.watch)
-        # once a second: a notebook's client keeps a thousand messages, and drops the cell's end when more wait
+        # the first step whose row a killed run may have reported, but will report again: the row of
+        # the epoch's last step is on disk with the epoch
+        inside = self.step < (len(self.curve) + 1) * self.steps_per_epoch
+        reporter = Reporter(self.accelerator, self.step + inside, self.watch)
+        # once a second: a notebook's client keeps a thousand messages, and drops the cell's end
+        # when more wait
         shown = {"desc": "training", "unit": "step", "mininterval": 1.0, "disable": self.rank > 0}
         bar = tqdm(total=self.num_steps, initial=self.step, **shown)
         try:
-            with Interrupt(patient=self.world > 1) as interrupt:
+            with Interrupt(patient=self.world > 1) as interrupt, self._threads():
                 while len(self.curve) < self.settings.epochs and not self._finished():
                     self._epoch(len(self.curve) + 1, bar, interrupt, reporter)
         finally:
@@ -127,160 +140,166 @@ class Trainer:
         return self.curve
 
     def _finished(self) -> bool:
+        """Whether time or patience is at its end."""
         late = bool(self.curve) and self.state.progress.seconds > 60 * self.settings.max_minutes
         scores = [row["score"] for row in self.curve if "score" in row]
-        patient = not scores or len(scores) - 1 - int(np.argmax(scores)) < self.settings.patience
-        # clocks differ: the first process decides for all, or one would wait for another that has left
-        return bool(together(np.array([late or not patient]))[0, 0])
+        since_best = len(scores) - 1 - int(np.argmax(scores)) if scores else 0
+        over = late or (bool(scores) and since_best >= self.settings.patience)
+        # clocks differ: the first process decides for all, or one would wait for another that left
+        return bool(together(np.array([over]))[0, 0])
 
     def _epoch(self, epoch: int, bar: tqdm, interrupt: Interrupt, reporter: Reporter) -> None:
-        """The rest of an epoch, from wherever the run stands in it, then validation and the curve's row."""
-        plans, progress = self.mixture.epoch(epoch), self.state.progress
+        """The rest of an epoch, from wherever the run stands in it, then its end."""
+        progress, plans = self.state.progress, self.mixture.epoch(epoch)
         self.objective.train()
-        told, since, examples = progress.sums.copy(), time.perf_counter(), 0
-        for position in range(self.step - (epoch - 1) * self.steps_an_epoch, self.steps_an_epoch):
+        # figures between two rows are those since the last one
+        reported = progress.sums.copy()
+        since = time.perf_counter()
+        examples = 0
+        for position in range(self.step - (epoch - 1) * self.steps_per_epoch, self.steps_per_epoch):
             started = time.perf_counter()
-            together_now = plans_of_step(plans, position, self.world, self.settings.accumulate)
-            progress.sums += self._one_step(together_now)
+            batches = plans_of_step(plans, position, self.world, self.settings.accumulate)
+            progress.sums += self._one_step(batches)
             progress.seconds += time.perf_counter() - started
-            examples += sum(len(plan.rows) for plan in together_now)
+            examples += sum(len(plan.rows) for plan in batches)
             bar.update()
-            if position + 1 < self.steps_an_epoch:
-                if self.step % LOG_STEPS == 0:
-                    speed = {"examples/s": round(examples / (time.perf_counter() - since), 1)}
-                    reporter.tell(
-                        self._row() | figures(self.tasks, together(progress.sums - told)) | speed
-                    )
-                    told, since, examples = progress.sums.copy(), time.perf_counter(), 0
-                self._pause(interrupt)
-        row = (
-            {"epoch": epoch}
-            | self._row()
-            | figures(self.tasks, together(progress.sums), levels=True)
-        )
-        if self.judge is not None and self._due(epoch):
-            self._save()  # validation takes long: nothing before it is lost
-            self._stop_if(self._agreed(interrupt.asked))
+            if position + 1 == self.steps_per_epoch:
+                break  # the epoch's own row and checkpoint follow
+            if self.step % LOG_STEPS == 0:
+                speed = {"examples/s": round(examples / (time.perf_counter() - since), 1)}
+                losses = figures(self.tasks, together(progress.sums - reported))
+                reporter.report(self._row() | losses | speed)
+                reported = progress.sums.copy()
+                since = time.perf_counter()
+                examples = 0
+            self._pause(interrupt)
+        self._end_epoch(epoch, bar, interrupt, reporter)
+
+    def _end_epoch(self, epoch: int, bar: tqdm, interrupt: Interrupt, reporter: Reporter) -> None:
+        """Validation where it is due, the curve's row, and a checkpoint."""
+        progress = self.state.progress
+        sums = together(progress.sums)
+        row = {"epoch": epoch} | self._row() | figures(self.tasks, sums, levels=True)
+        last = epoch == self.settings.epochs
+        if self.judge is not None and (epoch % self.settings.eval_every == 0 or last):
+            self._pause(interrupt, save=True)  # validation takes long: nothing before it is lost
             with interrupt.at_once():
                 row |= self._validated()
-        if (
-            self.judge is None or "score" in row
-        ):  # without a judge there is nothing to choose by: the last one stands
+        # an epoch that was not validated cannot be the best one; without a judge there is nothing
+        # to choose by, and the last one stands
+        if self.judge is None or "score" in row:
             self.state.keep_best(row.get("score", float(epoch)))
         progress.curve.append(row | {"seconds": round(progress.seconds, 2)})
         progress.sums = self._no_sums()
         bar.set_postfix({k: f"{v:.4f}" for k, v in row.items() if k.endswith(("/loss", "score"))})
-        reporter.tell(self.curve[-1])
+        reporter.report(self.curve[-1])
         give_back()
-        self._save()
-        self._stop_if(self._agreed(interrupt.asked))
+        self._pause(interrupt, save=True)
 
     def _one_step(self, plans: list[Plan]) -> np.ndarray:
-        """One optimiser step on the batches of all processes; returns this process's sums (tasks, 3 + L).
+        """One optimiser step on the batches of all processes; returns this one's sums.
 
-        The loss is summed over target tokens and divided by those of the whole step, so how a step is split over
-        processes and micro-batches does not change it.
+        The loss is summed over target tokens and divided by those of the whole step, so how a step
+        is split over processes and micro-batches does not change it. Sums are (tasks, 3 + L), see
+        `Progress`.
         """
         tokens = sum(self.builder.plan_tokens(plan) for plan in plans)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.step, self.num_steps, self.settings)
-        found, slots = [], my_slots(plans, self.rank, self.world)
+        slots = my_slots(plans, self.rank, self.world)
+        losses = []
         for slot in slots:
             torch.manual_seed(dropout_seed(self.settings.seed, self.step, slot.number))
             batch = self.builder.of(slot.plan).to(self.accelerator.device)
-            last = slot is slots[-1]  # processes meet once a step
+            last = slot is slots[-1]  # processes meet once per step
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.objective):
                 loss = self.objective(batch)
                 # processes' gradients are averaged, but their losses must be added up
                 self.accelerator.backward(loss.total * (slot.counts * self.world / tokens))
-            found.append(loss._replace(total=loss.total.detach()))
+            losses.append(loss._replace(total=loss.total.detach()))
         norm = float(self.accelerator.clip_grad_norm_(self.objective.parameters(), 1.0))
+        # numbers are asked for now alone: a GPU would be waited for after every micro-batch
         sums = self._no_sums()
-        for slot, loss in zip(slots, found, strict=True):
-            own = sums[self.tasks.index(_logged(slot.plan.task))]
-            own += slot.counts * loss.row(self.builder.layout.num_levels)
-        if not math.isfinite(
-            norm
-        ):  # of all processes: they stop together, before the weights are touched
+        for slot, loss in zip(slots, losses, strict=True):
+            task = self.tasks.index(slot.plan.task.partition("/")[0])
+            sums[task] += slot.counts * loss.row(self.builder.layout.num_levels)
+        # the norm is that of all processes: they stop together, before the weights are touched
+        if not math.isfinite(norm):
             raise ArtifactError(
-                f"training: loss {sums[:, 0].sum():.4g}, length of its gradient {norm} in step {self.step + 1}. The "
-                "last checkpoint is kept; lower training.lr or set training.precision=fp32."
+                f"training: loss {sums[:, 0].sum():.4g}, length of its gradient {norm} in step "
+                f"{self.step + 1}. The last checkpoint is kept; lower training.lr or set "
+                "training.precision=fp32."
             )
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.state.progress.step += 1
         return sums
 
+    def _threads(self) -> contextlib.AbstractContextManager:
+        return threads_for(self.model.config.hidden_size)
+
+    def _number_format(self, checkpoints: Checkpoints | None) -> bool:
+        """Whether products are in bf16: as in the checkpoint that the run will go on from, else as
+        the setting says or the machine prefers."""
+        begun = checkpoints.begun_with("bf16") if checkpoints else None
+        with self._threads():
+            bf16 = use_bf16(self.settings.precision) if begun is None else begun
+        return bool(together(np.array([bf16], dtype=np.int64))[0, 0])  # the first process decides
+
+    def how_computed(self) -> dict[str, object]:
+        """Format and threads, for the stage's ``meta.json``."""
+        with self._threads():
+            return how_computed(self.settings.precision) | {"bf16": self.bf16}
+
     def _row(self) -> dict:
-        return {
-            "step": self.step,
-            "lr": learning_rate(self.step - 1, self.num_steps, self.settings),
-        }
+        lr = learning_rate(self.step - 1, self.num_steps, self.settings)
+        return {"step": self.step, "lr": lr}
 
     def _no_sums(self) -> np.ndarray:
         return np.zeros((len(self.tasks), 3 + self.builder.layout.num_levels))
-
-    def _due(self, epoch: int) -> bool:
-        return epoch % self.settings.eval_every == 0 or epoch == self.settings.epochs
 
     def _validated(self) -> dict[str, float]:
         """What the judge says of the model as it is, and the score that chooses among epochs."""
         started = time.perf_counter()
         self.model.eval()
-        found = self.judge(self.model)
-        found["score"] = harmonic_mean([v for k, v in found.items() if k.endswith("/ndcg@10")])
+        row = self.judge(self.model)
+        row["score"] = harmonic_mean([v for k, v in row.items() if k.endswith("/ndcg@10")])
         self.state.progress.seconds += time.perf_counter() - started
-        return found
+        return row
 
-    def _pause(self, interrupt: Interrupt) -> None:
-        """Between two steps: save if it is time to, stop if someone asks to. All processes do the same."""
-        due = (
-            self.rank == 0
-            and time.monotonic() - self.saved >= 60 * self.settings.checkpoint_minutes
-        )
-        asked, due = together(np.array([interrupt.asked, due], dtype=np.int64)).any(axis=0)
-        if asked or due:
+    def _pause(self, interrupt: Interrupt, save: bool = False) -> None:
+        """Between two steps: save if it is time to (or `save`), stop if someone asks to, saved.
+
+        All processes do the same, whichever was asked.
+        """
+        if save:
             self._save()
-        self._stop_if(asked)
+        minutes = (time.monotonic() - self.saved) / 60
+        due = self.rank == 0 and minutes >= self.settings.checkpoint_minutes and not save
+        asked, due = together(np.array([interrupt.asked, due], dtype=np.int64)).any(axis=0)
+        if due or (asked and not save):
+            self._save()
+        if not asked:
+            return
+        self.accelerator.wait_for_everyone()  # a launcher ends all processes when one has ended
+        kept = "nothing is on disk, this trainer holds it"
+        if self.state.checkpoints:
+            kept = "everything is saved"
+        raise KeyboardInterrupt(
+            f"training: stopped after step {self.step} of {self.num_steps}, {kept}. Run the same "
+            "cell or command again: it goes on."
+        )
 
     def _save(self) -> None:
         self.state.save()
         self.saved = time.monotonic()
 
-    def _agreed(self, asked: bool) -> bool:
-        """Whether any process was asked to stop: all must do the same."""
-        return bool(together(np.array([asked], dtype=np.int64)).any())
 
-    def _stop_if(self, agreed: bool) -> None:
-        if not agreed:
-            return
-        self.accelerator.wait_for_everyone()  # a launcher ends all processes as soon as one has ended
-        kept = (
-            "everything is saved"
-            if self.state.checkpoints
-            else "nothing is on disk, this trainer holds it"
-        )
-        raise KeyboardInterrupt(
-            f"training: stopped after step {self.step} of {self.num_steps}, {kept}. Run the same cell or command "
-            "again: it goes on."
-        )
-
-    def _first_untold(self) -> int:
-        """The first step whose row a killed run may have told, but will tell again."""
-        closed = self.step < (len(self.curve) + 1) * self.steps_an_epoch
-        return self.step + closed
-
-
-def _logged(task: str) -> str:
-    """The name under which a task's figures are summed up."""
-    return task.partition("/")[0]
-
-
-def _accelerator(settings: TrainingConfig, logs: Path | None, world: int) -> Accelerator:
-    tracker = check_tracker(settings.tracker)
+def _accelerator(tracker: str, bf16: bool, logs: Path | None, world: int) -> Accelerator:
+    tracker = check_tracker(tracker)
     AcceleratorState._reset_state()  # or a notebook could not train again with another precision
     return Accelerator(
-        mixed_precision="bf16" if use_bf16(settings.precision) else "no",
+        mixed_precision="bf16" if bf16 else "no",
         cpu=world > 1 and not torch.accelerator.is_available(),
         log_with=tracker if logs else None,
         project_config=ProjectConfiguration(logging_dir=str(logs)) if logs else None,

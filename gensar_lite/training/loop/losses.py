@@ -1,7 +1,8 @@
-"""The loss of one batch: cross-entropy of codes among their level's codes, of text among text, or of all among all.
+"""What is minimised: cross-entropy of codes within their level, of text within text, or of all.
 
-In: a model and a `Batch` of tensors. Out: sums, so that parts of a step add up. Which tokens count is read off the
-target: codes and text are told apart by their token ids. This file does not know the kind of backbone.
+In: a model and a `Batch` of tensors. Out: sums, so that parts of a step add up. Which tokens count
+is read off the target: codes and text differ in their token ids. This file does not know the kind
+of backbone, optimisers, nor in which order batches come.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 from transformers import PreTrainedModel
 
 from gensar_lite.artifacts import VIEWS
-from gensar_lite.config import TrainingConfig
+from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.identifiers import TokenLayout
 from gensar_lite.training.backbones import hidden_states, output_layer, output_rows
 from gensar_lite.training.backbones.causal import read
@@ -27,7 +29,7 @@ class Loss(NamedTuple):
     """Sums over one batch; all are tensors without gradient but the first.
 
     total   () cross-entropy, weighted in a stream
-    tokens  () tokens (their weights in a stream) that it sums over: total / tokens is what is minimised
+    tokens  () tokens (their weights in a stream) that it sums over: total / tokens is minimised
     hits    (L,) codes of each level that had the highest logit, or (1,) tokens of a text
     count   () of how many
     """
@@ -38,11 +40,54 @@ class Loss(NamedTuple):
     count: torch.Tensor
 
     def row(self, num_levels: int) -> np.ndarray:
-        """Total, tokens, count, hits: (3 + L,) numbers, with zeros where there are fewer hits than levels."""
-        numbers = [float(v) for v in (self.total, self.tokens, self.count)]
-        return np.r_[
-            numbers, self.hits.detach().cpu().numpy(), np.zeros(num_levels - len(self.hits))
-        ]
+        """Total, tokens, count, hits: (3 + L,), 0 where there are fewer hits than levels."""
+        row = np.zeros(3 + num_levels)
+        row[:3] = float(self.total), float(self.tokens), float(self.count)
+        row[3 : 3 + len(self.hits)] = self.hits.detach().cpu().numpy()
+        return row
+
+
+class Objective(nn.Module):
+    """The loss as a module's forward: Accelerate can wrap it for processes and number formats."""
+
+    def __init__(self, model: PreTrainedModel, layout: TokenLayout, settings: TrainingConfig):
+        super().__init__()
+        self.model, self.layout, self.settings = model, layout, settings
+
+    def forward(self, batch: Batch) -> Loss:
+        """The loss of one micro-batch."""
+        return task_loss(self.model, batch, self.layout, self.settings)
+
+
+def new_objective(
+    model: PreTrainedModel, layout: TokenLayout, settings: TrainingConfig, device: torch.device
+) -> nn.Module:
+    """The objective, with gradient checkpointing or compilation where the settings ask for them.
+
+    Raises `ConfigError` where either cannot be had.
+    """
+    if settings.gradient_checkpointing:
+        if not getattr(model, "supports_gradient_checkpointing", False):
+            raise ConfigError(
+                f"training.gradient_checkpointing: {type(model).__name__} does not support it. Set "
+                "it to false; training.accumulate with a smaller training.batch_size also saves "
+                "memory."
+            )
+        # not re-entrant: that keeps dropout's random numbers and needs no input with a gradient.
+        # Earlier versions of transformers call it gradient_checkpointing
+        has_name = hasattr(model, "activation_checkpointing_enable")
+        name = "activation" if has_name else "gradient"
+        options = {f"{name}_checkpointing_kwargs": {"use_reentrant": False}}
+        getattr(model, f"{name}_checkpointing_enable")(**options)
+    objective = Objective(model, layout, settings)
+    if not settings.compile:
+        return objective
+    if device.type != "cuda":
+        raise ConfigError(
+            f"training.compile: measured slower than plain PyTorch on a {device.type}. Set it to "
+            "false, or train on a CUDA GPU."
+        )
+    return torch.compile(objective, dynamic=True)  # widths differ from batch to batch
 
 
 def task_loss(
@@ -50,107 +95,101 @@ def task_loss(
 ) -> Loss:
     """The loss of a batch of one task, or of a stream (see streams.py).
 
-    With the level head a behaviour token before codes is given, not predicted, each code competes with the K codes of
-    its level, and text with text; with the vocabulary head every token competes with every token, as in the paper.
+    With the level head a behaviour token before codes is given, not predicted, each code competes
+    with the K codes of its level, and text with text; with the vocabulary head every token competes
+    with every token, as in the paper.
     """
     if batch.weight is not None:
         return stream_loss(model, batch, layout, settings)
     target = batch.target
     hidden = hidden_states(model, batch.source, batch.mask, target)  # (B, T, d)
     target = target[:, target.shape[1] - hidden.shape[1] :]  # a stream's first token is given
-    if batch.task.writes == "text":
-        return text_loss(model, hidden, target, layout, settings)
     num_levels, view = layout.num_levels, batch.task.view
-    if settings.head == "level":
-        logits = level_logits(model, hidden[:, -num_levels:], layout, view).float()  # (B, L, K)
-        wanted = target[:, -num_levels:] - torch.as_tensor(
-            layout.offsets(view), device=target.device
-        )
+    is_text, by_level = batch.task.writes == "text", settings.head == "level"
+    if is_text:
+        real = target != PAD  # (B, T): padding does not count
+        target = target[real]  # (M,)
+        # text and behaviour tokens compete, with the level head no code
+        rows = slice(0, layout.level_offset(VIEWS[0], 0) if by_level else None)
+        logits = output_rows(model, hidden[real], rows)  # (M, R)
+    elif by_level:
+        logits = level_logits(model, hidden[:, -num_levels:], layout, view)  # (B, L, K)
+        first = torch.as_tensor(layout.offsets(view), device=target.device)  # (L,)
+        target = target[:, -num_levels:] - first
     else:
-        logits, wanted = output_rows(model, hidden, slice(None)).float(), target
-    loss = _cross_entropy(logits.flatten(0, 1), wanted.flatten(), settings)
-    hits = (logits.detach().argmax(dim=-1) == wanted).sum(dim=0)[-num_levels:]
-    return Loss(loss.sum(), _number(wanted.numel(), loss), hits, _number(len(wanted), loss))
+        logits = output_rows(model, hidden, slice(None))  # (B, T, V)
+    loss, right = _scored(logits, target, settings)
+    hits = right.sum()[None] if is_text else right.sum(dim=0)[-num_levels:]
+    return Loss(loss.sum(), _number(target.numel(), loss), hits, _number(len(target), loss))
 
 
 def level_logits(
     model: PreTrainedModel, hidden: torch.Tensor, layout: TokenLayout, view: str
 ) -> torch.Tensor:
-    """Logits (B, L, K) of each level's own codes for states (B, L, d): K rows a level, not the vocabulary."""
+    """Logits (B, L, K) of each level's own codes for states (B, L, d): not of the vocabulary."""
     size, offsets = layout.codebook_size, layout.offsets(view).tolist()
     first = min(offsets)
+    # levels are cut from the rows of all codes, so that gradients are as long as those alone
     codes = output_layer(model).rows(slice(first, max(offsets) + size))
     levels = [
-        codes.rows(slice(offset - first, offset - first + size))(hidden[:, level])
+        codes.rows(slice(offset - first, offset - first + size))(hidden[:, level])  # (B, K)
         for level, offset in enumerate(offsets)
     ]
     return torch.stack(levels, dim=1)
 
 
-def text_loss(
-    model: PreTrainedModel,
-    hidden: torch.Tensor,
-    target: torch.Tensor,
-    layout: TokenLayout,
-    settings: TrainingConfig,
-) -> Loss:
-    """As `task_loss`, for texts (B, T) from states (B, T, d). Padding does not count."""
-    there = target != PAD  # (B, T)
-    wanted = target[there]  # (M,)
-    logits = output_rows(model, hidden[there], text_rows(layout, settings)).float()  # (M, R)
-    loss, hits = (
-        _cross_entropy(logits, wanted, settings),
-        (logits.detach().argmax(dim=-1) == wanted).sum(),
-    )
-    return Loss(loss.sum(), _number(len(wanted), loss), hits[None], _number(len(wanted), loss))
-
-
-def text_rows(layout: TokenLayout, settings: TrainingConfig) -> slice:
-    """The rows that compete for a text's tokens: with the level head text and behaviour tokens, but no code."""
-    return slice(0, layout.level_offset(VIEWS[0], 0) if settings.head == "level" else None)
-
-
 def stream_loss(
     model: PreTrainedModel, batch: Batch, layout: TokenLayout, settings: TrainingConfig
 ) -> Loss:
-    """As `task_loss`, for whole streams: `target` (B, N) is what each token of `source` (B, N) foretells, PAD where
-    nothing counts, `weight` (B, N) how much it counts. Only the states that count meet the output layer."""
+    """As `task_loss`, for whole streams: `target` (B, N) is what each token of `source` (B, N)
+    predicts, PAD where nothing counts, `weight` (B, N) how much it counts."""
+    # 1. one pass over all events of all streams; from here on a stream is only its tokens
     hidden = read(model, batch.source, batch.mask).flatten(0, 1)  # (B * N, d)
-    target, weight = batch.target.flatten(), batch.weight.flatten()
-    total, hits = hidden.new_zeros((), dtype=torch.float32), weight.new_zeros(layout.num_levels)
+    target = batch.target.flatten()  # (B * N,)
+    weight = batch.weight.flatten()
+    total = hidden.new_zeros((), dtype=torch.float32)
+    hits = weight.new_zeros(layout.num_levels)  # (L,)
+    # 2. each codebook, and text, by itself: only the M states that predict one of its tokens meet
+    #    the output layer, and of that only its R rows
     for level, low, high in _competitors(layout):
         place = ((target >= low) & (target < high) & (weight > 0)).nonzero().squeeze(1)  # (M,)
-        first, rows = (low, slice(low, high)) if settings.head == "level" else (0, slice(None))
-        wanted, own = target[place] - first, weight[place]
-        logits = output_rows(model, hidden[place], rows).float()  # (M, R)
-        total = total + (_cross_entropy(logits, wanted, settings) * own).sum()
+        rows = slice(low, high) if settings.head == "level" else slice(0, None)
+        logits = output_rows(model, hidden[place], rows)  # (M, R)
+        loss, right = _scored(logits, target[place] - rows.start, settings)
+        # 3. a token counts as much as its event's task
+        total = total + (loss * weight[place]).sum()
         if level is not None:
-            hits[level] += (own * (logits.detach().argmax(dim=-1) == wanted)).sum()
+            hits[level] += (weight[place] * right).sum()
+    # 4. hits are counted in events: each has as many codes as there are levels
     codes = (target >= layout.level_offset(VIEWS[0], 0)) * weight
     return Loss(total, weight.sum(), hits, codes.sum() / layout.num_levels)
 
 
 def _competitors(layout: TokenLayout) -> Iterator[tuple[int | None, int, int]]:
-    """Ranges of token ids that compete with each other: (level, first, end) of every codebook, then (None, ...) text.
-
-    A level that both views share stands once.
-    """
-    found = {
+    """Ranges of token ids that compete with each other: (level, first, end) of every codebook, then
+    (None, ...) of text. A level that both views share stands once."""
+    level_at = {
         layout.level_offset(view, level): level
         for view in VIEWS
         for level in range(layout.num_levels)
     }
-    for low, level in found.items():
+    for low, level in level_at.items():
         yield level, low, low + layout.codebook_size
     yield None, 0, layout.level_offset(VIEWS[0], 0)
 
 
-def _cross_entropy(
+def _scored(
     logits: torch.Tensor, wanted: torch.Tensor, settings: TrainingConfig
-) -> torch.Tensor:
-    return F.cross_entropy(
-        logits, wanted, reduction="none", label_smoothing=settings.label_smoothing
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy (M,) of logits (..., R), flat, and which are right, shaped as `wanted`."""
+    logits = logits.float()  # exponentials are not summed in bf16
+    loss = F.cross_entropy(
+        logits.flatten(0, -2),
+        wanted.flatten(),
+        reduction="none",
+        label_smoothing=settings.label_smoothing,
     )
+    return loss, logits.detach().argmax(dim=-1) == wanted
 
 
 def _number(value: int, like: torch.Tensor) -> torch.Tensor:

@@ -1,26 +1,32 @@
-"""The optimiser: AdamW, the learning rate of a step, and its state as plain named tensors.
+"""Optimiser steps: AdamW, the learning rate of a step, its batches and who computes which of them.
 
-In: a model, settings, a step's number. Out: an optimiser, a rate, tensors that safetensors can hold.
-This file does not know losses or batches.
+In: a model, settings, an epoch's plans in order, how many processes and micro-batches. Out: an
+optimiser, rates, slots. All but the optimiser are pure functions of numbers, so that 2 processes x
+1 micro-batch and 1 process x 2 micro-batches compute the same step.
+This file does not know losses or tokens.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
 from gensar_lite.config import TrainingConfig
+from gensar_lite.training.sequences.mixture import Plan
 
 
 def new_optimiser(model: nn.Module, settings: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW whose weight decay spares vectors: scales of norms are no weights to shrink. Frozen weights stay out."""
-    learned = [p for p in model.parameters() if p.requires_grad]
-    decay, plain = [p for p in learned if p.ndim > 1], [p for p in learned if p.ndim <= 1]
+    """AdamW whose weight decay spares vectors: scales of norms are no weights to shrink."""
+    learned = [p for p in model.parameters() if p.requires_grad]  # frozen weights stay out
+    matrices = [p for p in learned if p.ndim > 1]
+    vectors = [p for p in learned if p.ndim <= 1]
     groups = [
-        {"params": decay, "weight_decay": settings.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.lr, fused=True)
 
@@ -34,36 +40,34 @@ def learning_rate(step: int, num_steps: int, settings: TrainingConfig) -> float:
     return settings.lr * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(rest, 1.0))))
 
 
-def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """An Adam-like optimiser's state as flat named tensors."""
-    state = optimiser.state_dict()["state"]
-    return {
-        f"{i}.{name}": torch.as_tensor(v) for i, entry in state.items() for name, v in entry.items()
-    }
+class Slot(NamedTuple):
+    """A micro-batch of one process. `number` counts within the step, over processes; `counts` is
+    0.0 for a stand-in: a process without a batch of its own computes one row more, since every
+    process must take part in the sum."""
+
+    number: int
+    plan: Plan
+    counts: float
 
 
-def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """The reverse of `optimiser_tensors`."""
-    whole = optimiser.state_dict()
-    entries: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        index, name = key.split(".", 1)
-        entries.setdefault(int(index), {})[name] = value
-    optimiser.load_state_dict(whole | {"state": entries})
+def steps_per_epoch(num_batches: int, world: int, accumulate: int) -> int:
+    """The last step of an epoch may be smaller than the others: no example is drawn twice."""
+    return -(-num_batches // (world * accumulate))
 
 
-def learned_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """What training changes, each tensor once: weights that are not frozen, and buffers that are saved.
-
-    A tied table has several names in `state_dict`, and a frozen backbone is on disk already: neither is repeated.
-    """
-    saved = model.state_dict().keys()
-    weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-    return weights | {name: b for name, b in model.named_buffers() if name in saved}
+def plans_of_step(plans: list[Plan], position: int, world: int, accumulate: int) -> list[Plan]:
+    """The batches that all processes together compute in step `position` (from 0) of an epoch."""
+    size = world * accumulate
+    return plans[position * size : (position + 1) * size]
 
 
-@torch.no_grad()
-def put_tensors(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    """The reverse of `learned_tensors`, in place."""
-    for name, there in learned_tensors(model).items():
-        there.copy_(tensors[name])
+def my_slots(plans: list[Plan], rank: int, world: int) -> list[Slot]:
+    """What process `rank` computes of a step: every world-th batch, or a stand-in."""
+    mine = [Slot(number, plans[number], 1.0) for number in range(rank, len(plans), world)]
+    first = plans[0]
+    return mine or [Slot(rank, first._replace(rows=first.rows[:1], prompt=first.prompt[:1]), 0.0)]
+
+
+def dropout_seed(seed: int, step: int, slot: int) -> int:
+    """The seed of one micro-batch's dropout: of the slot, whichever process computes it."""
+    return int(np.random.SeedSequence([seed, step, slot]).generate_state(1)[0])

@@ -1,28 +1,58 @@
-"""What a run must not lose: weights, the best weights, the optimiser's state and progress, to disk and back.
+"""What a run must not lose, and where it stands: to disk and back, bit by bit.
 
-In: a model and its optimiser while they train. Out: checkpoints, and a run put back to where one was written.
-This file does not know batches, nor when it is time to save.
+In: a model and its optimiser while they train. Out: checkpoints, and a run put back to where one
+was written. Exact resume needs no more than this: data order, dropout and learning rate are
+functions of the step, so weights, the optimiser's moments and the sums of the epoch at work are
+all that a run carries. This file does not know batches, nor when it is time to save.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import nn
 
 from gensar_lite.machine.processes import together
-from gensar_lite.training.loop.checkpoint import Checkpoints, Group, checkpoint_name
-from gensar_lite.training.loop.optimiser import (
-    learned_tensors,
-    optimiser_tensors,
-    put_tensors,
-    restore_optimiser,
-)
-from gensar_lite.training.loop.progress import Progress
+from gensar_lite.training.loop.checkpoint import Checkpoints, Group, Tensors, checkpoint_name
+
+
+@dataclass
+class Progress:
+    """Where a run stands. The epoch at work is the one after the curve's last row.
+
+    sums       (tasks, 3 + L) of this process in the epoch at work: loss, target tokens, answers
+               (what hits are counted in: examples, or the tokens of texts), hits per level
+    best       the best score yet, that of the weights after `best_step` steps
+    bf16       the number format, which a run that goes on keeps
+    """
+
+    sums: np.ndarray
+    step: int = 0
+    curve: list[dict] = field(default_factory=list)
+    best: float = -1.0
+    best_step: int = 0
+    seconds: float = 0.0
+    bf16: bool | None = None
+
+    @property
+    def name(self) -> str:
+        """Its checkpoint's name."""
+        return checkpoint_name(self.step, len(self.curve))
+
+    def record(self, sums: np.ndarray) -> dict:
+        """For a manifest, with the `sums` of all processes. JSON keeps every bit of a float.
+
+        sums  (processes, tasks, 3 + L); each process goes on with its own: added up earlier or
+              later, they would differ in their last bits
+        """
+        return vars(self) | {"sums": sums.tolist()}
 
 
 class State:
-    """One run's state. With several processes all call the same method at the same step; the first one writes."""
+    """One run's state. With several processes all call the same method at the same step; the first
+    one writes."""
 
     def __init__(
         self,
@@ -33,50 +63,89 @@ class State:
         rank: int,
     ):
         self.model, self.progress, self.checkpoints, self.rank = model, progress, checkpoints, rank
-        self.optimiser = getattr(
-            optimiser, "optimizer", optimiser
-        )  # the one that Accelerate has wrapped
+        self.optimiser = getattr(optimiser, "optimizer", optimiser)  # the one that Accelerate wraps
         self.best_tensors = self._copied()
 
     def keep_best(self, score: float) -> None:
-        """Remember the weights as they are, if their score is the best yet."""
+        """Remember the weights as they are, if their score is the best yet: of equal ones
+        the first."""
         if score > self.progress.best:
-            self.progress.best, self.progress.best_step = score, self.progress.step
+            self.progress.best = score
+            self.progress.best_step = self.progress.step
             self.best_tensors = self._copied()
 
     def save(self) -> None:
         """A checkpoint of this instant, if there is a folder for it."""
         if self.checkpoints is None:
             return
-        sums, progress = together(self.progress.sums), self.progress
+        progress = self.progress
+        sums = together(progress.sums)  # of all processes, though the first one writes
         if self.rank > 0:
             return
+        # files are named after the step that made them: where the best weights are those of the
+        # last checkpoint, or of this very step, they are linked and not written again
         groups = {
             "model": Group(f"weights-{progress.step}", learned_tensors(self.model)),
             "best": Group(f"weights-{progress.best_step}", self.best_tensors),
             "optimizer": Group(f"moments-{progress.step}", optimiser_tensors(self.optimiser)),
         }
-        self.checkpoints.save(progress.name, groups, progress.told(sums))
+        self.checkpoints.save(progress.name, groups, progress.record(sums))
 
     def resume(self) -> bool:
-        """Put the newest whole checkpoint into model, optimiser and progress. Returns whether there was one."""
+        """Put the newest whole checkpoint into model, optimiser and progress, if there is one.
+
+        Returns whether there was.
+        """
         if self.checkpoints is None:
             return False
+        # 1. the first process chooses for all: they may see the disk at different moments
         place = self.checkpoints.newest() if self.rank == 0 else None
-        step, epochs = together(np.array(place or (-1, -1)))[
-            0
-        ].tolist()  # the first process chooses for all
+        step, epochs = together(np.array(place or (-1, -1)))[0].tolist()
         if step < 0:
             return False
-        tensors, told = self.checkpoints.load(checkpoint_name(step, epochs))
+        # 2. weights and moments in place, since the optimiser points at these very tensors
+        tensors, record = self.checkpoints.load(checkpoint_name(step, epochs))
         put_tensors(self.model, tensors["model"])
         restore_optimiser(self.optimiser, tensors["optimizer"])
-        there = learned_tensors(self.model)
-        self.best_tensors = {
-            name: tensor.to(there[name].device) for name, tensor in tensors["best"].items()
-        }
-        self.progress = Progress(**told | {"sums": np.array(told["sums"][self.rank])})
+        # 3. the best weights, on the device where they are put at the end
+        device_of = {name: tensor.device for name, tensor in learned_tensors(self.model).items()}
+        self.best_tensors = {k: tensor.to(device_of[k]) for k, tensor in tensors["best"].items()}
+        # 4. step, curve and score, and of the sums those of this process
+        self.progress = Progress(**record | {"sums": np.array(record["sums"][self.rank])})
         return True
 
-    def _copied(self) -> dict[str, torch.Tensor]:
+    def _copied(self) -> Tensors:
         return {name: tensor.clone() for name, tensor in learned_tensors(self.model).items()}
+
+
+def learned_tensors(model: nn.Module) -> Tensors:
+    """What training changes, each tensor once: weights that are not frozen, and saved buffers.
+
+    A tied table has several names in `state_dict`, and a frozen backbone is on disk already:
+    neither is repeated.
+    """
+    saved = model.state_dict().keys()
+    weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+    return weights | {name: b for name, b in model.named_buffers() if name in saved}
+
+
+@torch.no_grad()
+def put_tensors(model: nn.Module, tensors: Tensors) -> None:
+    """The reverse of `learned_tensors`, in place."""
+    for name, tensor in learned_tensors(model).items():
+        tensor.copy_(tensors[name])
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> Tensors:
+    """An Adam-like optimiser's state as flat named tensors, ``<parameter>.<name>``."""
+    state = optimiser.state_dict()["state"]
+    return {f"{i}.{k}": torch.as_tensor(v) for i, entry in state.items() for k, v in entry.items()}
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Tensors) -> None:
+    """The reverse of `optimiser_tensors`."""
+    entries: dict[int, Tensors] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        entries.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict(optimiser.state_dict() | {"state": entries})

@@ -1,51 +1,71 @@
-"""What a run tells while it runs: rows of figures to one of Accelerate's trackers, and to a notebook's callback.
+"""The figures of a run while it runs: from sums to rows, to a tracker and to a notebook's callback.
 
-In: rows of named numbers. Out: a tracker's files (TensorBoard's under ``artifacts/<run>/training-logs/``), calls of
-`watch`. This file does not know how the figures came about.
+In: sums over batches. Out: rows of named numbers, a tracker's files (TensorBoard's under
+``artifacts/<run>/training-logs/``), calls of `watch`. This file does not know models or batches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
-from gensar_lite.config import ConfigError
+from gensar_lite.config import ConfigError, one_of
 
-# called with a row every few steps (step, lr, examples/s, <task>/loss) and with the curve's row after each epoch,
-# which alone has an "epoch"
+# called with a row every few steps (step, lr, examples/s, <task>/loss) and with the curve's row
+# after each epoch, which alone has an "epoch"
 Watch = Callable[[dict], None]
 LOG_STEPS = 10  # optimiser steps between two rows
 
 
+def figures(tasks: list[str], sums: np.ndarray, levels: bool = False) -> dict[str, float]:
+    """Each task's loss per token and, with `levels`, its share of right codes at each level.
+
+    sums  (processes, tasks, 3 + L), see `Progress`
+    """
+    row = {}
+    for task, (loss, tokens, answers, *hits) in zip(tasks, sums.sum(axis=0).tolist(), strict=True):
+        if tokens:
+            row[f"{task}/loss"] = loss / tokens
+        if answers and levels:
+            row |= {f"{task}/accuracy@{i}": count / answers for i, count in enumerate(hits, 1)}
+    return row
+
+
+def harmonic_mean(values: list[float]) -> float:
+    """0 when any value is 0: a model that gives up one task wins nothing."""
+    return len(values) / sum(1 / v for v in values) if values and min(values) > 0 else 0.0
+
+
 def check_tracker(name: str) -> str | None:
-    """Accelerate's word for a tracker, None for ``none``. Raises `ConfigError` that names the valid ones, or the
-    package that is missing."""
+    """Accelerate's word for a tracker, None for ``none``. Raises `ConfigError` that names the valid
+    ones, or the package that is missing."""
     if name == "none":
         return None
-    if name not in LOGGER_TYPE_TO_CLASS:
+    one_of("training.tracker", name, ["none", *map(str, LOGGER_TYPE_TO_CLASS)])
+    if name not in map(str, get_available_trackers()):
         raise ConfigError(
-            f"training.tracker: there is no {name!r}. Choose from: none, {', '.join(LOGGER_TYPE_TO_CLASS)}."
-        )
-    if name not in [str(tracker) for tracker in get_available_trackers()]:
-        raise ConfigError(
-            f"training.tracker: {name} needs a package that is not installed. Run: pip install {name}; or set "
-            "training.tracker=none."
+            f"training.tracker: {name} needs a package that is not installed. "
+            f"Run: pip install {name}; or set training.tracker=none."
         )
     return name
 
 
 class Reporter:
-    """Sends rows where they are wanted. The first process alone does. `first` is the first step it will tell of."""
+    """Sends rows where they are wanted; the first process alone does.
 
-    def __init__(self, accelerator: Accelerator, first: int, watch: Watch | None):
+    first_step  the first step that it will report
+    """
+
+    def __init__(self, accelerator: Accelerator, first_step: int, watch: Watch | None):
         self.accelerator, self.watch = accelerator, watch
-        # what a killed run has told after its last checkpoint is told again: the old figures make way
-        purge = {"tensorboard": {"purge_step": first}}
+        # what a killed run reported after its last checkpoint is reported again: old rows make way
+        purge = {"tensorboard": {"purge_step": first_step}}
         accelerator.init_trackers("training", init_kwargs=purge)
 
-    def tell(self, row: dict) -> None:
+    def report(self, row: dict) -> None:
         """Numbers of one row, at its ``step``."""
         if not self.accelerator.is_main_process:
             return

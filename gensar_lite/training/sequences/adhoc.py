@@ -1,7 +1,8 @@
 """Sources of histories and queries that stand in no corpus: what a running shop has at hand.
 
-In: what a user did, in time order, and perhaps a query, as items and texts. Out: the token ids that a `SequenceBuilder`
-makes of equal events of its corpus. This file does not know models, beams or whether an item exists.
+In: what a user did, in time order, and perhaps a query, as items and texts. Out: the token ids
+that a `SequenceBuilder` makes of equal events of its corpus. This file does not know models, beams
+or whether an item exists.
 """
 
 from __future__ import annotations
@@ -9,17 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from gensar_lite.config import TrainingConfig
-from gensar_lite.training.sequences.ragged import Ragged
+from gensar_lite.training.sequences.examples import SequenceBuilder
+from gensar_lite.training.sequences.ragged import Ragged, hstack
 from gensar_lite.training.sequences.streams import StreamBuilder
-from gensar_lite.training.sequences.tasks import TASKS, SequenceBuilder, Task
-from gensar_lite.training.text import EOS
+from gensar_lite.training.sequences.tasks import Task
 
 
 class Event(NamedTuple):
     """One thing a user did: took an item, or clicked it after typing `query`.
 
-    item_id  the row number; in what a `Recommender` is asked and answers, the id that it knows the item by
+    item_id  the row number; in what a `Recommender` is asked and answers, the id that it knows
     """
 
     item_id: int | str
@@ -27,26 +30,18 @@ class Event(NamedTuple):
 
 
 def recent(history: Sequence[Event], settings: TrainingConfig) -> list[Event]:
-    """What the model reads of a history, in order: the last `max_recommend` purchases and `max_search` searches."""
+    """What the model reads of a history, in order: the last `max_recommend` purchases and
+    `max_search` searches."""
     left = {False: settings.max_recommend, True: settings.max_search}
     kept = []
     for event in reversed(history):
-        search = event.query is not None
-        if left[search] > 0:
-            left[search] -= 1
+        is_search = event.query is not None
+        if left[is_search] > 0:
+            left[is_search] -= 1
             kept.append(event)
         if not any(left.values()):
             break
     return kept[::-1]
-
-
-def fitting(history: Sequence[Event], lengths: Sequence[int], room: int) -> list[Event]:
-    """What a stream holds of a history, in order: the newest events, of these `lengths`, within `room` tokens."""
-    kept = len(history)
-    while kept and lengths[kept - 1] <= room:
-        kept -= 1
-        room -= lengths[kept]
-    return list(history[kept:])
 
 
 def adhoc_sources(
@@ -55,46 +50,49 @@ def adhoc_sources(
     histories: Sequence[Sequence[Event]],
     queries: Sequence[str] = (),
 ) -> Ragged:
-    """What the model reads for each history: the task's first prompt, history, (query), end; a stream has neither
-    prompt nor end, and as many events as fit.
+    """What the model reads for each history: the task's first prompt, history, (query), end.
 
-    `queries` are as many as `histories` where the task reads a query; else there are none. All texts of a call are
-    tokenised together, each once. In a stream every event of these histories has a moment of its own.
+    A stream has neither prompt nor end, and as many events as fit; every event of these histories
+    has a moment of its own. `queries` are as many as `histories` where the task reads a query, else
+    none. All texts of a call are tokenised together, each once.
     """
-    settings, stream = builder.settings, isinstance(builder, StreamBuilder)
+    settings, is_stream = builder.settings, isinstance(builder, StreamBuilder)
+    windows = histories if is_stream else [recent(history, settings) for history in histories]
+    events = [event for window in windows for event in window]
+    history_of = np.repeat(np.arange(len(windows)), [len(window) for window in windows])  # (E,)
+    items = np.array([event.item_id for event in events], dtype=np.int64)
+    is_search = np.array([event.query is not None for event in events], dtype=bool)
+    # a stream's room is counted with the queries of its history, even where they are not shown
+    read_queries = is_stream or settings.history_queries
+    past = [event.query if read_queries else None for event in events]
     asked = list(queries) if "query" in task.reads else [None] * len(histories)
-    windows = histories if stream else [recent(history, settings) for history in histories]
-    past = (
-        [e.query for window in windows for e in window]
-        if stream or settings.history_queries
-        else []
-    )
-    spoken = _spoken(builder, [*past, *asked])
-    after = builder.codec.encode(["; "])[0] if settings.history_separator else []
-    first, last = ([], []) if stream else (builder.prompts[task.base][0].tolist(), [EOS])
-    rows = []
-    for window, query in zip(windows, asked, strict=True):
-        if stream:
-            size = len(builder.shown["semantic"][0])
-            lengths = [len(spoken.get(event.query, [])) + size for event in window]
-            window = fitting(
-                window, lengths, settings.max_stream_tokens - len(spoken.get(query, [])) - size
-            )
-        row = list(first)
-        for event in window:
-            if event.query is not None and settings.history_queries:
-                row += spoken[event.query]
-            view = "collaborative" if event.query is None else "semantic"
-            row += [*builder.shown[view][event.item_id].tolist(), *after]
-        rows.append([*row, *spoken.get(query, []), *last])
-    return Ragged.of(rows)
+
+    texts = dict.fromkeys(text for text in [*past, *asked] if text is not None)
+    number = {text: place for place, text in enumerate(texts)}
+    spelled = builder.spell_queries(list(number))
+    past_queries = _queries(spelled, number, past)
+    asked_queries = _queries(spelled, number, asked)
+    if is_stream:
+        lengths = builder.spell_events(items, is_search, past_queries).lengths
+        room = settings.max_stream_tokens - asked_queries.lengths - (1 + builder.layout.num_levels)
+        kept = _fitting(lengths, history_of, room)
+        items, is_search, history_of = items[kept], is_search[kept], history_of[kept]
+        past_queries = past_queries.take(kept)
+    if not settings.history_queries:
+        past_queries = Ragged.repeat([], len(items))
+    history = builder.spell_history(items, is_search, past_queries)
+    parts = [history.merge(history_of, len(windows)), asked_queries]
+    return hstack(parts) if is_stream else builder.frame(task, parts)
 
 
-def _spoken(builder: SequenceBuilder, texts: list[str | None]) -> dict[str, list[int]]:
-    """Each query as it stands in a source."""
-    texts = [text for text in dict.fromkeys(texts) if text is not None]
-    marker = builder.forced(
-        TASKS["nsqp"]
-    )  # what a written query starts with, a read one starts with as well
-    ids = builder.codec.encode(texts, builder.settings.max_query_tokens)
-    return {text: [*marker, *own] for text, own in zip(texts, ids, strict=True)}
+def _queries(spelled: Ragged, number: dict[str, int], texts: list[str | None]) -> Ragged:
+    """The row of `spelled` of each text, an empty one for None."""
+    return spelled.take_or_empty(np.array([number.get(t, -1) for t in texts], dtype=np.int64))
+
+
+def _fitting(lengths: np.ndarray, history_of: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """The events that a stream holds: of each history the newest ones within its `room` tokens."""
+    tokens = np.r_[0, np.cumsum(lengths)]  # (E + 1,)
+    last = np.searchsorted(history_of, np.arange(len(room)), side="right")  # (B,) ends of histories
+    from_here = tokens[last[history_of]] - tokens[:-1]  # (E,) tokens of this event and later ones
+    return np.flatnonzero(from_here <= room[history_of])

@@ -1,7 +1,7 @@
-"""The mixture: which examples an epoch holds and in which order, as a pure function of seed and epoch.
+"""The mixture: which examples an epoch holds and in which order, a pure function of seed and epoch.
 
-In: event rows and source lengths of each task. Out: batches of one task, each of similar lengths.
-This file does not build tokens.
+In: rows and source lengths of each task, lengths of streams. Out: batches of one task, each of
+similar lengths. This file does not build tokens.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-MEGA_BATCH = 32  # batches that are sorted by length together: long enough to bucket, short enough to stay random
+from gensar_lite.training.sequences.tasks import STREAM
+
+MEGA_BATCH = 32  # batches sorted by length together: enough to bucket, few enough to stay random
 
 
 class Plan(NamedTuple):
@@ -22,7 +24,7 @@ class Plan(NamedTuple):
 
 
 class TaskMixture:
-    """A seeded index over tasks. `weights` scale how often each task's examples are drawn an epoch:
+    """A seeded index over tasks. `weights` scale how often a task's examples come up per epoch:
     1 means every example once, 0.5 a random half, 2 each twice."""
 
     def __init__(
@@ -38,31 +40,77 @@ class TaskMixture:
         self.batch_size, self.num_prompts, self.seed = batch_size, num_prompts, seed
 
     def num_examples(self, task: str) -> int:
+        """Examples of a task per epoch."""
         return round(self.weights[task] * len(self.rows[task]))
 
     @property
     def num_batches(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         return sum(-(-self.num_examples(task) // self.batch_size) for task in self.rows)
 
     def epoch(self, epoch: int) -> list[Plan]:
         """The batches of one epoch, in order; the same for equal (seed, epoch)."""
+        # one generator, asked in a fixed order: whatever epoch was asked for before, nothing moves
         rng = np.random.default_rng([self.seed, epoch])
         plans = []
         for task, rows in self.rows.items():
+            # 1. which examples: places in `rows`, in random order
             index = self._draw(len(rows), self.num_examples(task), rng)
             mega = self.batch_size * MEGA_BATCH
             for low in range(0, len(index), mega):
+                # 2. a mega-batch of them is sorted by length, so that a batch holds little padding
                 part = index[low : low + mega]
                 part = part[np.argsort(self.lengths[task][part], kind="stable")]
+                # 3. and cut into batches, each example with a prompt of its own
                 for begin in range(0, len(part), self.batch_size):
                     chosen = part[begin : begin + self.batch_size]
-                    plans.append(
-                        Plan(task, rows[chosen], rng.integers(self.num_prompts, size=len(chosen)))
-                    )
+                    prompt = rng.integers(self.num_prompts, size=len(chosen))
+                    plans.append(Plan(task, rows[chosen], prompt))
+        # 4. tasks and lengths come in random order
         return [plans[i] for i in rng.permutation(len(plans))]
 
     @staticmethod
     def _draw(size: int, count: int, rng: np.random.Generator) -> np.ndarray:
-        rounds = [rng.permutation(size) for _ in range(-(-count // size))] if size else []
-        return np.concatenate(rounds)[:count] if rounds else np.zeros(0, dtype=np.int64)
+        """`count` of `size` places, each as often as any other, give or take one."""
+        if not size or not count:
+            return np.zeros(0, dtype=np.int64)
+        rounds = [rng.permutation(size) for _ in range(-(-count // size))]
+        return np.concatenate(rounds)[:count]
+
+
+class StreamMixture:
+    """A `TaskMixture` of tasks on items, and streams of like lengths, ``batch_tokens`` per batch.
+
+    There are as many batches in every epoch; which streams of one length stand together changes.
+    """
+
+    def __init__(self, rest: TaskMixture, lengths: np.ndarray, batch_tokens: int, seed: int):
+        self.rest, self.lengths, self.seed = rest, lengths, seed
+        self.rows = rest.rows | {STREAM.name: np.arange(len(lengths))}
+        # places, in order of length, where a batch begins: one more stream would overfill the last
+        self.edges: list[int] = []
+        begin = 0
+        for place, length in enumerate(np.sort(lengths)):
+            if place > begin and (place + 1 - begin) * length > batch_tokens:
+                self.edges.append(place)
+                begin = place
+
+    def num_examples(self, task: str) -> int:
+        """Examples of a task per epoch."""
+        return len(self.lengths) if task == STREAM.name else self.rest.num_examples(task)
+
+    @property
+    def num_batches(self) -> int:
+        """Batches per epoch."""
+        return self.rest.num_batches + len(self.edges) + 1
+
+    def epoch(self, epoch: int) -> list[Plan]:
+        """The batches of one epoch, in order; the same for equal (seed, epoch)."""
+        rng = np.random.default_rng([self.seed, epoch])
+        # shuffled, then sorted by length in a stable way: random among streams of one length
+        order = rng.permutation(len(self.lengths))
+        order = order[np.argsort(self.lengths[order], kind="stable")]
+        batches = np.split(order, self.edges)
+        plans = [Plan(STREAM.name, rows, np.zeros_like(rows)) for rows in batches]
+        plans += self.rest.epoch(epoch)
+        return [plans[i] for i in rng.permutation(len(plans))]

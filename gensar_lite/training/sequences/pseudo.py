@@ -1,9 +1,10 @@
 """Pseudo-queries: what could have been typed to find an item, made from the item's own text.
 
-In: a catalogue and a seed. Out: query texts and the item of each, by the counts of words (Robertson's and Jones'
-term weighting) or by a query model (doc2query.py). Every search engine has the text of what it finds, so this is no
-leak; but a made query may happen to equal one that a user types later. This file never reads the log of searches or
-a judgement, of whatever split: what it makes is the same whatever was asked.
+In: a catalogue and a seed. Out: query texts and the item of each, by the counts of words
+(Robertson's and Jones' term weighting) or by a query model (doc2query.py). Every search engine has
+the text of what it finds, so this is no leak; but a made query may happen to equal one that a user
+types later. This file never reads the log of searches or a judgement, of whatever split: what it
+makes is the same whatever was asked.
 """
 
 from __future__ import annotations
@@ -22,12 +23,8 @@ from gensar_lite.data.words import words_of
 from gensar_lite.embeddings.semantic import item_texts
 
 MOST_WORDS = 4  # drawn for a query of telling words, two at least
-PATTERNS = (
-    "words",
-    "category",
-    "brand",
-    "word and category",
-)  # taken in turn, so that each item has some of all
+# taken in turn, so that each item has some of all
+PATTERNS = ("words", "category", "brand", "word and category")
 
 
 class PseudoQueries(NamedTuple):
@@ -38,19 +35,20 @@ class PseudoQueries(NamedTuple):
 
     @staticmethod
     def none() -> PseudoQueries:
+        """No query."""
         return PseudoQueries([], np.zeros(0, dtype=np.int64))
 
     @staticmethod
     def of(queries: list[list[str]]) -> PseudoQueries:
-        """From the queries of each item, N lists; an item's repetitions and empty queries are left out."""
-        kept = [list(dict.fromkeys(filter(None, own))) for own in queries]
-        item = np.repeat(np.arange(len(kept)), [len(own) for own in kept])
-        return PseudoQueries([text for own in kept for text in own], item)
+        """From the queries of each item, N lists; without repetitions and empty ones."""
+        kept = [list(dict.fromkeys(filter(None, texts))) for texts in queries]
+        item = np.repeat(np.arange(len(kept)), [len(texts) for texts in kept])
+        return PseudoQueries([text for texts in kept for text in texts], item)
 
     def save(self, path: Path) -> None:
-        pd.DataFrame(
-            {"item_id": self.item, "text": pd.Series(self.texts, dtype=object)}
-        ).to_parquet(path, index=False)
+        """To parquet, a row per query."""
+        texts = pd.Series(self.texts, dtype=object)
+        pd.DataFrame({"item_id": self.item, "text": texts}).to_parquet(path, index=False)
 
     @staticmethod
     def load(path: Path) -> PseudoQueries:
@@ -64,9 +62,10 @@ class PseudoQueries(NamedTuple):
 def make_pseudo_queries(
     items: pd.DataFrame, settings: TrainingConfig, cache: Path | None = None
 ) -> PseudoQueries:
-    """``settings.num_pseudo_queries`` an item, at most: by word counts, or by the model ``settings.pseudo_queries``.
+    """At most ``settings.num_pseudo_queries`` per item: by word counts, or by a model.
 
-    `cache` is a folder that keeps what a model wrote. Raises `ArtifactError` when the model cannot be loaded.
+    `cache` is a folder that keeps what a model wrote. Raises `ArtifactError` when the model
+    ``settings.pseudo_queries`` cannot be loaded.
     """
     if settings.pseudo_queries == "statistics":
         return word_queries(items, settings.num_pseudo_queries, settings.seed)
@@ -78,20 +77,25 @@ def make_pseudo_queries(
 def word_queries(items: pd.DataFrame, num_queries: int, seed: int) -> PseudoQueries:
     """Queries of an item's own words, `PATTERNS` in turn; half of them in the singular.
 
-    A word of title or description is drawn with a probability proportional to its tf-idf weight in the catalogue, a
-    category's words from some level of its path down. Nothing follows the phrases of the search families.
+    A word of title or description is drawn with a probability proportional to its tf-idf weight in
+    the catalogue, a category's words from some level of its path down. Nothing follows the phrases
+    of the search families.
     """
     rng = np.random.default_rng([seed, 1])
-    found = []
-    paths = (path.split(" > ") for path in items["category"])
-    for words, path, brand in zip(_telling_words(items), paths, items["brand"], strict=True):
-        levels, name = [list(_words(level)) for level in path], list(_words(brand))
-        own = []
+    queries = []
+    for words, category, brand in zip(
+        _telling_words(items), items["category"], items["brand"], strict=True
+    ):
+        levels = [list(_words(level)) for level in category.split(" > ")]
+        brand_words = list(_words(brand))
+        texts = []
         for number in range(num_queries):
-            said = _draw_query(PATTERNS[number % len(PATTERNS)], words, levels, name, rng)
-            own.append(" ".join(dict.fromkeys(map(stem, said) if rng.random() < 0.5 else said)))
-        found.append(own)
-    return PseudoQueries.of(found)
+            pattern = PATTERNS[number % len(PATTERNS)]
+            drawn = _draw_query(pattern, words, levels, brand_words, rng)
+            drawn = map(stem, drawn) if rng.random() < 0.5 else drawn
+            texts.append(" ".join(dict.fromkeys(drawn)))
+        queries.append(texts)
+    return PseudoQueries.of(queries)
 
 
 def _draw_query(
@@ -111,10 +115,10 @@ def _draw_query(
 
 
 def _draw(words: dict[str, float], count: int, rng) -> list[str]:
-    """At most `count` different words, likely ones first more often (Efraimidis and Spirakis, 2006)."""
-    keys = rng.random(len(words)) ** (
-        1 / np.fromiter(words.values(), dtype=float, count=len(words))
-    )
+    """At most `count` different words, likely ones first more often."""
+    # Efraimidis and Spirakis (2006): the largest of u^(1 / weight) are a draw without replacement
+    weights = np.fromiter(words.values(), dtype=float, count=len(words))
+    keys = rng.random(len(words)) ** (1 / weights)
     names = list(words)
     return [names[i] for i in np.argsort(-keys, kind="stable")[:count]]
 
@@ -122,22 +126,20 @@ def _draw(words: dict[str, float], count: int, rng) -> list[str]:
 def _telling_words(items: pd.DataFrame) -> Iterator[dict[str, float]]:
     """The words of each item's title and description with their tf-idf weights, N dictionaries."""
     texts = item_texts(items["title"].tolist(), items["text"].tolist())
+    if not any(next(_words(text), "") for text in texts):  # scikit-learn needs a word
+        yield from ({} for _ in texts)
+        return
     model = TfidfVectorizer(
         sublinear_tf=True, tokenizer=_words, token_pattern=None, lowercase=False
     )
-    if not any(
-        next(_words(text), "") for text in texts
-    ):  # scikit-learn refuses a catalogue without a word
-        yield from ({} for _ in texts)
-        return
-    weights = model.fit_transform(texts)
+    weights = model.fit_transform(texts)  # (N, words), sparse
     names = model.get_feature_names_out()
     for row in range(len(texts)):
-        own = slice(weights.indptr[row], weights.indptr[row + 1])
-        yield dict(sorted(zip(names[weights.indices[own]], weights.data[own], strict=True)))
+        there = slice(weights.indptr[row], weights.indptr[row + 1])
+        # in the order of the alphabet: draws follow the order of words
+        yield dict(sorted(zip(names[weights.indices[there]], weights.data[there], strict=True)))
 
 
 def _words(text: str) -> Iterator[str]:
-    return (
-        word for word in words_of(text, least=2) if word not in STOP_WORDS and not word.isdigit()
-    )
+    words = words_of(text, least=2)
+    return (word for word in words if word not in STOP_WORDS and not word.isdigit())

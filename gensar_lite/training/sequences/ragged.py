@@ -14,23 +14,27 @@ from gensar_lite.machine.ranges import ranges
 
 
 class Ragged(NamedTuple):
-    """Row i is ``flat[offsets[i]:offsets[i + 1]]``."""
+    """Row i is ``flat[offsets[i]:offsets[i + 1]]``, so there is one offset more than rows."""
 
     flat: np.ndarray
     offsets: np.ndarray
 
     @staticmethod
     def of(rows: Iterable[Iterable[int]]) -> Ragged:
+        """From lists of integers."""
         arrays = [np.asarray(row, dtype=np.int32) for row in rows]
-        lengths = np.array([len(a) for a in arrays], dtype=np.int64)
         flat = np.concatenate(arrays) if arrays else np.zeros(0, dtype=np.int32)
-        return Ragged(flat.astype(np.int32), np.r_[0, np.cumsum(lengths)])
+        return Ragged.cut(flat, np.array([len(row) for row in arrays], dtype=np.int64))
+
+    @staticmethod
+    def cut(flat: np.ndarray, lengths: np.ndarray) -> Ragged:
+        """A flat array cut into rows of these lengths."""
+        return Ragged(flat, np.r_[0, np.cumsum(lengths)])
 
     @staticmethod
     def repeat(row: Iterable[int], times: int) -> Ragged:
         """The same row, `times` times."""
-        row = np.asarray(row, dtype=np.int32)
-        return Ragged(np.tile(row, times), np.arange(times + 1) * len(row))
+        return Ragged.table(np.tile(np.asarray(row, dtype=np.int32), (times, 1)))
 
     @staticmethod
     def table(matrix: np.ndarray) -> Ragged:
@@ -41,10 +45,11 @@ class Ragged(NamedTuple):
     def concatenate(parts: list[Ragged]) -> Ragged:
         """The rows of every part, one part after the other."""
         lengths = np.concatenate([part.lengths for part in parts])
-        return Ragged(np.concatenate([part.flat for part in parts]), np.r_[0, np.cumsum(lengths)])
+        return Ragged.cut(np.concatenate([part.flat for part in parts]), lengths)
 
     @property
     def lengths(self) -> np.ndarray:
+        """Of every row."""
         return np.diff(self.offsets)
 
     def __getitem__(self, row):  # one row by its number, as arrays do it
@@ -53,43 +58,43 @@ class Ragged(NamedTuple):
     def take(self, rows: np.ndarray) -> Ragged:
         """The rows with these numbers, in this order."""
         lengths = self.lengths[rows]
-        return Ragged(self.flat[ranges(self.offsets[rows], lengths)], np.r_[0, np.cumsum(lengths)])
+        return Ragged.cut(self.flat[ranges(self.offsets[rows], lengths)], lengths)
 
     def take_or_empty(self, rows: np.ndarray) -> Ragged:
         """As `take`; an empty row for the number -1."""
+        there = rows >= 0
+        taken = self.take(rows[there])
         lengths = np.zeros(len(rows), dtype=np.int64)
-        found = self.take(rows[rows >= 0])
-        lengths[rows >= 0] = found.lengths
-        return Ragged(found.flat, np.r_[0, np.cumsum(lengths)])
+        lengths[there] = taken.lengths
+        return Ragged.cut(taken.flat, lengths)
 
     def merge(self, group: np.ndarray, num_groups: int) -> Ragged:
-        """Join consecutive rows of one group (sorted group numbers, one a row) into one row a group."""
+        """Join consecutive rows with one group number (ascending, one per row): a row per group."""
         counts = np.bincount(group, weights=self.lengths, minlength=num_groups).astype(np.int64)
-        return Ragged(self.flat, np.r_[0, np.cumsum(counts)])
+        return Ragged.cut(self.flat, counts)  # rows stand side by side already: only edges change
 
 
 def hstack(parts: list[Ragged]) -> Ragged:
     """Row i of the result is row i of each part, one after the other."""
-    lengths = np.stack([p.lengths for p in parts])  # (P, n)
-    offsets = np.r_[0, np.cumsum(lengths.sum(axis=0))]
+    lengths = np.stack([part.lengths for part in parts])  # (P, n)
+    offsets = np.r_[0, np.cumsum(lengths.sum(axis=0))]  # (n + 1,) of the joined rows
     flat = np.empty(offsets[-1], dtype=np.int32)
-    begin = offsets[:-1].copy()
-    for part, own in zip(parts, lengths, strict=True):
-        place = np.arange(len(part.flat)) - np.repeat(part.offsets[:-1], own)
-        flat[np.repeat(begin, own) + place] = part.flat
-        begin += own
+    begin = offsets[:-1].copy()  # (n,) where each joined row goes on
+    for part, sizes in zip(parts, lengths, strict=True):
+        flat[ranges(begin, sizes)] = part.flat  # every row of the part to its place at once
+        begin += sizes
     return Ragged(flat, offsets)
 
 
 def pad_and_mask(rows: Ragged, value: int) -> tuple[np.ndarray, np.ndarray]:
-    """`pad`, and which entries are the rows' own."""
-    table = pad(rows, value)
-    return table, np.arange(table.shape[1]) < rows.lengths[:, None]
+    """The rows as an (n, longest) int64 matrix padded on the right, and which entries are real."""
+    lengths = rows.lengths
+    real = np.arange(lengths.max(initial=1)) < lengths[:, None]  # (n, longest)
+    table = np.full(real.shape, value, dtype=np.int64)
+    table[real] = rows.flat  # a boolean mask is filled row by row, the order of `flat`
+    return table, real
 
 
 def pad(rows: Ragged, value: int) -> np.ndarray:
-    """The rows as an (n, longest) int64 matrix, padded on the right."""
-    lengths = rows.lengths
-    table = np.full((len(lengths), int(lengths.max(initial=1))), value, dtype=np.int64)
-    table[np.arange(table.shape[1]) < lengths[:, None]] = rows.flat
-    return table
+    """`pad_and_mask` without the mask."""
+    return pad_and_mask(rows, value)[0]

@@ -1,0 +1,180 @@
+"""Single examples: from an event or an item to what the model reads and what it writes.
+
+In: a `Corpus`, `Identifiers`, a `TextCodec`. Out: padded integer batches, built without touching
+text again. This file does not know models, losses, beams, nor where pseudo-queries come from.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from gensar_lite.artifacts import Corpus, Identifiers
+from gensar_lite.config import TrainingConfig
+from gensar_lite.data import history_bounds
+from gensar_lite.embeddings.semantic import item_texts
+from gensar_lite.identifiers import TokenLayout
+from gensar_lite.machine.ranges import ranges
+from gensar_lite.training.sequences.mixture import Plan
+from gensar_lite.training.sequences.pseudo import PseudoQueries
+from gensar_lite.training.sequences.ragged import Ragged, hstack, pad, pad_and_mask
+from gensar_lite.training.sequences.spelling import Speller
+from gensar_lite.training.sequences.tasks import PROMPTS, TASK_NAMES, TASKS, Batch, Task
+from gensar_lite.training.text import EOS, PAD, TextCodec
+
+
+class SequenceBuilder(Speller):
+    """Builds sources and targets for events and items of one corpus.
+
+    Texts are tokenised once: item texts and pseudo-queries when a task first asks for them.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        identifiers: Identifiers,
+        layout: TokenLayout,
+        codec: TextCodec,
+        settings: TrainingConfig,
+        pseudo: PseudoQueries | None = None,
+    ):
+        super().__init__(identifiers, layout, codec, settings)
+        self.pseudo = pseudo or PseudoQueries.none()
+        self._titles, self._texts = corpus.items["title"], corpus.items["text"]
+        events = corpus.events
+        # (E,) each: the event rows that are an event's history, its kind, item and query
+        self.start, self.end = history_bounds(events)
+        self.is_search = (events["task"] == "search").to_numpy()
+        self.item, self.query = events["item_id"].to_numpy(), events["query_id"].to_numpy()
+        self.queries = self.spell_queries(corpus.queries["text"].tolist())
+        self.prompts = {name: self._prompts(name) for name in TASK_NAMES}
+        shown = self.is_search & settings.history_queries
+        self.chunks = self.spell_history(self.item, self.is_search, self._queries_of(shown))
+        # how many events of each kind precede a row, over the whole table: what a window holds of
+        # a kind is then a difference of two entries
+        self.before = {
+            kind: np.r_[0, np.cumsum(self.is_search == (kind == "search"))]
+            for kind in ("recommend", "search")
+        }
+
+    def _prompts(self, name: str) -> Ragged:
+        sentences = list(PROMPTS[name])
+        return (
+            Ragged.of(self.codec.encode(sentences))
+            if self.settings.prompts
+            else (Ragged.repeat([], len(sentences)))
+        )
+
+    def _queries_of(self, shown: np.ndarray) -> Ragged:
+        """Each event's query, E rows; empty where it is not `shown` (E,)."""
+        return self.queries.take_or_empty(np.where(shown, self.query, -1))
+
+    @cached_property
+    def texts(self) -> Ragged:
+        """Title and description of every item, N rows."""
+        return self.spell_texts(item_texts(self._titles.tolist(), self._texts.tolist()))
+
+    @cached_property
+    def pseudo_queries(self) -> Ragged:
+        """Pseudo-queries as they stand in a source, P rows."""
+        return self.spell_queries(self.pseudo.texts)
+
+    def given(self, task: Task) -> list[int]:
+        """Tokens that a decoder is given before it predicts: a start token, then what is forced."""
+        return [PAD, *self.forced(task)]
+
+    def forced(self, task: Task) -> list[int]:
+        """Tokens that start every target of a task: decoding gives them and predicts the rest."""
+        if task.writes == "codes":
+            return self.behaviour(task.view)
+        return self.query_marker if task.events else []
+
+    def window(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """History of events `rows`: the last few of each kind, in time order.
+
+        Returns pairs, one per history event: position in `rows`, event row.
+        """
+        start, end = self.start[rows], self.end[rows]
+        lengths = end - start
+        position = np.repeat(np.arange(len(rows)), lengths)
+        row = ranges(start, lengths)
+        keep = np.zeros(len(row), dtype=bool)
+        limits = {"recommend": self.settings.max_recommend, "search": self.settings.max_search}
+        for kind, limit in limits.items():
+            count = self.before[kind]
+            # this event and later ones of its kind, inside the history
+            left = count[end[position]] - count[row]
+            keep |= (self.is_search[row] == (kind == "search")) & (left <= limit)
+        return position[keep], row[keep]
+
+    def sources(self, task: Task, rows: np.ndarray, prompt: np.ndarray | None = None) -> Ragged:
+        """What the model reads for `rows` of a task: prompt, what the task reads, end.
+
+        prompt  (B,) numbers of prompts, 0 by default
+        """
+        return self.frame(task, [self._part(name, rows) for name in task.reads], prompt)
+
+    def frame(self, task: Task, parts: list[Ragged], prompt: np.ndarray | None = None) -> Ragged:
+        """Parts of B rows each, joined between the prompt and the end."""
+        num_rows = len(parts[0].lengths)
+        prompt = np.zeros(num_rows, dtype=np.int64) if prompt is None else prompt
+        first = self.prompts[task.base].take(prompt)
+        return hstack([first, *parts, Ragged.repeat([EOS], num_rows)])
+
+    def _part(self, name: str, rows: np.ndarray) -> Ragged:
+        if name == "history":
+            position, row = self.window(rows)
+            return self.chunks.take(row).merge(position, len(rows))
+        if name == "query":
+            return self.queries.take(self.query[rows])
+        if name == "text":
+            return self.texts.take(rows)
+        if name == "pseudo":
+            return self.pseudo_queries.take(rows)
+        return self.spell_items(rows, name == "semantic")
+
+    def items(self, task: Task, rows: np.ndarray) -> np.ndarray:
+        """The item (B,) behind each row of a task."""
+        if task.events:
+            return self.item[rows]
+        return self.pseudo.item[rows] if "pseudo" in task.reads else rows
+
+    def written(self, task: Task, rows: np.ndarray) -> Ragged:
+        """What the model writes for `rows` of a task, not padded."""
+        if task.writes == "codes":
+            return self.spell_items(self.items(task, rows), task.view == "semantic")
+        text = self._part("query" if task.events else "text", rows)
+        return hstack([text, Ragged.repeat([EOS], len(rows))])
+
+    def target_tokens(self, task: Task, rows: np.ndarray) -> int:
+        """How many target tokens count in the loss.
+
+        With the level head a behaviour token before codes is given, not predicted.
+        """
+        count = int(self.written(task, rows).lengths.sum())
+        if task.writes == "codes" and self.settings.head == "level":
+            count -= len(self.forced(task)) * len(rows)
+        return count
+
+    def of(self, plan: Plan) -> Batch:
+        """What a mixture has planned."""
+        return self.batch(TASKS[plan.task], plan.rows, plan.prompt)
+
+    def plan_tokens(self, plan: Plan) -> float:
+        """How many target tokens of a planned batch count in the loss, without building it."""
+        return self.target_tokens(TASKS[plan.task], plan.rows)
+
+    def batch(self, task: Task, rows: np.ndarray, prompt: np.ndarray | None = None) -> Batch:
+        """Padded examples for rows (B,)."""
+        source, mask = pad_and_mask(self.sources(task, rows, prompt), PAD)
+        return Batch(task, source, mask, pad(self.written(task, rows), PAD))
+
+    def lengths(self, task: Task, rows: np.ndarray, chunk: int = 100_000) -> np.ndarray:
+        """Lengths (B,) for bucketing: the source with the first prompt, and a target of text."""
+        lengths = [np.zeros(0, dtype=np.int64)]
+        for begin in range(0, len(rows), chunk):  # all at once would hold every source in memory
+            part = rows[begin : begin + chunk]
+            text = self.written(task, part).lengths if task.writes == "text" else 0
+            lengths.append(self.sources(task, part).lengths + text)
+        return np.concatenate(lengths)
