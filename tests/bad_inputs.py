@@ -262,10 +262,10 @@ TEXT = [
 LOSSES = [
     BadInput("a third of the users too short", "WARN", r"20 of 60 users are dropped, 33% of them.*about the others",
              {"events.csv": as_csv(ratings()) + "".join(f"x{n // 2},7,{START + n}\n" for n in range(40))}),
-    BadInput("search_rate 7", "STOP", r"data\.search_rate: 7\.0 is no share .* from 0 to 1", {}, {"search_rate": 7.0}),
-    BadInput("max_drop_rate 5", "STOP", r"data\.max_drop_rate: 5\.0 is no share .* from 0 to 1", {},
+    BadInput("search_rate 7", "STOP", r"data\.search_rate: 7\.0 is not valid.* 0 to 1", {}, {"search_rate": 7.0}),
+    BadInput("max_drop_rate 5", "STOP", r"data\.max_drop_rate: 5\.0 is not valid.* 0 to 1", {},
              {"max_drop_rate": 5.0}),
-    BadInput("min_events 2", "STOP", r"data\.min_events: 2 is no number .* of 3 or more", {}, {"min_events": 2}),
+    BadInput("min_events 2", "STOP", r"data\.min_events: 2 is not valid.* 3 or more", {}, {"min_events": 2}),
     BadInput("no user long enough", "STOP", r"no user has at least 9 time steps \(200 events", {}, {"min_events": 9}),
     BadInput("a core that empties", "STOP", r"the 99-core is empty .* set data\.min_item_events=", {},
              {"min_item_events": 99}),

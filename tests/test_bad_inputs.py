@@ -11,7 +11,7 @@ from bad_files import FILE_CASES
 from bad_inputs import CASES, BadInput, clean_files
 
 from gensar_lite.artifacts import ArtifactError
-from gensar_lite.config import ConfigError, DataConfig
+from gensar_lite.config import ConfigError, override, preset
 from gensar_lite.data import Tables
 from gensar_lite.data.own.files import load_files
 
@@ -35,7 +35,9 @@ def load(folder: Path, case: BadInput) -> Tables:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
     paths = {table(name): str(folder / name.partition("/")[0]) for name in files}
-    return load_files(DataConfig(source="files", **paths | dict(case.settings)))
+    named = {"source": "files", **paths, **case.settings}
+    config = override(preset(), {f"data.{name}": value for name, value in named.items()})
+    return load_files(config.data)
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,9 @@
-"""Settings: presets, overrides from text and from Python, types, and what an unknown key is told."""
+"""Settings: presets, overrides from text and from Python, types, and what a wrong key is told."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import typing
 
 import pytest
 
@@ -18,6 +17,7 @@ from gensar_lite.config import (
     preset,
     section_dict,
 )
+from gensar_lite.config.tree import settings_of
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -26,12 +26,11 @@ def test_every_preset_is_a_tree_of_the_declared_types(name):
     assert config.name == name
     for stage in STAGES:
         section = getattr(config, stage)
-        for key, kind in typing.get_type_hints(type(section)).items():
+        for key, row in settings_of(stage).items():
             value = getattr(section, key)
-            if typing.get_origin(kind) is tuple:
-                assert all(type(v) is typing.get_args(kind)[0] for v in value), key
-            else:
-                assert type(value) is kind, key
+            assert type(value) is (tuple if row.is_list else row.kind), key
+            assert all(type(v) is row.kind for v in (value if row.is_list else ())), key
+            assert row.parse(value) == value, key
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -71,15 +70,15 @@ def test_sections_are_frozen_and_overrides_leave_the_original_alone():
         ("training.prompts", False, False),
         ("evaluation.ks", "5, 10", (5, 10)),
         ("evaluation.ks", [1], (1,)),
-        ("training.tasks", "nrip", ("nrip",)),
+        ("training.tasks", "nsip,nrip", ("nsip", "nrip")),
         ("training.task_weights", "1,0.5", (1.0, 0.5)),
     ],
 )
 def test_text_and_python_values_are_parsed_to_the_type(key, text, value):
     stage, name = key.split(".")
-    found = getattr(getattr(override(Config(), {key: text}), stage), name)
-    assert found == value
-    assert type(found) is type(value)
+    parsed = getattr(getattr(override(Config(), {key: text}), stage), name)
+    assert parsed == value
+    assert type(parsed) is type(value)
 
 
 @pytest.mark.parametrize(

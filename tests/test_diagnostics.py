@@ -24,7 +24,7 @@ from gensar_lite.artifacts import (
     ItemEmbeddings,
     Workspace,
 )
-from gensar_lite.config import IdentifiersConfig, override, preset
+from gensar_lite.config import ConfigError, IdentifiersConfig, override, preset
 from gensar_lite.embeddings.agreement import neighbours
 from gensar_lite.experiments.growth import WAYS, grown, growth_cost, held_out
 from gensar_lite.experiments.identifier_grid import compare_identifiers
@@ -579,7 +579,7 @@ def test_the_pages_picture_is_there_and_said(grid):
     page = (folder / "index.md").read_text()
     assert (folder / "grid.png").read_bytes()[:4] == b"\x89PNG"
     assert (
-        "![A dot a view for 3 pairs of strategy and quantizer: least codewords in use from" in page
+        "![A dot per view for 3 pairs of strategy and quantizer: least codewords in use from" in page
     )
     assert sum(path.stat().st_size for path in folder.rglob("*")) < 300_000
 
@@ -661,7 +661,7 @@ def test_a_finished_cell_is_reused_until_what_it_was_made_from_changes(workspace
 
 
 def test_wrong_pairs_and_seeds_are_told(workspace, capsys):
-    with pytest.raises(ArtifactError, match=r"dual\+none is no valid pair.*dual\+rq-kmeans"):
+    with pytest.raises(ConfigError, match=r"dual \+ none is no valid pair.*dual \+ rq-kmeans"):
         compare_identifiers(workspace, (0,), [("dual", "none")])
     many = Workspace(
         workspace.root, override(workspace.config, {"identifiers.num_levels": 20}), workspace.run
@@ -671,6 +671,6 @@ def test_wrong_pairs_and_seeds_are_told(workspace, capsys):
     ):
         compare_identifiers(many, (0,), [("semantic", "pq")])
     assert (
-        main(["grid", "--preset", "tiny", "--workspace", str(workspace.root), "--seeds", "a"]) == 1
+        main(["study", "identifiers", "--preset", "tiny", "--seeds", "a"]) == 1
     )
     assert "--seeds 0,1,2" in capsys.readouterr().err

@@ -1,4 +1,5 @@
-"""Baselines on a hand-made corpus, the stage from fake upstream folders, and a page that trusts no text."""
+"""Baselines on a hand-made corpus, the stage from fake upstream folders, and a page that trusts no
+text."""
 
 from __future__ import annotations
 
@@ -62,7 +63,8 @@ NUM_ITEMS = 12
 
 
 def tiny_corpus() -> Corpus:
-    """12 items of two categories, 6 users with 4 steps; odd users search in their last two. Titles are hostile."""
+    """12 items of two categories, 6 users with 4 steps; odd users search in their last two. Titles
+    are hostile."""
     titles = [f"{PAYLOADS[i % len(PAYLOADS)]} thing{i}" for i in range(NUM_ITEMS)]
     texts = [f"a {'red lamp' if i < 6 else 'blue chair'} number{i}" for i in range(NUM_ITEMS)]
     category = ["Light > $Lamps$" if i < 6 else "<b>Seats</b> > Chairs" for i in range(NUM_ITEMS)]
@@ -101,7 +103,7 @@ def seen_of(corpus: Corpus) -> Seen:
     return Seen(corpus.events, *history_bounds(corpus.events))
 
 
-# ----------------------------------------------------------------------------------------- baselines
+# ---------------------------------------------------------------------------------------- baselines
 
 
 def test_popularity_counts_train_only_and_a_twin_once():
@@ -188,7 +190,7 @@ def test_candidate_run_ranks_candidates_only():
     assert (run.groupby("event_id")["item_id"].apply(set) == {1, 5, 9}).all()
 
 
-# ------------------------------------------------------------------------------------------- figures
+# ------------------------------------------------------------------------------------------ figures
 
 
 METRICS = [
@@ -308,7 +310,7 @@ def test_a_flat_map_finds_the_long_axis():
     assert flat_map(np.arange(3.0)[:, None], "pca").shape == (3, 2)
 
 
-# -------------------------------------------------------------------------------------------- tables
+# ------------------------------------------------------------------------------------------- tables
 
 
 def test_console_table_shows_full_ranking_of_both_tasks():
@@ -384,7 +386,7 @@ def test_flat_rows():
     ]
 
 
-# ------------------------------------------------------------------------------------ stage and page
+# ----------------------------------------------------------------------------------- stage and page
 
 
 class FakeRanker:
@@ -407,7 +409,8 @@ def finished_workspace(
     report: Report | None = None,
     **changes,
 ) -> Workspace:
-    """Every stage before evaluation, by hand: random vectors, made-up identifiers, a random joint run."""
+    """Every stage before evaluation, by hand: random vectors, made-up identifiers, a random joint
+    run."""
     told = {
         "data.source": source,
         "evaluation.num_bootstrap": 20,
@@ -587,7 +590,8 @@ def test_the_page_of_real_data_has_no_item_text_and_says_semi_synthetic(tmp_path
 
 
 def own_corpus() -> Corpus:
-    """The tiny corpus as own files would give it: ids of their own, one with markup; nobody searches."""
+    """The tiny corpus as own files would give it: ids of their own, one with markup; nobody
+    searches."""
     corpus = tiny_corpus()
     events = corpus.events[corpus.events["task"] == "recommend"].reset_index(drop=True)
     events = events.assign(event_id=np.arange(len(events)))

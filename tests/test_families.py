@@ -1,4 +1,6 @@
-"""Query families and held-out queries: five items by hand, slow loops on the shop, shares against enumeration."""
+"""Query families and held-out queries: five items by hand, slow loops on the shop, shares against
+enumeration.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gensar_lite.artifacts import Corpus, Workspace
-from gensar_lite.config import ConfigError, DataConfig, override, preset
+from gensar_lite.config import DataConfig, override, preset
 from gensar_lite.data import Tables, build_corpus, history_bounds, prepare
 from gensar_lite.data.families import (
+    DESCRIPTIONS,
     PHRASES,
-    SAID,
     attribute_family,
     category_family,
     make_families,
@@ -42,7 +44,9 @@ FILLERS = {word for phrase in PHRASES for word in phrase.lower().split() if "{" 
 
 
 def five_items() -> pd.DataFrame:
-    """Every telling word stands in two of five titles; ``bolt`` is the brand of two titles of three that hold it."""
+    """Every telling word stands in two of five titles; ``bolt`` is the brand of two titles of three
+    that hold it.
+    """
     rows = [
         ("Acme Rose Lotion", "Acme", "Skin > Lotions"),
         ("Roses Soap, 4 oz", "", "Skin > Lotions"),
@@ -77,7 +81,7 @@ def shop() -> Tables:
     return Tables(tables.items, search.queries, search.events, search.relevance, search.facts)
 
 
-# --------------------------------------------------------------------------------------------- by hand
+# -------------------------------------------------------------------------------------- by hand
 
 
 def test_category_family_by_hand():
@@ -159,13 +163,7 @@ def test_a_catalogue_without_words_brands_or_paths_has_no_queries():
     assert search.facts["search events by kind"] == dict.fromkeys(ALL, 0)
 
 
-@pytest.mark.parametrize("names", [("brand",), (), ("text", "text"), ("category", "Text")])
-def test_wrong_families_are_told_the_right_ones(names):
-    with pytest.raises(ConfigError, match=r"data\.query_families: .*category, attribute, text"):
-        make_families(five_items(), DataConfig(query_families=names))
-
-
-# ------------------------------------------------------------------------------- relevance by another way
+# --------------------------------------------------------------------- relevance by another way
 
 
 def test_relevance_of_the_shop_equals_a_slow_reading_of_titles_and_brands(shop):
@@ -236,7 +234,7 @@ def test_category_alone_is_what_it_was_before_there_were_families():
     assert set(search.queries["kind"]) == {"category"}
 
 
-# ---------------------------------------------------------------------------------------- equal shares
+# --------------------------------------------------------------------------------- equal shares
 
 
 def test_the_shop_draws_equal_shares_and_reports_them(shop):
@@ -249,7 +247,7 @@ def test_the_shop_draws_equal_shares_and_reports_them(shop):
     assert shop.facts["share of search by kind"] == dict.fromkeys(
         ALL, pytest.approx(1 / 3, abs=1e-3)
     )
-    assert shop.facts["search made"].startswith("; ".join(SAID[kind] for kind in ALL))
+    assert shop.facts["search made"].startswith("; ".join(DESCRIPTIONS[kind] for kind in ALL))
     assert shop.facts["queries by kind"] == shop.queries["kind"].value_counts().to_dict()
 
 
@@ -281,12 +279,14 @@ def test_scarce_families_give_what_they_have():
     assert even_choice(np.zeros((0, 3), bool), np.random.default_rng(0)).shape == (0,)
 
 
-# ------------------------------------------------------------------------------------- unseen queries
+# ------------------------------------------------------------------------------- unseen queries
 
 
 @pytest.fixture(scope="module")
 def corpora(shop) -> tuple[Corpus, Corpus, dict]:
-    """The same log with nothing held out, and with 20 % of the strings; and the second one's funnel."""
+    """The same log with nothing held out, and with 20 % of the strings; and the second one's
+    funnel.
+    """
     whole, _ = build_corpus(shop, SETTINGS)
     return whole, *build_corpus(shop, dataclasses.replace(SETTINGS, unseen_rate=0.2))
 
@@ -321,8 +321,6 @@ def test_a_string_is_held_out_under_every_id():
         held = held_out_queries(queries, 0.5, seed)
         assert held[0] == held[2]
         assert held.any()
-    with pytest.raises(ConfigError, match=r"data\.unseen_rate: 1\.0"):
-        held_out_queries(queries, 1.0, 0)
 
 
 def test_seen_says_whether_a_train_search_has_the_string(corpora):
@@ -388,12 +386,14 @@ def test_a_shop_with_unseen_queries_is_prepared_and_counted(tmp_path):
     ] == len(corpus.targets("test", "search"))
 
 
-# --------------------------------------------------------------------------------------- the real files
+# ------------------------------------------------------------------------------- the real files
 
 
 @pytest.mark.real_data
 def test_families_of_beauty(beauty):
-    """The preset's corpus: three families in equal shares, a tenth of the strings unseen in training."""
+    """The preset's corpus: three families in equal shares, a tenth of the strings unseen in
+    training.
+    """
     counts = beauty.queries["kind"].value_counts().to_dict()
     assert counts == {"text": 7_722, "attribute": 2_778, "category": 221}
     searches = beauty.events[beauty.events["task"] == "search"]

@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from safetensors.numpy import load_file
 
 from gensar_lite.artifacts import VIEWS, ArtifactError, Identifiers, ItemEmbeddings, Workspace
-from gensar_lite.config import ConfigError, IdentifiersConfig, override, preset
+from gensar_lite.config import VALID_PAIRS, IdentifiersConfig, override, preset
 from gensar_lite.embeddings.fused import principal_components, standardise
 from gensar_lite.identifiers import (
     TokenLayout,
@@ -33,7 +33,6 @@ from gensar_lite.identifiers import (
 from gensar_lite.identifiers.kmeans import fit_dual_kmeans, fit_levels, kmeans
 from gensar_lite.identifiers.quantizer import DualCodebooks, Latents
 from gensar_lite.identifiers.rqvae import DualRQVAE, fit_rq_vae, initialise, latents_of, revive
-from gensar_lite.identifiers.strategies import VALID_PAIRS
 
 SMALL = IdentifiersConfig(
     num_levels=4, num_shared=2, codebook_size=8, latent_dim=4, hidden=(16, 8), epochs=12
@@ -426,21 +425,6 @@ def test_any_trunk(num_shared, quantizer):
     assert found.identifiers.check().num_shared == num_shared
     assert found.tensors["trunk"].shape[0] == num_shared
     assert found.tensors["semantic"].shape[0] == 4 - num_shared
-
-
-@pytest.mark.parametrize("num_shared", [-1, 5])
-def test_a_trunk_longer_than_the_identifier_is_refused(num_shared):
-    with pytest.raises(ConfigError, match="needs 0 to 4"):
-        built(num_shared=num_shared)
-
-
-def test_an_invalid_pair_lists_the_valid_ones():
-    with pytest.raises(ConfigError, match="dual \\+ pq is no valid pair") as error:
-        built(strategy="dual", quantizer="pq")
-    for strategy, quantizer in VALID_PAIRS:
-        assert f"{strategy} + {quantizer}" in str(error.value)
-    with pytest.raises(ConfigError, match="no valid pair"):
-        built(strategy="both")
 
 
 def test_vectors_that_are_not_finite_are_named():

@@ -15,7 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gensar_lite.artifacts import VIEWS, ArtifactError, Identifiers, ItemEmbeddings, Workspace
-from gensar_lite.config import ConfigError, IdentifiersConfig, override, preset
+from gensar_lite.config import (
+    OWN_FILES,
+    VALID_PAIRS,
+    IdentifiersConfig,
+    override,
+    preset,
+)
+from gensar_lite.config.tree import settings_of
 from gensar_lite.experiments.growth import growth_cost
 from gensar_lite.identifiers import (
     assign,
@@ -25,16 +32,15 @@ from gensar_lite.identifiers import (
     load_quantizer,
     make_unique,
 )
-from gensar_lite.identifiers.assignment import UNIQUENESS, with_extra_level
+from gensar_lite.identifiers.assignment import with_extra_level
 from gensar_lite.identifiers.balanced import within_capacity
 from gensar_lite.identifiers.diagnostics import diagnose
 from gensar_lite.identifiers.fitted import FittedQuantizer
 from gensar_lite.identifiers.room import Room, digits, room_for
-from gensar_lite.identifiers.sizes import check_sizes, sized
-from gensar_lite.identifiers.strategies import VALID_PAIRS
-from gensar_lite.config import OWN_FILES
+from gensar_lite.identifiers.sizes import sized
 
 SIZES_OPEN = {key: value for key, value in OWN_FILES.items() if key.startswith("identifiers.")}
+UNIQUENESS = settings_of("identifiers")["uniqueness"].choices
 CHEAP = sorted(pair for pair in VALID_PAIRS if pair[1] != "rq-vae")
 COLD = 0.3  # share of a generated catalogue that nobody met
 
@@ -117,23 +123,6 @@ def test_a_dual_identifier_keeps_a_level_of_its_own(num_shared):
         build_identifiers(catalogue(50, 50), own(num_shared=num_shared)).identifiers.num_shared
         == num_shared
     )
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"codebook_size": -1}, "codebook_size is -1, but it must be 1 to 65,536, or 0"),
-        ({"num_levels": -2}, "num_levels is -2, but it must be 1 to 32, or 0"),
-        ({"num_levels": 99}, "num_levels is 99"),
-        ({"num_shared": -1}, "num_shared is -1, but a dual identifier needs 0 to 31"),
-        ({"num_levels": 2, "num_shared": 3}, "of 2 levels needs 0 to 2"),
-    ],
-)
-def test_sizes_that_cannot_be_are_refused(changes, message):
-    with pytest.raises(ConfigError, match=message):
-        check_sizes(own(**changes))
-    with pytest.raises(ConfigError, match=message):
-        build_identifiers(catalogue(20, 20), own(**changes))
 
 
 # ------------------------------------------------------------------------------------------------------- room

@@ -13,12 +13,9 @@ from hypothesis import strategies as st
 from own_logs import FILMS, RULES, checked, load, log, messages
 
 from gensar_lite.artifacts import ArtifactError
-from gensar_lite.config import ConfigError, DataConfig
 from gensar_lite.data.own.event_rules import check_events
 from gensar_lite.data.own.item_rules import check_items, check_queries
-from gensar_lite.data.own.limits import LIMITS, check_limits
 from gensar_lite.data.own.times import read_times, rounded_times
-from gensar_lite.data.sources import load_source
 
 # ------------------------------------------------------------------------------------------------ merged users
 
@@ -229,31 +226,6 @@ def test_large_losses_of_items_are_warned_about(tmp_path):
     )
     assert message.endswith("Lower data.min_item_events.")
     assert any(f.level == "DROP" and f.table == "items" for f in findings), "and listed as before"
-
-
-@pytest.mark.parametrize(("name", "value"), [
-    ("search_rate", 7.0), ("search_rate", -0.1), ("search_rate", float("nan")), ("max_drop_rate", 1.5),
-    ("max_drop_rate", -1.0), ("min_events", 2), ("min_events", 0), ("min_item_events", -1), ("seed", -3),
-])  # fmt: skip
-def test_numbers_outside_their_range_are_refused_at_once(name, value):
-    low, high, _ = LIMITS[name]
-    with pytest.raises(
-        ConfigError, match=rf"data\.{name}: {value} is no .*number (from|of) {low}"
-    ) as error:
-        load_source(
-            DataConfig(source="files", items="not read", events="not read", **{name: value})
-        )
-    assert (f"to {high}" in str(error.value)) == np.isfinite(high)
-    with pytest.raises(ConfigError, match=rf"data\.{name}"):
-        load_source(DataConfig(source="shop", **{name: value}))
-
-
-@pytest.mark.parametrize("name", LIMITS)
-def test_the_ends_of_a_range_are_valid(name):
-    for value in LIMITS[name][:2]:
-        if np.isfinite(value):
-            check_limits(DataConfig(**{name: value}))
-    check_limits(DataConfig())
 
 
 # ------------------------------------------------------------------------------------------------------ advice

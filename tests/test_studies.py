@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from gensar_lite.__main__ import main
-from gensar_lite.artifacts import TASKS, ArtifactError, Identifiers, Workspace
-from gensar_lite.config import override, preset
+from gensar_lite.artifacts import TASKS, Identifiers, Workspace
+from gensar_lite.config import ConfigError, override, preset
 from gensar_lite.drawing.canvas import figure_png
 from gensar_lite.experiments import identifier_ranking as studies
 from gensar_lite.experiments.identifier_ranking import (
@@ -103,6 +103,7 @@ def study(tmp_path_factory):
 
 def test_each_row_is_its_own_models(study):
     ws, rows, _folder = study
+    rows = rows.to_dict("records")
     assert [(r["strategy"], r["quantizer"], r["seed"]) for r in rows] == [
         (*pair, 1) for pair in PAIRS
     ]
@@ -130,7 +131,7 @@ def test_each_row_is_its_own_models(study):
 def test_the_report_can_be_read_back_and_a_second_run_reuses_every_stage(study, monkeypatch):
     ws, rows, folder = study
     table = read_ranking(folder / "ranking.json")
-    pd.testing.assert_frame_equal(table, pd.DataFrame(rows))
+    pd.testing.assert_frame_equal(table, rows)
     assert table.attrs["changed"]["training.eval_sample"] == "5"
     written = json.loads((folder / "ranking.json").read_text())
     assert written["changed"]["data.num_items"] == "80"
@@ -140,20 +141,20 @@ def test_the_report_can_be_read_back_and_a_second_run_reuses_every_stage(study, 
     before = {path: path.stat().st_mtime_ns for path in ws.root.rglob("meta.json")}
     assert len(before) == 2 + 2 * 5
     monkeypatch.setattr(studies, "RANKED", PAIRS)
-    assert rank_identifiers(ws, (1,), PAIRS) == rows
+    pd.testing.assert_frame_equal(rank_identifiers(ws, (1,), PAIRS), rows)
     assert {path: path.stat().st_mtime_ns for path in ws.root.rglob("meta.json")} == before
 
 
 def test_wrong_words_are_told(study, capsys, monkeypatch):
-    with pytest.raises(ArtifactError, match=r"dual\+pq is no valid pair.*dual\+rq-kmeans"):
+    with pytest.raises(ConfigError, match=r"dual \+ pq is no valid pair.*dual \+ rq-kmeans"):
         rank_identifiers(study[0], (0,), (("dual", "pq"),))
     called = []
     monkeypatch.setattr(
         studies, "rank_identifiers", lambda ws, seeds: called.append((ws.run, seeds)) or [{}, {}]
     )
-    assert main(["grid", "--rank", "--preset", "tiny", "--seeds", "0,2"]) == 0
+    assert main(["study", "identifier-ranking", "--preset", "tiny", "--seeds", "0,2"]) == 0
     assert called == [("tiny", (0, 2))]
     assert "ranking of 2 models" in capsys.readouterr().out
     assert (
-        main(["grid", "--rank", "--preset", "tiny", "--workspace", "nowhere", "--seeds", "x"]) == 1
+        main(["study", "identifier-ranking", "--preset", "tiny", "--seeds", "x"]) == 1
     )

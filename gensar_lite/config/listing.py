@@ -52,16 +52,17 @@ def settings_table(stage: str | None = None) -> str:
         if title != section:
             section = title
             lines += ["", f"{title}: --set {title}.NAME=VALUE", ""]
-        head = f"{name:<{NAME_WIDTH}}{as_text(row['default']):<{DEFAULT_WIDTH - 1}} "
         presets = ", ".join(f"{key} {as_text(value)}" for key, value in row["presets"].items())
-        parts = [row["meaning"], f"({row['valid']})", f"presets: {presets}" if presets else ""]
-        lines += textwrap.wrap(
-            " ".join(filter(None, parts)),
-            LINE_WIDTH,
-            initial_indent=head,
-            subsequent_indent=indent,
-            break_on_hyphens=False,
-        )
+        start = f"{name:<{NAME_WIDTH}}{as_text(row['default']):<{DEFAULT_WIDTH - 1}} "
+        for text in (row["meaning"], f"valid: {row['valid']}", presets and f"presets: {presets}"):
+            lines += textwrap.fill(
+                text,
+                LINE_WIDTH,
+                initial_indent=start,
+                subsequent_indent=indent,
+                break_on_hyphens=False,
+            ).splitlines()
+            start = indent
     return "\n".join(lines[1:])
 
 

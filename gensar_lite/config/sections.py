@@ -15,7 +15,7 @@ from gensar_lite.config.declare import setting
 MAX_SEED = 2_000_000_000  # fits 32 signed bits, with room to add the number of a level
 MAX_LEVELS = 32
 
-Amazon = Literal["beauty", "electronics", "amazon", "amazon2023"]
+Amazon = Literal["beauty", "electronics", "amazon"]
 Logs = Literal["kuaisar", "kuaisar-small", "movielens-small", "movielens-25m"]
 Precision = Literal["fp32", "bf16", "auto"]  # auto: bf16 where the machine gains by it
 OneView = Literal["semantic", "collaborative", "fused-concat", "fused-svd", "multitask"]
@@ -31,7 +31,7 @@ class DataConfig:
     num_users: int = setting(3000, "shop only: users", low=1)
     num_events: int = setting(30000, "shop only: events of both tasks together", low=5)
     # as the publisher's file names write it
-    category: str = setting("Electronics", "amazon, amazon2023: the category", needed=True)
+    category: str = setting("Electronics", "amazon: the category", needed=True)
     published: bool = setting(True, "amazon, electronics: published queries, where there are any")
     # k-core: what leaves may take others below the floor, so it is applied again and again
     min_item_events: int = setting(0, "not shop, beauty: items with fewer leave; 0: off", low=0)
@@ -215,7 +215,6 @@ class TrainingConfig:
     accumulate: int = setting(1, "micro-batches per optimiser step and process", low=1)
     # less memory, slower
     gradient_checkpointing: bool = setting(False, "compute activations twice, keep none")
-    compile: bool = setting(False, "torch.compile; CUDA only")
     epochs: int = setting(10, "upper bound of passes over the mixture", low=1)
     # a safety net: the best validation so far is kept
     max_minutes: float = setting(10.0, "wall-clock bound, minutes", low=0)

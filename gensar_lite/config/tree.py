@@ -7,6 +7,7 @@ which every value is valid. This file does not know what the settings mean.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 from gensar_lite.config.declare import ConfigError, Setting, declared, nearest, one_of
 from gensar_lite.config.presets import OWN_FILES, PRESETS
@@ -103,9 +104,14 @@ def own_files(config: Config) -> list[tuple[str, str]]:
     return [(name, path) for name, path in tables if path]
 
 
+@functools.cache
+def _every() -> dict[str, Setting]:
+    return {row.key: row for stage in STAGES for row in settings_of(stage).values()}
+
+
 def _places(key: str) -> list[Setting]:
     """The settings that a key of `override` means. Raises `ConfigError` for an unknown key."""
-    every = {row.key: row for stage in STAGES for row in settings_of(stage).values()}
+    every = _every()
     if key == "seed":
         return [row for row in every.values() if row.key.endswith(".seed")]
     if key in every:

@@ -1,8 +1,9 @@
 """Uniqueness: no two items of one view may end with the same code sequence.
 
-In: codes (N, L), the residual before the last level (N, d) and the last codebook (K, d). Out: unique codes.
-Only the last code ever changes, or some are added, so prefixes, and with them the shared trunk, stay as they were
-quantized. Items that already have identifiers (`taken`) keep them. How much room there is was decided before (room.py).
+In: codes (N, L), the residual before the last level (N, d) and the last codebook (K, d). Out:
+unique codes. Only the last code ever changes, or some are added, so prefixes, and with them the
+shared trunk, stay as they were quantized. Items that already have identifiers (`taken`) keep them.
+How much room there is was decided before (room.py).
 """
 
 from __future__ import annotations
@@ -18,15 +19,8 @@ from gensar_lite.identifiers.sinkhorn import sinkhorn_codes
 from gensar_lite.identifiers.usage import row_numbers
 from gensar_lite.machine.ranges import within
 
-UNIQUENESS = ("nearest", "sinkhorn", "extra-level")
 _ROUNDS = 20  # of the paper's repair
 _TOGETHER = 4096  # items whose distances are computed at once
-
-
-def collision_rate(codes: np.ndarray) -> float:
-    """Share of items that share their whole code sequence with another item."""
-    number = row_numbers(codes)
-    return float((np.bincount(number)[number] > 1).mean()) if len(codes) else 0.0
 
 
 def make_unique(
@@ -37,64 +31,64 @@ def make_unique(
     taken: np.ndarray | None = None,
     room: Room | None = None,
 ) -> np.ndarray:
-    """Give the items of every prefix bucket that has a collision distinct last codes, at least total distance.
+    """Give colliding items distinct last codes, at the least total distance in each prefix.
 
-    Inside such a bucket the assignment is optimal (Hungarian algorithm on squared distances) among the
-    codes that no item of `taken` (M, L) has; codes of `room` (default: the codebook's) without a
-    codeword come last. With counting levels the result, like `taken`, is (N, L + E): in a bucket of
-    more items than codes each code may repeat as often as the counter can count, which tells its items
-    apart. Raises `ArtifactError` with the numbers when a bucket holds more items than `room`.
+    Where two items of one prefix have the same code sequence, all its items get new last codes: an
+    optimal assignment (Hungarian algorithm on squared distances) among the codes that no item of
+    `taken` (M, L) has; codes of `room` (default: the codebook's) without a codeword come last. With
+    counting levels the result, like `taken`, is (N, L + E): where a prefix holds more items than
+    codes, each code may repeat as often as the counter can count, which tells its items apart.
+    Raises `ArtifactError` with the numbers when a prefix holds more items than `room`.
     """
     room = room or Room(len(codebook))
-    codes, fixed, levels = codes.copy(), 0 if taken is None else len(taken), codes.shape[1]
-    everyone = codes if taken is None else np.concatenate([taken[:, :levels], codes])
-    bucket, whole = row_numbers(everyone[:, :-1]), row_numbers(everyone)
+    levels = codes.shape[1]
+    num_taken = 0 if taken is None else len(taken)
+    everyone = codes if taken is None else np.concatenate([taken[:, :levels], codes])  # (M + N, L)
+    codes = codes.copy()
+    # 1. items of one prefix are a bucket, numbered from 0
+    bucket = row_numbers(everyone[:, :-1])
     sizes = np.bincount(bucket)
     if sizes.max(initial=0) > room.items:
-        raise ArtifactError(
-            _full(f"{sizes.max()} items share one {view} prefix, but the last level", room.items)
-        )
-    order = np.argsort(bucket, kind="stable")
+        what = f"{sizes.max()} items share one {view} prefix, but the last level"
+        raise ArtifactError(_full(what, room.items))
+    # 2. buckets with a collision, cut into parts of about _TOGETHER items
+    whole = row_numbers(everyone)
+    colliding = np.unique(bucket[np.bincount(whole)[whole] > 1])
+    cuts = np.flatnonzero(np.diff(np.cumsum(sizes[colliding]) // _TOGETHER)) + 1
+    by_bucket = np.argsort(bucket, kind="stable")  # taken items come first in each
     ends = np.cumsum(sizes)
-    wanted = np.unique(bucket[np.bincount(whole)[whole] > 1])
-    cuts = np.flatnonzero(np.diff(np.cumsum(sizes[wanted]) // _TOGETHER)) + 1
-    for part in np.split(wanted, cuts) if len(wanted) else []:
-        inside = [
-            order[end - size : end] for end, size in zip(ends[part], sizes[part], strict=True)
-        ]
-        new = [
-            rows[rows >= fixed] - fixed for rows in inside
-        ]  # earlier items, which come first, are not asked
-        far = _distances(residual[np.concatenate(new)], codebook, room.num_codes)
-        stop = np.cumsum([len(rows) for rows in new])
-        for rows, mine, end in zip(inside, new, stop, strict=True):
-            earlier = everyone[rows[: len(rows) - len(mine)], -1]
-            codes[mine, -1] = _cheapest(far[end - len(mine) : end], earlier, room)
-    return (
-        with_extra_level(codes, room.num_codes, view, taken, room.num_counters)
-        if room.num_counters
-        else codes
-    )
+    for part in np.split(colliding, cuts) if len(colliding) else []:
+        # 3. preferences: distances of the part's items to all codes, in one product
+        members = [by_bucket[ends[b] - sizes[b] : ends[b]] for b in part]
+        asking = [rows[rows >= num_taken] - num_taken for rows in members]
+        cost = _distances(residual[np.concatenate(asking)], codebook, room.num_codes)
+        # 4. bucket by bucket: the best free codes for those who ask
+        stop = 0
+        for rows, mine in zip(members, asking, strict=True):
+            start, stop = stop, stop + len(mine)
+            used = everyone[rows[: len(rows) - len(mine)], -1]
+            codes[mine, -1] = _cheapest(cost[start:stop], used, room)
+    if not room.num_counters:
+        return codes
+    return with_extra_level(codes, room.num_codes, view, taken, room.num_counters)
 
 
 def _distances(residual: np.ndarray, codebook: np.ndarray, num_codes: int) -> np.ndarray:
-    """(n, K) squared distances; codes beyond the codebook are farther than any codeword, and equally so."""
-    far, more = squared_distances(residual, codebook), num_codes - len(codebook)
-    if more <= 0:
+    """(n, num_codes) squared distances; codes without a codeword are farthest, all equally so."""
+    far = squared_distances(residual, codebook)
+    missing = num_codes - len(codebook)
+    if missing <= 0:
         return far
-    far = far + (residual**2).sum(
-        axis=1, keepdims=True
-    )  # who gets a codeword and who does not depends on it
-    return np.pad(far, ((0, 0), (0, more)), constant_values=far.max(initial=0) + 1)
+    # true distances: who gets a codeword and who does not depends on each item's own length
+    far = far + (residual**2).sum(axis=1, keepdims=True)
+    return np.pad(far, ((0, 0), (0, missing)), constant_values=far.max(initial=0) + 1)
 
 
-def _cheapest(cost: np.ndarray, earlier: np.ndarray, room: Room) -> np.ndarray:
-    """Last codes (n,) for the items of one bucket, by their `cost` (n, K), beside those that `earlier` items have."""
-    if (
-        len(cost) + len(earlier) > room.num_codes
-    ):  # a counter follows: a code may repeat as often as that can count
-        return within_capacity(cost, room.repeats - np.bincount(earlier, minlength=room.num_codes))
-    free = np.setdiff1d(np.arange(room.num_codes), earlier)
+def _cheapest(cost: np.ndarray, used: np.ndarray, room: Room) -> np.ndarray:
+    """Last codes (n,) for items of one bucket by `cost` (n, K), beside the codes `used` before."""
+    if len(cost) + len(used) > room.num_codes:  # a counter follows: codes repeat as it can count
+        return within_capacity(cost, room.repeats - np.bincount(used, minlength=room.num_codes))
+    free = np.setdiff1d(np.arange(room.num_codes), used)
     return free[linear_sum_assignment(cost[:, free])[1]]
 
 
@@ -106,21 +100,24 @@ def _full(what: str, room: int) -> str:
 
 
 def spread(codes: np.ndarray, residual: np.ndarray, codebook: np.ndarray) -> np.ndarray:
-    """The paper's repair: up to 20 times, every group of colliding items gets new last codes from Sinkhorn.
+    """The paper's repair: up to 20 times, colliding items get new last codes from Sinkhorn.
 
-    Collisions may be left, of items at the same place for one; `make_unique` ends them. Groups of one size are
-    solved together.
+    Collisions may be left, of items at the same place for one; `make_unique` ends them.
     """
     codes = codes.copy()
     for _ in range(_ROUNDS):
+        # 1. groups of items with one whole code sequence, those of one size together
         number = row_numbers(codes)
         sizes = np.bincount(number)
-        order, starts = np.argsort(number, kind="stable"), np.cumsum(sizes) - sizes
+        order = np.argsort(number, kind="stable")
+        starts = np.cumsum(sizes) - sizes
         before = codes[:, -1].copy()
         for size in np.unique(sizes[sizes > 1]):
             rows = order[starts[sizes == size][:, None] + np.arange(size)]  # (G, n)
+            # 2. true squared distances (G, n, K): Sinkhorn scales each group's to [-1, 1]
             far = squared_distances(residual[rows.ravel()], codebook).reshape(*rows.shape, -1)
             far += (residual[rows] ** 2).sum(axis=-1, keepdims=True)
+            # 3. each codeword gets the same share of a group, so its items move apart
             codes[rows, -1] = sinkhorn_codes(far)
         if (codes[:, -1] == before).all():
             break
@@ -132,22 +129,26 @@ def with_extra_level(
 ) -> np.ndarray:
     """Codes (N, L + E): a counter from 0 among the items of one code sequence (TIGER, section 3.1).
 
-    It has `num_digits` (E) digits of base `size`, one a level. `taken` (M, L + E) are items that have been counted
-    before. Raises `ArtifactError` where a counter would leave its digits.
+    It has `num_digits` (E) digits of base `size`, one per level. `taken` (M, L + E) are items that
+    have been counted before. Raises `ArtifactError` where a counter would leave its digits.
     """
-    fixed, levels = 0 if taken is None else len(taken), codes.shape[1]
+    levels = codes.shape[1]
+    num_taken = 0 if taken is None else len(taken)
     weights = size ** np.arange(num_digits - 1, -1, -1)  # of the digits, the first counts most
     everyone = codes if taken is None else np.concatenate([taken[:, :levels], codes])
     number = row_numbers(everyone)
+    # 1. per code sequence, the first value that no taken item has
     next_free = np.zeros(int(number.max(initial=-1)) + 1, dtype=np.int64)
     if taken is not None:
-        np.maximum.at(next_free, number[:fixed], taken[:, levels:] @ weights + 1)
-    number = number[fixed:]
-    order, counts = np.argsort(number, kind="stable"), np.bincount(number, minlength=len(next_free))
-    extra = np.empty(len(codes), dtype=np.int64)
-    extra[order] = within(counts)
-    extra += next_free[number]
-    if extra.max(initial=0) >= size**num_digits:
-        items = f"{extra.max() + 1} items share one whole {view} code sequence, but the extra level"
-        raise ArtifactError(_full(items, size**num_digits))
-    return np.concatenate([codes, extra[:, None] // weights % size], axis=1)
+        np.maximum.at(next_free, number[:num_taken], taken[:, levels:] @ weights + 1)
+    # 2. the items of a sequence count on from there, in their order
+    number = number[num_taken:]
+    count = np.empty(len(codes), dtype=np.int64)
+    by_sequence = np.argsort(number, kind="stable")
+    count[by_sequence] = within(np.bincount(number, minlength=len(next_free)))
+    count += next_free[number]
+    if count.max(initial=0) >= size**num_digits:
+        what = f"{count.max() + 1} items share one whole {view} code sequence, but the extra level"
+        raise ArtifactError(_full(what, size**num_digits))
+    # 3. the count's digits become codes
+    return np.concatenate([codes, count[:, None] // weights % size], axis=1)

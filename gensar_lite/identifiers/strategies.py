@@ -6,27 +6,16 @@ Each strategy is a line of `SPACES` over one residual quantizer; `random` looks 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from gensar_lite.artifacts import VIEWS, ArtifactError, Identifiers, ItemEmbeddings
-from gensar_lite.config import ConfigError, IdentifiersConfig
-from gensar_lite.identifiers.assignment import UNIQUENESS
+from gensar_lite.artifacts import VIEWS, Identifiers, ItemEmbeddings
+from gensar_lite.config import IdentifiersConfig
 from gensar_lite.identifiers.fitted import SPACES, fit_quantizer, unique_codes
 from gensar_lite.identifiers.room import Quantized, digits, equal_warnings, overflow_warnings
-from gensar_lite.identifiers.sizes import check_sizes, sized
+from gensar_lite.identifiers.sizes import sized
 from gensar_lite.machine.threads import one_thread
-
-_RESIDUAL = ("rq-kmeans", "rq-vae", "balanced")
-VALID_PAIRS = {
-    *((strategy, quantizer) for strategy in SPACES for quantizer in _RESIDUAL),
-    *(
-        (strategy, "pq") for strategy, spaces in SPACES.items() if len(spaces) == 1
-    ),  # its parts are no trunk
-    ("random", "none"),
-}
 
 
 class Built(NamedTuple):
@@ -50,10 +39,8 @@ def build_identifiers(embeddings: ItemEmbeddings, settings: IdentifiersConfig) -
     """Identifiers of every item by `settings.strategy`, `settings.quantizer` and `settings.uniqueness`.
 
     No catalogue is too large or too much alike: where a prefix overflows there is more room, and a warning.
-    Raises `ConfigError` for a pair that does not exist, listing those that do, or a view that is not there, and
-    `ArtifactError` for vectors that are not finite, with their item ids.
+    Raises `ConfigError` for a view that is not there, and `ArtifactError` for vectors that are not finite, with their item ids.
     """
-    check_settings(settings)
     embeddings.check()
     settings = sized(settings, len(embeddings.semantic))
     if settings.strategy == "random":
@@ -89,31 +76,6 @@ def _warnings(
     return equal + overflow_warnings(
         quantized, settings.codebook_size, identifiers, embeddings.cold
     )
-
-
-def check_pairs(pairs: Iterable[tuple[str, str]]) -> None:
-    """Raise `ArtifactError` for a pair (strategy, quantizer) that does not exist, with those that do."""
-    for pair in pairs:
-        if pair not in VALID_PAIRS:
-            listed = ", ".join("+".join(known) for known in sorted(VALID_PAIRS))
-            raise ArtifactError(
-                f"grid: {'+'.join(pair)} is no valid pair. Choose one of: {listed}."
-            )
-
-
-def check_settings(settings: IdentifiersConfig) -> None:
-    """Raise `ConfigError` for a pair, a uniqueness or a trunk that does not exist, with what does."""
-    pair = (settings.strategy, "none" if settings.strategy == "random" else settings.quantizer)
-    if pair not in VALID_PAIRS:
-        listed = ", ".join(f"{s} + {q}" for s, q in sorted(VALID_PAIRS))
-        raise ConfigError(
-            f"identifiers: {pair[0]} + {pair[1]} is no valid pair. Choose one of: {listed}."
-        )
-    if settings.uniqueness not in UNIQUENESS:
-        raise ConfigError(
-            f"identifiers.uniqueness: {settings.uniqueness!r} is none of {', '.join(UNIQUENESS)}."
-        )
-    check_sizes(settings)
 
 
 def _random(num_items: int, settings: IdentifiersConfig) -> Built:

@@ -19,7 +19,6 @@ from gensar_lite.data.own.columns import and_some, choose_columns, fits, parse_o
 from gensar_lite.data.own.event_rules import RECOMMEND_WORDS, SEARCH_WORDS, check_events
 from gensar_lite.data.own.filetext import own_name, own_path
 from gensar_lite.data.own.item_rules import check_items, check_queries
-from gensar_lite.data.own.limits import check_limits
 from gensar_lite.data.own.reading import options_of, read_table
 from gensar_lite.data.own.rules import Rules
 from gensar_lite.data.report import Finding, Report, find, show
@@ -68,14 +67,11 @@ def load_files(settings: DataConfig) -> Tables:
 
 
 def _check(settings: DataConfig) -> None:
-    check_limits(settings)
     for name in ("items", "events"):
         if not getattr(settings, name):
             raise ConfigError(
                 f"data.{name}: the source files needs a table of {name}. Say --{name} {name}.csv."
             )
-    if settings.order not in ("time", "file"):
-        raise ConfigError(f"data.order: {settings.order!r} is none of time, file.")
 
 
 def _read_all(settings: DataConfig) -> tuple[dict[str, pd.DataFrame], dict, list[Finding]]:
