@@ -1,14 +1,22 @@
 """Public data sets: what they are (`SOURCES`) and how they get here (`fetch`).
 
-In: a source's name. Out: paths of files whose sha256 is the pinned one. This package does not know what
-is inside the files, and does not import `gensar_lite`.
+In: a source's name. Out: paths of files whose sha256 is the pinned one. This package does not know
+what is inside the files, and does not import `gensar_lite`.
 """
 
 from data_download.fetch import DownloadError, data_folder, describe, fetch, missing_files
-from data_download.registry import FAMILIES, QUERY_FILES, SOURCES, RemoteFile, Source, find
+from data_download.recorded import is_web_page
+from data_download.registry import (
+    AMAZON_CATEGORIES,
+    QUERY_FILES,
+    SOURCES,
+    RemoteFile,
+    Source,
+    find,
+)
 
 __all__ = [
-    "FAMILIES",
+    "AMAZON_CATEGORIES",
     "QUERY_FILES",
     "SOURCES",
     "DownloadError",
@@ -18,5 +26,6 @@ __all__ = [
     "describe",
     "fetch",
     "find",
+    "is_web_page",
     "missing_files",
 ]

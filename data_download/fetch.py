@@ -1,9 +1,10 @@
 """Bring a source's files here and prove that they are the right ones.
 
-In: a source's name or row, and three environment variables: ``GENSAR_MIRROR`` (a folder or URL laid out as
-``<mirror>/<host>/<path>``, tried first), ``GENSAR_OFFLINE=1`` (no connection at all), ``GENSAR_DATA`` (where
-files are kept, else ``./downloads``). Out: ``{file name: path}``, every sha256 checked, each time; one that the
-publisher does not state is recorded at the first download (recorded.py). Whole files only: nothing is unpacked here.
+In: a source's name or row, and three environment variables: ``GENSAR_MIRROR`` (a folder or URL laid
+out as ``<mirror>/<host>/<path>``, tried first), ``GENSAR_OFFLINE=1`` (no connection at all),
+``GENSAR_DATA`` (where files are kept, else ``./downloads``). Out: ``{file name: path}``, every
+sha256 checked, each time; one that the publisher does not state is recorded at the first download
+(recorded.py). Whole files only: nothing is unpacked here.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from data_download.recorded import NAME, flaw, pinned, record
-from data_download.registry import FAMILIES, SOURCES, RemoteFile, Source, find
+from data_download.registry import AMAZON_CATEGORIES, SOURCES, RemoteFile, Source, amazon, find
 
 _LOCK_SECONDS = 3600
 _CONNECT_SECONDS = 30
@@ -32,9 +33,10 @@ class DownloadError(RuntimeError):
 
 
 def data_folder() -> Path:
-    """Where files are kept: ``GENSAR_DATA``, else ``downloads/`` of the project (or of the current folder).
+    """Where files are kept: ``GENSAR_DATA``, else ``downloads/`` of the project or current folder.
 
-    The project is the nearest folder above with a ``pyproject.toml``: notebooks run in a folder of their own.
+    The project is the nearest folder above with a ``pyproject.toml``: notebooks run in a folder of
+    their own.
     """
     here = Path.cwd()
     home = next((p for p in (here, *here.parents) if (p / "pyproject.toml").exists()), here)
@@ -47,7 +49,7 @@ def fetch(
     say: Callable[[str], None] = print,
     progress: bool = True,
 ) -> dict[str, Path]:
-    """Every file of `source`, in ``<folder>/<source's name>/``; what is there and intact is not fetched again.
+    """Every file of `source`, in ``<folder>/<source's name>/``; what is there and intact stays.
 
     `say` receives the licence line before the first download. A second process waits for the first.
     Raises `DownloadError` when a file is missing offline, cannot be reached, or has another sha256.
@@ -75,16 +77,13 @@ def missing_files(source: str | Source, folder: Path | str | None = None) -> lis
 
 
 def describe() -> str:
-    """Every source in a few lines: what it is, its size, licence, and whether it is here already."""
+    """Every source in a few lines: what it is, its size, licence, and whether it is here."""
     blocks = [
         "shop: built in, generated from a seed, nothing to fetch",
         *map(_describe, SOURCES.values()),
     ]
-    for family, (make, categories) in FAMILIES.items():
-        block = _describe(make("<category>")).splitlines()
-        blocks.append(
-            "\n".join([*block, f"  categories ({family}-Books and so on): {', '.join(categories)}"])
-        )
+    categories = f"  categories (amazon-Books and so on): {', '.join(AMAZON_CATEGORIES)}"
+    blocks += [_describe(amazon("<category>")), categories]
     return "\n".join(blocks)
 
 
@@ -107,7 +106,7 @@ def _describe(source: Source) -> str:
 def _row(source: str | Source) -> Source:
     row = source if isinstance(source, Source) else find(source)
     if row is None:
-        known = ", ".join([*SOURCES, *(f"{family}-<category>" for family in FAMILIES)])
+        known = ", ".join([*SOURCES, "amazon-<category>"])
         raise DownloadError(f"download: there is no source {source!r}. Choose one of: {known}.")
     return row
 
@@ -124,7 +123,8 @@ def _make_room(source: Source, home: Path) -> None:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise DownloadError(
-            f"{source.name}: cannot write to {home} ({problem.strerror}). Set GENSAR_DATA to a folder of yours."
+            f"{source.name}: cannot write to {home} ({problem.strerror}). "
+            "Set GENSAR_DATA to a folder of yours."
         ) from None
     free = shutil.disk_usage(home).free
     if free < (source.size or 1):
@@ -148,14 +148,14 @@ def _fetch_missing(
             _how_to_go_on(source, missing, home, "GENSAR_OFFLINE=1 forbids connections")
         )
     say(
-        f"{source.name}: {source.size_text}. Licence: {source.licence} Please cite: {source.citation}."
+        f"{source.name}: {source.size_text}. Licence: {source.licence} "
+        f"Please cite: {source.citation}."
     )
     for number, row in enumerate(missing, start=1):
         label = f"{source.name} {number}/{len(missing)} {row.name}"
         file = pinned(row, home)
-        if (
-            file.sha256 is None and (home / file.name).is_file()
-        ):  # copied by hand, as our own message proposes
+        # without a hash, a file that is there was copied by hand, as the message below proposes
+        if file.sha256 is None and (home / file.name).is_file():
             problem = flaw(home / file.name)
             problems = [f"{home / file.name} is not used, delete it: {problem}"] if problem else []
         else:
@@ -169,13 +169,13 @@ def _fetch_missing(
 def _record(file: RemoteFile, home: Path, say: Callable[[str], None]) -> None:
     row = record(file, home)
     say(
-        f"{file.name}: its publisher states no hash; this download's is recorded in {home / NAME} and enforced from "
-        f"now on: sha256 {row.sha256}, {row.size:,} bytes."
+        f"{file.name}: its publisher states no hash; this download's is recorded in {home / NAME} "
+        f"and enforced from now on: sha256 {row.sha256}, {row.size:,} bytes."
     )
 
 
 def _try_places(file: RemoteFile, home: Path, label: str, progress: bool) -> list[str]:
-    """Fetch one file from the first place that has the right one; returns [] or what went wrong where."""
+    """Fetch one file from the first place that has the right one; [], or what went wrong where."""
     pooch.get_logger().setLevel("WARNING")  # one bar and one line are enough
     problems = []
     for place in _places(file):
@@ -184,7 +184,8 @@ def _try_places(file: RemoteFile, home: Path, label: str, progress: bool) -> lis
         if isinstance(place, Path):
             downloader = _copy_from(place)
         else:
-            # pooch asks whether a bar is true, which one without a length cannot say, and sets the server's length
+            # pooch asks whether a bar is true, which one without a length cannot say, and sets the
+            # server's length
             bar = tqdm(
                 total=file.size or 1, unit="B", unit_scale=True, desc=label, disable=not progress
             )
@@ -248,6 +249,6 @@ def _how_to_go_on(source: Source, files: list[RemoteFile], home: Path, reason: s
         step += f", or delete {home / NAME} to accept another edition than the first download's"
     return (
         f"{source.name}: {len(files)} of {len(source.files)} files are missing: {reason}.\n"
-        f"{step}, or set GENSAR_MIRROR to a folder or URL that holds <host>/<path>, or copy by hand:\n"
-        + "\n".join(lines)
+        f"{step}, or set GENSAR_MIRROR to a folder or URL that holds <host>/<path>, "
+        "or copy by hand:\n" + "\n".join(lines)
     )

@@ -1,8 +1,9 @@
-"""Trust at first use: files whose publisher states no hash are pinned to what the first download brought.
+"""Trust at first use: files whose publisher states no hash are pinned to what the first download
+brought.
 
-In: a source's folder and its rows. Out: rows with a sha256 and a size, from ``recorded.json`` beside the files. Only
-a whole archive is ever recorded: a log-in page or half a file would be enforced from then on. This file makes no
-connection and does not know what is inside an archive.
+In: a source's folder and its rows. Out: rows with a sha256 and a size, from ``recorded.json``
+beside the files. Only a whole archive is ever recorded: a log-in page or half a file would be
+enforced from then on. This file makes no connection and does not know what is inside an archive.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _CHUNK = 1 << 20
 
 
 def pinned(file: RemoteFile, home: Path) -> RemoteFile:
-    """`file` with the hash and size recorded in `home`; as it is if it has a hash of its own or was never fetched."""
+    """`file` with the hash and size recorded in `home`; as it is if it states a hash, or was never
+    fetched."""
     if file.sha256 is not None:
         return file
     known = _read(home).get(file.name)
@@ -31,30 +33,36 @@ def pinned(file: RemoteFile, home: Path) -> RemoteFile:
 
 
 def record(file: RemoteFile, home: Path) -> RemoteFile:
-    """Write hash and size of ``home/<name>`` down; returns the pinned row. The caller holds the source's lock."""
+    """Write hash and size of ``home/<name>`` down; returns the pinned row.
+
+    The caller holds the source's lock.
+    """
     path = home / file.name
     with open(path, "rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     row = file._replace(sha256=digest, size=path.stat().st_size)
     draft = home / f".{NAME}.{os.getpid()}"
-    draft.write_text(
-        json.dumps(_read(home) | {file.name: row._asdict()}, indent=1), encoding="utf-8"
-    )
+    rows = _read(home) | {file.name: row._asdict()}
+    draft.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     os.replace(draft, home / NAME)
     return row
 
 
+def is_web_page(start: bytes) -> bool:
+    """Whether a file that starts so is a web page: a log-in, an error, no data."""
+    return start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml"))
+
+
 def flaw(path: Path) -> str | None:
-    """What is wrong with an archive, in words, or None: a web page, another format, an end that is missing."""
+    """What is wrong with an archive, in words (a page, another format, no end), or None."""
     with open(path, "rb") as stream:
         start = stream.read(512)
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+    if is_web_page(start):
         return "it is a web page, perhaps a log-in or an error"
     if path.suffix == ".gz":
         return _gzip_flaw(path)
-    if path.suffix == ".zip" and not zipfile.is_zipfile(
-        path
-    ):  # its table of contents stands at the end
+    # a zip file's table of contents stands at its end
+    if path.suffix == ".zip" and not zipfile.is_zipfile(path):
         return "it is no zip file, or its end is missing"
     return None if start else "it is empty"
 

@@ -1,8 +1,9 @@
 """The sources: one row each, with URL, sha256 and size of every file, licence and citation.
 
-A row says where a data set is, never what to do with it. To add a source, add a row here and a reader in
-``gensar_lite/data/``. A sha256 stands here only if it was computed from the real bytes; where it is None, the first
-download's is recorded beside the files and enforced from then on (fetch.py).
+A row says where a data set is, never what to do with it. To add a source, add a row here and a
+reader in ``gensar_lite/data/``. A sha256 stands here only if it was computed from the real bytes;
+where it is None, the first download's is recorded beside the files and enforced from then on
+(fetch.py).
 """
 
 from __future__ import annotations
@@ -62,6 +63,10 @@ _RECSYS_ID = f"{_RAW}/Wenyueh/LLM-RecSys-ID/2200ad9fef647ef755c01d6d7e5c5de30826
 _LLM_SEQ = (
     f"{_RAW}/dh-r/LLM-Sequential-Recommendation/6464b39064f369b251580c63edbf635de0934101/beauty"
 )
+_MCAULEY = (
+    "McAuley, Targett, Shi, van den Hengel: Image-based recommendations on styles and substitutes, "
+    "SIGIR 2015"
+)
 
 BEAUTY = Source(
     name="beauty",
@@ -93,23 +98,24 @@ BEAUTY = Source(
             243_011,
         ),
     ),
-    licence="not stated for the Amazon data; the repositories that prepared it: not stated (CIKM2020-S3Rec), "
-    "MIT (LLM-RecSys-ID), BSD 3-Clause (LLM-Sequential-Recommendation). Use it for research and teaching, "
-    "do not pass it on.",
-    citation="McAuley, Targett, Shi, van den Hengel: Image-based recommendations on styles and substitutes, "
-    "SIGIR 2015; prepared by Zhou et al. (S3-Rec, CIKM 2020), Hua et al. (SIGIR-AP 2023), "
-    "Harte et al. (RecSys 2023)",
-    notes="Order of purchases only, no times. Names of brands and categories seen fewer than 5 times are gone.",
+    licence="not stated for the Amazon data; the repositories that prepared it: not stated "
+    "(CIKM2020-S3Rec), MIT (LLM-RecSys-ID), BSD 3-Clause (LLM-Sequential-Recommendation). Use it "
+    "for research and teaching, do not pass it on.",
+    citation=f"{_MCAULEY}; prepared by Zhou et al. (S3-Rec, CIKM 2020), Hua et al. (SIGIR-AP "
+    "2023), Harte et al. (RecSys 2023)",
+    notes="Order of purchases only, no times. Names of brands and categories seen fewer than 5 "
+    "times are gone.",
     run_on_real_files=True,
 )
 
 # every category whose 5-core reviews of 2014 are published, as their file names write it
 AMAZON_CATEGORIES = (
-    "Amazon_Instant_Video", "Apps_for_Android", "Automotive", "Baby", "Beauty", "Books", "CDs_and_Vinyl",
-    "Cell_Phones_and_Accessories", "Clothing_Shoes_and_Jewelry", "Digital_Music", "Electronics",
-    "Grocery_and_Gourmet_Food", "Health_and_Personal_Care", "Home_and_Kitchen", "Kindle_Store", "Movies_and_TV",
-    "Musical_Instruments", "Office_Products", "Patio_Lawn_and_Garden", "Pet_Supplies", "Sports_and_Outdoors",
-    "Tools_and_Home_Improvement", "Toys_and_Games", "Video_Games",
+    "Amazon_Instant_Video", "Apps_for_Android", "Automotive", "Baby", "Beauty", "Books",
+    "CDs_and_Vinyl", "Cell_Phones_and_Accessories", "Clothing_Shoes_and_Jewelry", "Digital_Music",
+    "Electronics", "Grocery_and_Gourmet_Food", "Health_and_Personal_Care", "Home_and_Kitchen",
+    "Kindle_Store", "Movies_and_TV", "Musical_Instruments", "Office_Products",
+    "Patio_Lawn_and_Garden", "Pet_Supplies", "Sports_and_Outdoors", "Tools_and_Home_Improvement",
+    "Toys_and_Games", "Video_Games",
 )  # fmt: skip
 WITH_QUERIES = ("CDs_and_Vinyl", "Cell_Phones_and_Accessories", "Electronics", "Kindle_Store")
 QUERY_FILES = ("query_text.txt.gz", "train.qrels.gz", "test.qrels.gz")
@@ -120,69 +126,42 @@ _PRODUCT_SEARCH = (
 
 
 def amazon(category: str) -> Source:
-    """The row of one category of Amazon 2014: 5-core reviews, metadata, published search queries where they exist."""
-    files = [
-        RemoteFile(f"{_AMAZON}/reviews_{category}_5.json.gz"),
-        RemoteFile(f"{_AMAZON}/meta_{category}.json.gz"),
-    ]
-    searched = category in WITH_QUERIES
-    if searched:
-        files += [
-            RemoteFile(f"{_PRODUCT_SEARCH}/reviews_{category}_5.json.gz/{name}")
-            for name in QUERY_FILES
-        ]
+    """The row of one category of Amazon 2014: 5-core reviews, metadata, published search queries
+    where they exist."""
+    names = (f"reviews_{category}_5.json.gz", f"meta_{category}.json.gz")
+    files = [RemoteFile(f"{_AMAZON}/{name}") for name in names]
+    title = "purchases with times, titles, descriptions, brands, category paths"
+    citation = f"{_MCAULEY}; He, McAuley: Ups and downs, WWW 2016"
+    notes = "Times are days. No queries: search on it is semi-synthetic."
+    if category in WITH_QUERIES:
+        files += [RemoteFile(f"{_PRODUCT_SEARCH}/{names[0]}/{name}") for name in QUERY_FILES]
+        title += ", published search queries"
+        citation += (
+            "; queries: Ai, Zhang, Bi, Chen, Croft: Learning a hierarchical embedding model for "
+            "personalized product search, SIGIR 2017"
+        )
+        notes = "Times are days. The queries are made from category paths; nobody typed them."
     return Source(
         name=f"amazon-{category}",
-        title=f"Amazon {category} 2014, 5-core: purchases with times, titles, descriptions, brands, category paths"
-        + (", published search queries" if searched else ""),
+        title=f"Amazon {category} 2014, 5-core: {title}",
         files=tuple(files),
         licence="not stated. Use it for research and teaching, do not pass it on.",
-        citation="McAuley, Targett, Shi, van den Hengel: Image-based recommendations on styles and substitutes, "
-        "SIGIR 2015; He, McAuley: Ups and downs, WWW 2016"
-        + ("; queries: Ai, Zhang, Bi, Chen, Croft: Learning a hierarchical embedding model for personalized "
-           "product search, SIGIR 2017" if searched else ""),
-        notes="Times are days. " + ("The queries are made from category paths; nobody typed them."
-                                    if searched else "No queries: search on it is semi-synthetic."),
-    )  # fmt: skip
-
-
-AMAZON_2023_CATEGORIES = (
-    "All_Beauty", "Amazon_Fashion", "Appliances", "Arts_Crafts_and_Sewing", "Automotive", "Baby_Products",
-    "Beauty_and_Personal_Care", "Books", "CDs_and_Vinyl", "Cell_Phones_and_Accessories", "Clothing_Shoes_and_Jewelry",
-    "Digital_Music", "Electronics", "Gift_Cards", "Grocery_and_Gourmet_Food", "Handmade_Products",
-    "Health_and_Household", "Health_and_Personal_Care", "Home_and_Kitchen", "Industrial_and_Scientific",
-    "Kindle_Store", "Magazine_Subscriptions", "Movies_and_TV", "Musical_Instruments", "Office_Products",
-    "Patio_Lawn_and_Garden", "Pet_Supplies", "Software", "Sports_and_Outdoors", "Subscription_Boxes",
-    "Tools_and_Home_Improvement", "Toys_and_Games", "Video_Games",
-)  # fmt: skip
-_AMAZON_2023 = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023"
-
-
-def amazon_2023(category: str) -> Source:
-    """The row of one category of Amazon Reviews 2023: 5-core ratings and metadata."""
-    return Source(
-        name=f"amazon2023-{category}",
-        title=f"Amazon {category} 2023, 5-core: ratings with times, titles, features, stores, category paths",
-        files=(
-            RemoteFile(f"{_AMAZON_2023}/benchmark/5core/rating_only/{category}.csv.gz"),
-            RemoteFile(f"{_AMAZON_2023}/raw/meta_categories/meta_{category}.jsonl.gz"),
-        ),
-        licence="not stated. Use it for research and teaching, do not pass it on.",
-        citation="Hou, Li, He, Yan, Chen, McAuley: Bridging language and items for retrieval and recommendation, "
-        "arXiv 2403.03952, 2024",
-        notes="Times are milliseconds. No queries: search on it is semi-synthetic.",
+        citation=citation,
+        notes=notes,
     )
 
 
 _KUAISAR = {
     "licence": "CC BY-NC-SA 4.0",
-    "citation": "Sun, Si, Zang, Leng, Niu, Song, Zhang, Xu: KuaiSAR: a unified search and recommendation dataset, "
-    "CIKM 2023",
-    "notes": "Real searches and recommendations of one app. Every word is a number: no text encoder can read it.",
+    "citation": "Sun, Si, Zang, Leng, Niu, Song, Zhang, Xu: KuaiSAR: a unified search and "
+    "recommendation dataset, CIKM 2023",
+    "notes": "Real searches and recommendations of one app. Every word is a number: no text "
+    "encoder can read it.",
 }
 _MOVIELENS = {
     "citation": "Harper, Konstan: The MovieLens datasets: history and context, ACM TiiS 5(4), 2015",
-    "notes": "Ratings and tags with times. Search is semi-synthetic: a tag that a user gave, else the genres.",
+    "notes": "Ratings and tags with times. Search is semi-synthetic: a tag that a user gave, else "
+    "the genres.",
 }
 _RESEARCH = (
     "research use, no commercial use without permission, no endorsement implied, to be cited"
@@ -223,17 +202,12 @@ _ROWS = (
     ),
 )
 SOURCES: dict[str, Source] = {row.name: row for row in _ROWS}
-# rows that are made of a category's name: gensar download amazon-Beauty
-FAMILIES = {
-    "amazon": (amazon, AMAZON_CATEGORIES),
-    "amazon2023": (amazon_2023, AMAZON_2023_CATEGORIES),
-}
 
 
 def find(name: str) -> Source | None:
-    """The row called `name`: one of `SOURCES`, or ``<family>-<category>`` of `FAMILIES`; None if there is none."""
+    """The row called `name`: one of `SOURCES`, or ``amazon-<category>``; None if there is none."""
     if name == "amazon-Electronics":
         return SOURCES["electronics"]
-    family, _, category = name.partition("-")
-    make, known = FAMILIES.get(family, (None, ()))
-    return make(category) if category in known else SOURCES.get(name)
+    category = name.removeprefix("amazon-")
+    is_category = category != name and category in AMAZON_CATEGORIES
+    return amazon(category) if is_category else SOURCES.get(name)

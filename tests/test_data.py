@@ -144,7 +144,9 @@ def test_a_log_where_nobody_is_long_enough_is_refused_with_the_funnel():
 
 
 def leaks(corpus: Corpus) -> int:
-    """Targets (any task, any split) whose item stands in their own history, counted with plain sets."""
+    """Targets (any task, any split) whose item stands in their own history, counted with plain
+    sets.
+    """
     start, end = history_bounds(corpus.events)
     item = corpus.events["item_id"].tolist()
     return sum(item[row] in set(item[start[row] : end[row]]) for row in range(len(item)))

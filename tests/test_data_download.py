@@ -1,4 +1,6 @@
-"""data_download: mirrors, hashes, offline mode, locks. No network: a row of our own, files of a few bytes."""
+"""data_download: mirrors, hashes, offline mode, locks. No network: a row of our own, files of a few
+bytes.
+"""
 
 from __future__ import annotations
 

@@ -58,7 +58,8 @@ def test_paths_by_hand(path, query):
 
 @pytest.mark.parametrize(
     ("word", "stemmed"),
-    [("gps", "gps"), ("boxes", "box"), ("lashes", "lash"), ("glosses", "gloss"), ("cases", "case"), ("gloss", "gloss"),
+    [("gps", "gps"), ("boxes", "box"), ("lashes", "lash"), ("glosses", "gloss"), ("cases",
+     "case"), ("gloss", "gloss"),
      ("focus", "focus"), ("movies", "movie"), ("ties", "tie"), ("lens", "lens"), ("dry", "dry")],
 )  # fmt: skip
 def test_stem(word, stemmed):
@@ -100,7 +101,8 @@ def test_twins(log, rate, seed):
     events = search_twins(purchases, item_query, rate, np.random.default_rng(seed))
     key = ["user_id", "time", "item_id"]
     bought, twins = events[events["task"] == "recommend"], events[events["task"] == "search"]
-    # every purchase stays, once; a twin stands beside a purchase of the same user, time and item, at most one
+    # every purchase stays, once; a twin stands beside a purchase of the same user, time and item,
+    # at most one
     assert bought[key].to_numpy().tolist() == purchases.sort_values(key)[key].to_numpy().tolist()
     assert (bought["query_id"] == -1).all()
     assert not twins.duplicated(key).any()

@@ -1,4 +1,6 @@
-"""Public sources: tiny files written here in each publisher's own format, and every way in which one can be broken."""
+"""Public sources: tiny files written here in each publisher's own format, and every way in which
+one can be broken.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from hypothesis import strategies as st
 import benchmarks as bench
 from benchmarks.generated import prepared, prepared_plainly, write_reviews
 from data_download import (
-    FAMILIES,
+    AMAZON_CATEGORIES,
     SOURCES,
     DownloadError,
     RemoteFile,
@@ -33,7 +35,7 @@ from data_download import (
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError, DataConfig, preset
 from gensar_lite.data import build_corpus
-from gensar_lite.data.published import amazon, amazon2023, jsonlines, kuaisar, movielens
+from gensar_lite.data.published import amazon, jsonlines, kuaisar, movielens
 from gensar_lite.data.published.csvfiles import read_csv
 from gensar_lite.data.published.jsonlines import blocks, parse_line, read_columns
 from gensar_lite.data.published.logs import first_events, number_log
@@ -43,24 +45,44 @@ from gensar_lite.data.sources import load_source
 
 DAY = 86_400
 # user, item, day: A1 buys B1 twice (a repeat), A2 and A3 once each thing
-BOUGHT = [("A1", "B2", 3), ("A1", "B1", 1), ("A1", "B1", 9), ("A1", "B3", 5), ("A2", "B1", 2), ("A2", "B3", 4),
+BOUGHT = [("A1", "B2", 3), ("A1", "B1", 1), ("A1", "B1", 9), ("A1", "B3", 5), ("A2", "B1", 2),
+          ("A2", "B3", 4),
           ("A2", "B2", 4), ("A3", "B3", 7), ("A3", "B1", 8), ("A3", "B4", 9)]  # fmt: skip
 
 
 def review(user: str, item: str, day: int) -> dict:
     """A review as McAuley's files write it, fields we do not need included."""
-    return {"reviewerID": user, "asin": item, "reviewerName": "N", "helpful": [1, 2], "reviewText": 'It "works".\n',
-            "overall": 5.0, "summary": "ok", "unixReviewTime": 1_300_000_000 + day * DAY,
-            "reviewTime": "03 13, 2011"}  # fmt: skip
+    return {
+        "reviewerID": user,
+        "asin": item,
+        "reviewerName": "N",
+        "helpful": [1, 2],
+        "reviewText": 'It "works".\n',
+        "overall": 5.0,
+        "summary": "ok",
+        "unixReviewTime": 1_300_000_000 + day * DAY,
+        "reviewTime": "03 13, 2011",
+    }
 
 
 META = [
     {"asin": "B0", "title": "not in the 5-core", "categories": [["Electronics", "Else"]]},
-    {"asin": "B1", "title": "Fast &amp; Cold", "description": "A  fan.", "brand": "Zed", "price": 3.5,
-     "categories": [["Electronics"], ["Electronics", "Computers & Accessories", "Memory"]], "related": {"a": ["B2"]}},
+    {
+        "asin": "B1",
+        "title": "Fast &amp; Cold",
+        "description": "A  fan.",
+        "brand": "Zed",
+        "price": 3.5,
+        "categories": [["Electronics"], ["Electronics", "Computers & Accessories", "Memory"]],
+        "related": {"a": ["B2"]},
+    },
     {"asin": "B2", "brand": "Zed's", "categories": [["Electronics", "GPS & Navigation"]]},
-    {"asin": "B3", "title": None, "categories": [["Cell Phones & Accessories", "Batteries"], ["Electronics", "Audio"]]},
-]  # fmt: skip
+    {
+        "asin": "B3",
+        "title": None,
+        "categories": [["Cell Phones & Accessories", "Batteries"], ["Electronics", "Audio"]],
+    },
+]
 
 
 def pack(path: Path, lines: list[str | bytes]) -> Path:
@@ -98,13 +120,14 @@ def queries(category, tmp_path) -> dict[str, Path]:
     return category | {name: pack(tmp_path / name, lines) for name, lines in files.items()}
 
 
-# ------------------------------------------------------------------------------------------ Amazon 2014
+# ---------------------------------------------------------------------------------- Amazon 2014
 
 
 def test_amazon_by_hand(category):
     tables = amazon.join(category, DataConfig(source="amazon", search_rate=1.0))
     assert tables.items["title"].tolist() == ["Fast & Cold", "item B2 Zed's GPS & Navigation",
-                                              "item B3 Cell Phones & Accessories Batteries", "item B4"]  # fmt: skip
+                                              "item B3 Cell Phones & Accessories Batteries",
+                                              "item B4"]  # fmt: skip
     assert tables.items["brand"].tolist() == ["Zed", "Zed's", "", ""]
     # the deepest path, without the root that most paths share; another root stays
     assert tables.items["category"].tolist() == [
@@ -195,9 +218,12 @@ def test_lines_of_both_kinds_give_the_same_table(tmp_path):
 
 
 BAD_LINES = [
-    b"half a rec", b"[1, 2]", b'{"reviewerID": "A", "asin": "B"}', b"\xff\xfe", b"[" * 100_000, b"{'a': " * 10_000,
-    b'{"reviewerID": "", "asin": "B", "unixReviewTime": 5}', b'{"reviewerID": 7, "asin": "B", "unixReviewTime": 5}',
-    b'{"reviewerID": "A", "asin": "\\ud800", "unixReviewTime": 5}', b"x" * 3_000_000, b"__import__('os').getcwd()",
+    b"half a rec", b"[1, 2]", b'{"reviewerID": "A", "asin": "B"}', b"\xff\xfe", b"[" * 100_000,
+                      b"{'a': " * 10_000,
+    b'{"reviewerID": "", "asin": "B", "unixReviewTime": 5}',
+    b'{"reviewerID": 7, "asin": "B", "unixReviewTime": 5}',
+    b'{"reviewerID": "A", "asin": "\\ud800", "unixReviewTime": 5}', b"x" * 3_000_000,
+    b"__import__('os').getcwd()",
     b'{"reviewerID": "A", "asin": "\xff", "unixReviewTime": 5}', 
     b'{"reviewerID": "A", "asin": "B", "unixReviewTime": 1e400}',
 ]  # fmt: skip
@@ -293,11 +319,16 @@ def test_electronics_is_one_command():
     row = amazon.source_row(preset("paper").data)
     assert row == SOURCES["electronics"]
     names = [file.name for file in row.files]
-    assert names == ["reviews_Electronics_5.json.gz", "meta_Electronics.json.gz", "query_text.txt.gz",
-                     "train.qrels.gz", "test.qrels.gz"]  # fmt: skip
+    assert names == [
+        "reviews_Electronics_5.json.gz",
+        "meta_Electronics.json.gz",
+        "query_text.txt.gz",
+        "train.qrels.gz",
+        "test.qrels.gz",
+    ]
     assert len(amazon.source_row(DataConfig(published=False)).files) == 2
     assert len(amazon.source_row(DataConfig(category="Beauty")).files) == 2
-    assert [len(set(names)) for _, names in FAMILIES.values()] == [24, 33]
+    assert len(set(AMAZON_CATEGORIES)) == 24
 
 
 def test_electronics_from_mirror_to_corpus(queries, tmp_path, monkeypatch):
@@ -313,44 +344,7 @@ def test_electronics_from_mirror_to_corpus(queries, tmp_path, monkeypatch):
     assert corpus.num_items == 4
 
 
-def test_amazon_2023_by_hand(tmp_path, monkeypatch):
-    head = "user_id,parent_asin,rating,timestamp"
-    ratings = [f"AE{user},B{item},5.0,{1_600_000_000_000 + time}" for user, item, time in
-               [(1, 2, 30), (1, 1, 10), (1, 3, 20), (2, 1, 5), (2, 2, 6), (2, 3, 7), (2, 3, 8)]]  # fmt: skip
-    meta = [
-        {"main_category": "All Beauty", "title": "Cream", "features": ["Soft.", "Cold."], "description": ["A cream."],
-         "price": 5.0, "store": "Zed", "categories": ["Beauty", "Skin", "Face"], "parent_asin": "B1", "details": {}},
-        {"title": "", "features": [], "description": [], "store": None, "categories": [], "parent_asin": "B2"},
-        {"title": "Unrated", "parent_asin": "B9", "categories": ["Beauty", "Hair"]},
-    ]  # fmt: skip
-    row = find("amazon2023-All_Beauty")
-    for file, lines in zip(row.files, ([head, *ratings], map(json.dumps, meta)), strict=True):
-        place = tmp_path / "mirror" / file.host_path
-        place.parent.mkdir(parents=True)
-        pack(place, list(lines))
-    monkeypatch.setenv("GENSAR_MIRROR", str(tmp_path / "mirror"))
-    monkeypatch.setenv("GENSAR_DATA", str(tmp_path / "kept"))
-    tables = load_source(DataConfig(source="amazon2023", category="All_Beauty", search_rate=1.0))
-    assert tables.items["title"].tolist() == ["Cream", "item B2", "item B3"]
-    assert tables.items["text"].tolist()[:2] == ["Soft. Cold. A cream.", "A product in Beauty."]
-    assert tables.items["category"].tolist() == ["Skin > Face", "", ""]
-    assert tables.items["brand"].tolist() == ["Zed", "", ""]
-    assert tables.queries["text"].tolist() == ["beauty skin face"]
-    bought = tables.events[tables.events["task"] == "recommend"]
-    assert (bought["time"] - 1_600_000_000_000).tolist() == [10, 20, 30, 5, 6, 7]
-    assert bought["item_id"].tolist() == [0, 2, 1, 0, 1, 2]
-    assert len(tables.events) == 6 + 2
-    assert amazon2023.read_parent({"categories": "x", "features": None, "title": 7}) == (
-        "",
-        "",
-        "",
-        (),
-    )
-    with pytest.raises(ConfigError, match=r"there is no 'Beauty'.*All_Beauty"):
-        load_source(DataConfig(source="amazon2023", category="Beauty"))
-
-
-# ------------------------------------------------------------------------------------ packed files, logs
+# --------------------------------------------------------------------------- packed files, logs
 
 
 def test_damaged_archives_are_named(tmp_path):
@@ -481,13 +475,16 @@ def test_the_order_of_the_lines_changes_nothing(category, tmp_path):
         pd.testing.assert_frame_equal(getattr(first, name), getattr(second, name))
 
 
-# ------------------------------------------------------------------------------------- KuaiSAR, MovieLens
+# --------------------------------------------------------------------------- KuaiSAR, MovieLens
 
-REC = ["user_id", "item_id", "playing_time", "duration_ms", "time", "timestamp", "click", "forward", "like", "follow",
+REC = ["user_id", "item_id", "playing_time", "duration_ms", "time", "timestamp", "click",
+       "forward", "like", "follow",
        "search", "search_item_related"]  # fmt: skip
-SRC = ["user_id", "search_session_id", "search_session_time", "search_session_timestamp", "keyword", "search_source",
+SRC = ["user_id", "search_session_id", "search_session_time", "search_session_timestamp",
+       "keyword", "search_source",
        "item_id", "click_cnt", "item_type"]  # fmt: skip
-ITEM = ["item_id", "caption", "author_id", "item_type", "upload_time", "upload_type", "first_level_category_id",
+ITEM = ["item_id", "caption", "author_id", "item_type", "upload_time", "upload_type",
+        "first_level_category_id",
         "first_level_category_name", "first_level_category_name_en", "second_level_category_id",
         "second_level_category_name", "second_level_category_name_en", "third_level_category_id",
         "third_level_category_name", "third_level_category_name_en", "fourth_level_category_id",
@@ -527,8 +524,26 @@ def videos(tmp_path) -> Path:
         ]
 
     def video(item, words, author, first, second):
-        return [item, words, author, "NORMAL", "2023-04-22", "LongImport", 9, "搞笑", first, 136, "段", second,
-                0, "空", "empty", 0, "空", "empty"]  # fmt: skip
+        return [
+            item,
+            words,
+            author,
+            "NORMAL",
+            "2023-04-22",
+            "LongImport",
+            9,
+            "搞笑",
+            first,
+            136,
+            "段",
+            second,
+            0,
+            "空",
+            "empty",
+            0,
+            "空",
+            "empty",
+        ]
 
     rec = [
         shown(7, 100, 1, 1),
@@ -537,11 +552,21 @@ def videos(tmp_path) -> Path:
         shown(9, 100, 1, 1),
         shown(9, 300, 2, 1),
     ]
-    src = [found(7, 1, 3, "[20, 34, 3]", 200, 1), found(7, 1, 3, "[20, 34, 3]", 300, 2), found(7, 2, 4, "[5]", 100, 0),
-           found(7, 3, 6, "[5]", 100, 1), found(9, 4, 9, "[20, 34, 3]", 200, 1), found(9, 4, 9, "[5]", 555, 1, "USER"),
-           found(9, 5, 10, "[]", 100, 1)]  # fmt: skip
-    items = [video(100, "[1, 213]", 10, "Funny", "Funny joke"), video(300, "[]", 0, "Funny", "Funny"),
-             video(200, "[4]", 11, "empty", "empty"), video(999, "[9]", 1, "Never", "clicked")]  # fmt: skip
+    src = [
+        found(7, 1, 3, "[20, 34, 3]", 200, 1),
+        found(7, 1, 3, "[20, 34, 3]", 300, 2),
+        found(7, 2, 4, "[5]", 100, 0),
+        found(7, 3, 6, "[5]", 100, 1),
+        found(9, 4, 9, "[20, 34, 3]", 200, 1),
+        found(9, 4, 9, "[5]", 555, 1, "USER"),
+        found(9, 5, 10, "[]", 100, 1),
+    ]
+    items = [
+        video(100, "[1, 213]", 10, "Funny", "Funny joke"),
+        video(300, "[]", 0, "Funny", "Funny"),
+        video(200, "[4]", 11, "empty", "empty"),
+        video(999, "[9]", 1, "Never", "clicked"),
+    ]
     members = {
         "rec_inter.csv": [REC, *rec],
         "src_inter.csv": [SRC, *src],
@@ -575,13 +600,30 @@ def test_kuaisar_by_hand(videos):
 
 
 def film_set(path: Path) -> Path:
-    ratings = [["userId", "movieId", "rating", "timestamp"], [1, 10, 4.0, 100], [1, 30, 0.5, 200], [1, 20, 3.5, 300],
-               [2, 10, 5.0, 50], [2, 20, 4.0, 60], [2, 30, 1.0, 70]]  # fmt: skip
-    movies = [["movieId", "title", "genres"], [10, "Toy, The (1995)", "Animation|Children"],
-              [20, 'The "Best" (1990)', "Drama"], [30, "Odd", "(no genres listed)"],
-              [40, "Unrated", "Drama"]]  # fmt: skip
-    tags = [["userId", "movieId", "tag", "timestamp"], [1, 10, "Pixar", 150], [2, 10, "pixar ", 55],
-            [2, 20, "slow, sad", 61], [2, 40, "unrated", 1], [1, 20, "  ", 301]]  # fmt: skip
+    ratings = [
+        ["userId", "movieId", "rating", "timestamp"],
+        [1, 10, 4.0, 100],
+        [1, 30, 0.5, 200],
+        [1, 20, 3.5, 300],
+        [2, 10, 5.0, 50],
+        [2, 20, 4.0, 60],
+        [2, 30, 1.0, 70],
+    ]
+    movies = [
+        ["movieId", "title", "genres"],
+        [10, "Toy, The (1995)", "Animation|Children"],
+        [20, 'The "Best" (1990)', "Drama"],
+        [30, "Odd", "(no genres listed)"],
+        [40, "Unrated", "Drama"],
+    ]
+    tags = [
+        ["userId", "movieId", "tag", "timestamp"],
+        [1, 10, "Pixar", 150],
+        [2, 10, "pixar ", 55],
+        [2, 20, "slow, sad", 61],
+        [2, 40, "unrated", 1],
+        [1, 20, "  ", 301],
+    ]
     return packed_csv(
         path, {"ratings.csv": ratings, "movies.csv": movies, "tags.csv": tags}, "ml-x/"
     )
@@ -617,7 +659,7 @@ def test_movielens_by_hand(tmp_path):
     assert (without.events["task"] == "search").sum() == 3
 
 
-# -------------------------------------------------------------------------------------- recorded hashes
+# ------------------------------------------------------------------------------ recorded hashes
 
 HOST = "files.invalid/set"
 FILES = ("a.json.gz", "b.zip")
@@ -726,7 +768,7 @@ def test_a_download_over_http_without_a_hash(mirror, tmp_path, monkeypatch):
 def test_the_list_says_what_was_never_run(monkeypatch, tmp_path):
     monkeypatch.setenv("GENSAR_DATA", str(tmp_path))
     blocks_of = dict(block.split(": ", 1) for block in describe().replace("\n  ", "\t").split("\n"))
-    assert len(blocks_of) == 1 + len(SOURCES) + len(FAMILIES)
+    assert len(blocks_of) == 1 + len(SOURCES) + 1
     for name, row in SOURCES.items():
         assert ("not run on its real files yet" in blocks_of[name]) == (name != "beauty")
         assert ("recorded at the first download" in blocks_of[name]) == (
@@ -737,8 +779,8 @@ def test_the_list_says_what_was_never_run(monkeypatch, tmp_path):
 
 
 def test_every_source_has_a_reader_and_the_reverse():
-    assert set(READERS) == {"shop", "files", *FAMILIES, *SOURCES}
-    for name in ("amazon-Beauty", "amazon-Electronics", "amazon2023-Software", *SOURCES):
+    assert set(READERS) == {"shop", "files", "amazon", *SOURCES}
+    for name in ("amazon-Beauty", "amazon-Electronics", *SOURCES):
         assert find(name) is not None
     assert find("amazon-Software") is None
     assert find("amazon-../x") is None
@@ -756,7 +798,7 @@ def test_missing_files_offline_are_an_error_of_the_stage(name, tmp_path, monkeyp
         load_source(DataConfig(source=name))
 
 
-# ---------------------------------------------------------------------------------------------- the bench
+# ------------------------------------------------------------------------------------ the bench
 
 
 def test_both_roads_of_the_bench_agree(tmp_path):
@@ -771,8 +813,18 @@ def test_both_roads_of_the_bench_agree(tmp_path):
 def test_the_bench_prints_its_form(monkeypatch):
     monkeypatch.setitem(bench.BENCHES, "data", functools.partial(bench.bench_data, 4000))
     result = json.loads(bench.run_bench("data", rounds=1, as_json=True))
-    assert list(result) == ["name", "ratio", "ours", "baseline", "unit", "equal", "peak_mib_ours", "peak_mib_baseline",
-                            "settings", "machine"]  # fmt: skip
+    assert list(result) == [
+        "name",
+        "ratio",
+        "ours",
+        "baseline",
+        "unit",
+        "equal",
+        "peak_mib_ours",
+        "peak_mib_baseline",
+        "settings",
+        "machine",
+    ]
     assert result["equal"] == 1.0
     assert result["unit"] == "events/s"
     assert result["ours"] > 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import tomllib
+from pathlib import Path
 
 import bm25s
 import numpy as np
@@ -27,6 +29,7 @@ from gensar_lite.data.shop.synthetic import (
 from gensar_lite.data.shop.truth import Truth, neighbour_agreement
 from gensar_lite.data.tables import Tables
 
+ROOT = Path(__file__).parent.parent
 TINY = DataConfig(num_items=200, num_users=150, num_events=1800)
 
 
@@ -93,6 +96,13 @@ def test_promises_of_any_shop(num_items: int, num_users: int, length: float, see
     assert set(shop.relevance.loc[shop.relevance["grade"] == 2, "query_id"]) == set(
         shop.queries["query_id"]
     )
+
+
+def test_the_words_travel_with_an_installed_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packaged = project["tool"]["setuptools"]["package-data"]["gensar_lite.data.shop"]
+    files = {path.name for path in (ROOT / "gensar_lite" / "data" / "shop").iterdir()}
+    assert {name for name in files if not name.endswith(".py")} - {"__pycache__"} == set(packaged)
 
 
 def test_shares_of_the_log(shop: Tables) -> None:

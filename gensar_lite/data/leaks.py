@@ -1,10 +1,11 @@
-"""The leak laboratory: the paper's released preparation by name, and counts of what it lets through.
+"""The leak laboratory: the paper's released preparation by name, and counts of what it lets pass.
 
-In: an event table sorted by user, then time. Out: the same events in the released order, the released split, counts
-of targets that sit in their own history and of purchases that stand in two splits. The released preparation
-(docs of the data stage: lesson 01) stamps events by the day, puts a day's purchases before its searches, splits each
-task by itself, and takes a purchase out of its search's history only where it is the very last event before it.
-This file does not know what a ranker makes of a leak (`gensar_lite.experiments.copying` does).
+In: an event table sorted by user, then time. Out: the same events in the released order, the
+released split, counts of targets that sit in their own history and of purchases that stand in two
+splits. The released preparation (lesson 01) stamps events by the day, puts a day's purchases before
+its searches, splits each task by itself, and takes a purchase out of its search's history only
+where it is the very last event before it. This file does not know what a ranker makes of a leak
+(`gensar_lite.experiments.copying` does).
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import numpy as np
 import pandas as pd
 
 from gensar_lite.artifacts import SPLITS, TASKS
-from gensar_lite.data.histories import repeated
+from gensar_lite.data.histories import repeated, run_starts
 
 
 def to_days(events: pd.DataFrame, steps: int) -> pd.DataFrame:
-    """The log with coarse stamps: `steps` consecutive time steps of a log become one day. Raises `ValueError` below 1.
+    """The log with coarse stamps: `steps` consecutive time steps become one day.
 
-    For logs whose times count a user's steps, as the shop's and Beauty's do: real shops stamp many events alike.
+    For logs whose times count a user's steps, as the shop's and Beauty's do: real shops stamp many
+    events alike. Raises `ValueError` below 1.
     """
     if steps < 1:
         raise ValueError(f"leaks: a day of {steps} steps is none; give 1 or more")
@@ -27,51 +29,63 @@ def to_days(events: pd.DataFrame, steps: int) -> pd.DataFrame:
 
 
 def released_order(events: pd.DataFrame) -> pd.DataFrame:
-    """The events as the released preparation lines them up, with new times, so that a history is *all rows above*.
+    """The events as the released preparation lines them up, with new times, so that a history is
+    *all rows above*.
 
-    Inside one time, purchases stand before searches. Every event is a time step of its own, but a search that directly
-    follows the purchase of its item at the same time shares that purchase's step: this is the one twin which the
-    release takes out of the history. `history_bounds` then gives the released histories.
+    Inside one time, purchases stand before searches. Every event is a time step of its own, but a
+    search that directly follows the purchase of its item at the same time shares that purchase's
+    step: this is the one twin which the release takes out of the history. `history_bounds` then
+    gives the released histories.
     """
-    is_search = (events["task"] == "search").to_numpy()
-    order = np.lexsort(
-        (is_search, events["time"], events["user_id"])
-    )  # stable: ties keep their order
+    searched = (events["task"] == "search").to_numpy()
+    # purchases first inside a time; stable: other ties keep their order
+    order = np.lexsort((searched, events["time"], events["user_id"]))
     events = events.iloc[order].reset_index(drop=True)
-    user, when, item = (events[name].to_numpy() for name in ("user_id", "time", "item_id"))
-    is_search = is_search[order]
-    same = (user[1:] == user[:-1]) & (when[1:] == when[:-1]) & (item[1:] == item[:-1])
-    joined = np.r_[False, same & is_search[1:] & ~is_search[:-1]]
+    columns = (events[name].to_numpy() for name in ("user_id", "time", "item_id"))
+    searched = searched[order]
+    joined = ~run_starts(*columns) & searched  # the row above has the same user, time and item
+    joined[1:] &= ~searched[:-1]  # and is a purchase
     return events.assign(time=np.cumsum(~joined) - 1)
 
 
 def per_task_split(events: pd.DataFrame) -> np.ndarray:
-    """``train | validation | test`` per event (E,): leave-one-out inside each task, as the paper's release does.
+    """``train | validation | test`` per event (E,): leave-one-out inside each task, as the paper's
+    release does.
 
-    A user's last search is test and the one before validation, and the same for recommendations, whatever the time of
-    the other task: so a purchase may train one task while its search twin tests the other.
+    A user's last search is test and the one before validation, and the same for recommendations,
+    whatever the time of the other task: so a purchase may train one task while its search twin
+    tests the other.
     """
     from_end = events.groupby(["user_id", "task"]).cumcount(ascending=False)
     return np.select([from_end == 0, from_end == 1], ["test", "validation"], "train").astype(object)
 
 
-def targets_in_own_history(events: pd.DataFrame) -> pd.DataFrame:
-    """How many targets stand in their own history: a row a task, a column a split, and ``events``, all of them.
+def release(events: pd.DataFrame) -> pd.DataFrame:
+    """`released_order`, then `per_task_split` as the column ``split``: a careless run's log."""
+    events = released_order(events)
+    return events.assign(split=per_task_split(events))
 
-    Needs the column ``split``. Where users repeat items, an honest repetition counts as well; in the built-in shop and
-    in Beauty nobody does, so every count is a leak.
+
+def targets_in_own_history(events: pd.DataFrame) -> pd.DataFrame:
+    """How many targets stand in their own history: a row per task, a column per split, and
+    ``events``, all of them.
+
+    Needs the column ``split``. Where users repeat items, an honest repetition counts as well; in
+    the built-in shop and in Beauty nobody does, so every count is a leak.
     """
-    found = events[repeated(events, np.arange(len(events)))].groupby(["task", "split"]).size()
-    table = {split: [int(found.get((task, split), 0)) for task in TASKS] for split in SPLITS}
+    leaking = events[repeated(events, np.arange(len(events)))].groupby(["task", "split"]).size()
+    table = {split: [int(leaking.get((task, split), 0)) for task in TASKS] for split in SPLITS}
     table["events"] = [int((events["task"] == task).sum()) for task in TASKS]
     return pd.DataFrame(table, index=pd.Index(TASKS, name="task"))
 
 
 def purchases_in_two_splits(events: pd.DataFrame) -> pd.DataFrame:
-    """Where both twins went: purchases with a search twin, counted by the purchase's split (rows) and the twin's.
+    """Where both twins went: purchases with a search twin, counted by the purchase's split (rows)
+    and the twin's.
 
-    A twin has the user and item of a purchase. Only the diagonal is clean: ``table.loc["train", "test"]`` purchases
-    trained recommendation while the very same choice was a test question of search.
+    A twin has the user and item of a purchase. Only the diagonal is clean: ``table.loc["train",
+    "test"]`` purchases trained recommendation while the very same choice was a test question of
+    search.
     """
     key = ["user_id", "item_id"]
     bought, searched = (
@@ -82,21 +96,14 @@ def purchases_in_two_splits(events: pd.DataFrame) -> pd.DataFrame:
     return table.reindex(index=SPLITS, columns=SPLITS, fill_value=0)
 
 
-def release(events: pd.DataFrame) -> pd.DataFrame:
-    """`released_order`, then `per_task_split` as the column ``split``: the log that a careless run works on."""
-    events = released_order(events)
-    return events.assign(split=per_task_split(events))
-
-
 def leak_counts(events: pd.DataFrame) -> dict[str, int]:
-    """The two leaks of a split log as numbers: test targets in their own history a task, and torn pairs of twins.
+    """The two leaks of a split log as numbers: test targets in their own history per task, and torn
+    pairs of twins.
 
     ``train and test`` counts purchases that train one task and test the other, either way round.
     """
-    own, torn = targets_in_own_history(events), purchases_in_two_splits(events)
-    counts = {f"{task} targets in own history": int(own.loc[task, "test"]) for task in TASKS}
-    counts |= {
-        f"{task} targets": int(((events["task"] == task) & (events["split"] == "test")).sum())
-        for task in TASKS
-    }
+    inside, torn = targets_in_own_history(events), purchases_in_two_splits(events)
+    is_test = events["split"] == "test"
+    counts = {f"{task} targets in own history": int(inside.loc[task, "test"]) for task in TASKS}
+    counts |= {f"{task} targets": int((is_test & (events["task"] == task)).sum()) for task in TASKS}
     return counts | {"train and test": int(torn.loc["train", "test"] + torn.loc["test", "train"])}

@@ -1,9 +1,9 @@
 """Semi-synthetic search on real purchases, after Ai et al. (SIGIR 2017).
 
-In: every item's category path and a log of purchases. Out: a query per path, and for a share of the purchases
-a search event beside them: same user, same item, same time, a query of the item. Nobody typed these queries: they
-stand in for search logs that no shop publishes. This file does not know how events are split; families.py adds two
-more kinds of queries.
+In: every item's category path and a log of purchases. Out: a query per path, and for a share of the
+purchases a search event beside them: same user, same item, same time, a query of the item. Nobody
+typed these queries: they stand in for search logs that no shop publishes. This file does not know
+how events are split; families.py adds two more kinds of queries.
 """
 
 from __future__ import annotations
@@ -16,54 +16,42 @@ import pandas as pd
 from gensar_lite.data.words import LETTERS, words_of
 
 _STOP = """
-    a an and are as at be but by for from if in into is it its no not of on or other s such t that the their then
-    there these they this to was will with"""
+    a an and are as at be but by for from if in into is it its no not of on or other s such t that
+    their then there these they this to was will with"""
 STOP_WORDS = frozenset(_STOP.split())
-# Plurals that name a thing of their own and stay, as in Krovetz' dictionary, and those that lose only their s
-_KEPT = {
-    "books",
-    "electronics",
-    "glasses",
-    "lens",
-    "news",
-    "pants",
-    "scissors",
-    "series",
-    "tweezers",
-}
-_ONLY_S = {"calories", "cookies", "hoodies", "mousses", "movies", "smoothies"}
-ROUNDS = 20  # of levelling the shares of query families: the gap shrinks by a factor a round
+# Plurals that name a thing of their own and stay, as in Krovetz' dictionary, and those that lose
+# only their s
+_KEPT_WORDS = "books electronics glasses lens news pants scissors series tweezers"
+_ONLY_S_WORDS = "calories cookies hoodies mousses movies smoothies"
+_KEPT = frozenset(_KEPT_WORDS.split())
+_ONLY_S = frozenset(_ONLY_S_WORDS.split())
+ROUNDS = 20  # of levelling the shares of query families: the gap shrinks by a factor per round
 
 
 def stem(word: str) -> str:
     """A lower-case English word without its plural ending.
 
-    The paper's Krovetz stemmer needs a dictionary and a C++ compiler. This rule agrees with it on the published
-    examples and on 188 of the 222 words of Beauty's categories; there Krovetz also turns "conditioner" into
-    "condition" and keeps "oils" and "eyes". No plural of three letters (cds, gps), -ies to -y, -es after a hiss,
-    else -s.
+    The paper's Krovetz stemmer needs a dictionary and a C++ compiler. This rule agrees with it on
+    the published examples and on 188 of the 222 words of Beauty's categories; there Krovetz also
+    turns "conditioner" into "condition" and keeps "oils" and "eyes". No plural of three letters
+    (cds, gps), -ies to -y, -es after a hiss, else -s.
     """
-    if (
-        len(word) <= 3
-        or word in _KEPT
-        or not word.endswith("s")
-        or word.endswith(("ss", "us", "is"))
-    ):
+    short_or_kept = len(word) <= 3 or word in _KEPT
+    if short_or_kept or not word.endswith("s") or word.endswith(("ss", "us", "is")):
         return word
     if word in _ONLY_S:
         return word[:-1]
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
-    if word.endswith(("ches", "shes", "sses", "xes", "zzes")):
-        return word[:-2]
-    return word[:-1]
+    hiss = word.endswith(("ches", "shes", "sses", "xes", "zzes"))
+    return word[:-2] if hiss else word[:-1]
 
 
 def path_query(path: Iterable[str]) -> str:
     """The query of a category path, from the root down.
 
-    All level names joined, letters kept, lower case, stop words dropped, stemmed; of a repeated word the deepest
-    occurrence stays. ``["Electronics", "Computers & Accessories", "Memory"]`` ->
+    All level names joined, letters kept, lower case, stop words dropped, stemmed; of a repeated
+    word the deepest occurrence stays. ``["Electronics", "Computers & Accessories", "Memory"]`` ->
     ``electronics computer accessory memory``.
     """
     names = words_of(" ".join(path), LETTERS, whole=True)
@@ -72,7 +60,7 @@ def path_query(path: Iterable[str]) -> str:
 
 
 def query_table(texts: Iterable[str]) -> tuple[pd.DataFrame, np.ndarray]:
-    """One query text an item -> the table ``query_id, text`` and each item's query id (N,), -1 where empty."""
+    """One text per item -> ``query_id, text``, and each item's query id (N,), -1 where empty."""
     texts = pd.Series(list(texts), dtype=object)
     item_query, known = pd.factorize(texts.where(texts != "", None))
     queries = pd.DataFrame({"query_id": np.arange(len(known)), "text": list(known)})
@@ -89,52 +77,55 @@ def relevance_table(item_query: np.ndarray) -> pd.DataFrame:
 def search_twins(
     purchases: pd.DataFrame, item_query: np.ndarray, rate: float, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """`purchases` with search twins: events of both tasks, sorted by user, then time, a purchase before its twin.
+    """`purchases` with search twins: events of both tasks, sorted by user, then time, a purchase
+    before its twin.
 
     purchases   ``user_id, time, item_id``, in any order (the draw does not depend on it)
-    item_query  (N,) query id of each item, -1 for none; or (F, N), one row a family of queries
-    rate        share of the purchases (of items that have a query) with a twin, met to the nearest event
+    item_query  (N,) query id of each item, -1 for none; or (F, N), one row per family of queries
+    rate        share of the purchases (of items that have a query) with a twin
 
-    A twin has the user, item and time of its purchase and a query of the item; at most one a purchase. Families
-    are drawn as evenly as the items allow (see `even_choice`).
+    A twin has the user, item and time of its purchase and a query of the item; at most one per
+    purchase. Families are drawn as evenly as the items allow (see `even_choice`).
     """
-    bought = purchases[["user_id", "time", "item_id"]].sort_values(
-        ["user_id", "time", "item_id"], ignore_index=True
-    )
+    key = ["user_id", "time", "item_id"]
+    bought = purchases[key].sort_values(key, ignore_index=True)
     query = np.atleast_2d(item_query)[:, bought["item_id"].to_numpy()]  # (F, P)
     can = np.flatnonzero((query >= 0).any(axis=0))
     chosen = np.sort(rng.permutation(can)[: round(rate * len(can))])
     family = even_choice(query[:, chosen].T >= 0, rng)
     bought = bought.assign(task="recommend", query_id=np.int64(-1))
     twins = bought.iloc[chosen].assign(task="search", query_id=query[family, chosen])
+    # a twin has its purchase's index, and the sort is stable: it comes to stand right below
     events = pd.concat([bought, twins]).sort_index(kind="stable").reset_index(drop=True)
     return events[["user_id", "time", "task", "item_id", "query_id"]]
 
 
 def even_choice(possible: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One possible column a row, all columns as often as can be, to a row or so: `possible` (B, F) booleans -> (B,).
+    """One possible column per row, all columns as often as can be, to a row or so.
 
-    Rows with the same possibilities are one group, and each group in turn spreads its rows so that the totals
-    become level, a few rounds long. Which row of a group gets which column is drawn from `rng`.
+    `possible` (B, F) booleans -> (B,). Rows with the same possibilities are one group, and each
+    group in turn spreads its rows so that the totals become level, a few rounds long. Which row of
+    a group gets which column is drawn from `rng`.
     """
-    bits = possible @ (1 << np.arange(possible.shape[1]))  # (B,) a number a set of possibilities
+    bits = possible @ (1 << np.arange(possible.shape[1]))  # (B,) a number per set of possibilities
     _, first, group, sizes = np.unique(
         bits, return_index=True, return_inverse=True, return_counts=True
     )
     masks = possible[first]  # (G, F)
-    taken = np.zeros(masks.shape, dtype=np.int64)  # (G, F)
-    for mine, columns in list(enumerate(map(np.flatnonzero, masks))) * ROUNDS:
-        others = taken.sum(axis=0) - taken[mine]
-        taken[mine, columns] = _level(others[columns], sizes[mine])
+    taken = np.zeros(masks.shape, dtype=np.int64)  # (G, F) rows of a group that get each column
+    for _ in range(ROUNDS):
+        for g, columns in enumerate(map(np.flatnonzero, masks)):
+            others = taken.sum(axis=0) - taken[g]
+            taken[g, columns] = _level(others[columns], sizes[g])
     choice = np.empty(len(possible), dtype=np.int64)
-    for mine in range(len(masks)):
-        columns = np.repeat(np.arange(possible.shape[1]), taken[mine])
-        choice[np.flatnonzero(group == mine)] = rng.permutation(columns)
+    for g in range(len(masks)):
+        columns = np.repeat(np.arange(possible.shape[1]), taken[g])
+        choice[np.flatnonzero(group == g)] = rng.permutation(columns)
     return choice
 
 
 def _level(height: np.ndarray, units: int) -> np.ndarray:
-    """`units` poured onto columns of `height` (F,), each to the lowest first: how many every column gets (F,)."""
+    """`units` poured onto columns of `height` (F,), the lowest first: how many each gets (F,)."""
     order = np.argsort(height, kind="stable")
     sums = np.cumsum(height[order])
     for count in range(len(order), 0, -1):  # the most columns that can be filled to one level

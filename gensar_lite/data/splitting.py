@@ -1,11 +1,15 @@
-"""Which event trains, validates and tests: time decides, for both tasks at once; and which queries training never sees.
+"""Which event trains, validates and tests: time decides, for both tasks at once; and which queries
+training never sees.
 
 In: an event table sorted by user, then time. Out: a split name per event, the queries held out.
 
-``joint-time``  a user's last time step tests, the one before validates: loses no event, and published leave-one-out
-                figures are made so; a task that seldom stands in a user's last step gets few targets
-``each-task``   each task's last step tests. Whatever follows the first of a user's targets, and is no target itself,
-                is left out: no history holds it, nothing trains on it. The same again for validation, before that
+``joint-time``  a user's last time step tests, the one before validates: loses no event, and
+                published leave-one-out figures are made so; a task that seldom stands in a user's
+                last step gets few targets
+``each-task``   each task's last step tests. Whatever follows the first of a user's targets, and is
+                no target itself, is left out: no history holds it, nothing trains on it. The same
+                again for validation, before that
+
 This file does not know what an item or a query says.
 """
 
@@ -15,11 +19,12 @@ import numpy as np
 import pandas as pd
 
 from gensar_lite.artifacts import TASKS
-from gensar_lite.config import ConfigError
+from gensar_lite.data.histories import history_bounds, run_starts
 
 LEFT_OUT = ""  # the split of an event that follows a target of its user and is none itself
 STARVED = 0.25  # of the targets that a task could have, the share below which one clock starves it
 KEPT = 0.5  # share of the events that a split may not go below to be chosen
+NEVER = np.iinfo(np.int64).max  # a step that nobody reaches
 
 
 def user_steps(events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -27,73 +32,79 @@ def user_steps(events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
     Events of one user with equal time are one step. Returns two (E,) integer arrays.
     """
-    user, when = events["user_id"].to_numpy(), events["time"].to_numpy()
-    new_user = np.r_[True, user[1:] != user[:-1]]  # (E,)
-    new_step = new_user | np.r_[True, when[1:] != when[:-1]]
-    running = np.cumsum(new_step) - 1  # step number over the whole table
-    group = np.cumsum(new_user) - 1  # user number by order
-    first = running[new_user]  # (U,) running number of each user's first step
-    num_steps = np.diff(np.r_[first, running[-1] + 1])
-    return running - first[group], num_steps[group]
+    user, time = events["user_id"].to_numpy(), events["time"].to_numpy()
+    begins = run_starts(user, time)
+    running = np.cumsum(begins) - 1  # step number over the whole table
+    start, _ = history_bounds(events)  # the row at which each event's user began
+    group = np.cumsum(run_starts(user)) - 1  # user number by order
+    num_steps = np.bincount(group[begins])  # (U,)
+    return running - running[start], num_steps[group]
 
 
 def joint_time_split(events: pd.DataFrame) -> np.ndarray:
-    """``train | validation | test`` per event (E,): a user's last time step is test, the one before validation.
+    """``train | validation | test`` per event (E,): a user's last time step is test, the one before
+    validation.
 
     Both tasks are split by the same clock, so no purchase trains one task and tests the other.
     """
     step, num_steps = user_steps(events)
-    from_end = num_steps - 1 - step
+    from_end = num_steps - 1 - step  # 0: the user's last step, with all that happened in it
     return np.select([from_end == 0, from_end == 1], ["test", "validation"], "train").astype(object)
 
 
 def each_task_split(events: pd.DataFrame) -> np.ndarray:
-    """``train | validation | test`` or `LEFT_OUT` per event (E,): of every user, each task's last step is a target.
+    """``train | validation | test`` or `LEFT_OUT` per event (E,): of every user, each task's last
+    step is a target.
 
-    A user's *cut* is the step of the earliest test target: later events are other tasks' targets or left out, and the
-    steps before the cut are split again in the same way for validation; what is before both trains. A step serves
-    only with two steps before it (for validation one), so that there is something to train on, and not in the first
-    third of the steps that are split, so that most of them are kept: a task that a user does at the start alone gets
-    no target of that user.
+    A user's *cut* is the step of the earliest test target: later events are other tasks' targets or
+    left out, and the steps before the cut are split again in the same way for validation; what is
+    before both trains. A step serves only with two steps before it (for validation one), so that
+    there is something to train on, and not in the first third of the steps that are split, so that
+    most of them are kept: a task that a user does at the start alone gets no target of that user.
     """
     step, _ = user_steps(events)
+    task = (events["task"] == TASKS[1]).to_numpy().astype(int)  # (E,) column of the event's task
     split = np.full(len(events), "train", dtype=object)
-    open_ = np.ones(len(events), dtype=bool)  # events that no earlier round has used or left out
+    is_open = np.ones(len(events), dtype=bool)  # not used or left out by an earlier round
     for name, before in (("test", 2), ("validation", 1)):
-        last = _last_steps(
-            events, step, open_, before
-        )  # (E, 2): of the event's user, by task; -1: none
-        cut = np.where(last < 0, np.iinfo(np.int64).max, last).min(axis=1)  # (E,)
-        after = open_ & (step >= cut)
-        task = (events["task"] == TASKS[1]).to_numpy().astype(int)
-        target = after & (step == last[np.arange(len(events)), task])
-        split[after], split[target] = LEFT_OUT, name
-        open_ &= ~after
+        # 1. the step at which each task's target of the event's user would stand, and the cut
+        last = _last_steps(events, step, is_open, before)  # (E, 2), -1: no target
+        cut = np.where(last < 0, NEVER, last).min(axis=1)  # (E,)
+        # 2. from the cut on, an event is its task's target or left out
+        after = is_open & (step >= cut)
+        split[after] = LEFT_OUT
+        split[after & (step == last[np.arange(len(events)), task])] = name
+        # 3. what stands before the cut is split again
+        is_open &= ~after
     return split
 
 
 def _last_steps(
-    events: pd.DataFrame, step: np.ndarray, open_: np.ndarray, before: int
+    events: pd.DataFrame, step: np.ndarray, is_open: np.ndarray, before: int
 ) -> np.ndarray:
-    """(E, 2): for each event, the last step number of its user among open events of each of `TASKS`, -1 for none that
-    has `before` steps before it and lies behind the first third of the open steps."""
+    """(E, 2): for each event, the last step of its user among open events of each of `TASKS`.
+
+    -1 where no step of the task has `before` steps before it and lies behind the first third of the
+    open steps.
+    """
     user = pd.factorize(events["user_id"])[0]
-    end = np.zeros(
-        int(user.max(initial=-1)) + 1, dtype=np.int64
-    )  # (U,) number of each user's last open step
-    np.maximum.at(end, user[open_], step[open_])
+    end = np.zeros(user.max(initial=-1) + 1, dtype=np.int64)  # (U,) each user's last open step
+    np.maximum.at(end, user[is_open], step[is_open])
     late = (step >= before) & (3 * step >= end[user])
-    last = np.full((len(end), len(TASKS)), -1, dtype=np.int64)
+    last = np.full((len(end), len(TASKS)), -1, dtype=np.int64)  # (U, 2)
     for column, task in enumerate(TASKS):
-        mine = open_ & late & (events["task"] == task).to_numpy()
-        np.maximum.at(last[:, column], user[mine], step[mine])
+        serves = is_open & late & (events["task"] == task).to_numpy()
+        np.maximum.at(last[:, column], user[serves], step[serves])
     return last[user]
 
 
 def choose_split(events: pd.DataFrame) -> str:
-    """``joint-time``, or ``each-task`` where one clock starves a task: it would leave the task less than a `STARVED`
-    part of its test targets. And each-task must leave no task and split fewer targets than the poorest has now, and
-    keep half of the log."""
+    """``joint-time``, or ``each-task`` where one clock starves a task.
+
+    It starves a task to which it leaves less than a `STARVED` part of the test targets that
+    each-task gives. And each-task must leave no task and split fewer targets than the poorest has
+    now, and keep half of the log.
+    """
     split = each_task_split(events)
     joint, each = target_counts(events, joint_time_split(events)), target_counts(events, split)
     starved = any(joint["test", task] < STARVED * each["test", task] for task in TASKS)
@@ -104,11 +115,8 @@ def choose_split(events: pd.DataFrame) -> str:
 def target_counts(events: pd.DataFrame, split: np.ndarray) -> dict[tuple[str, str], int]:
     """How many events `split` (E,) makes targets, by validation or test and task."""
     task = events["task"].to_numpy()
-    return {
-        (s, t): int(((task == t) & (split == s)).sum())
-        for s in ("validation", "test")
-        for t in TASKS
-    }
+    places = [(name, of) for name in ("validation", "test") for of in TASKS]
+    return {(name, of): int(((split == name) & (task == of)).sum()) for name, of in places}
 
 
 def drop_short_users(events: pd.DataFrame, min_steps: int) -> tuple[pd.DataFrame, int]:
@@ -120,20 +128,16 @@ def drop_short_users(events: pd.DataFrame, min_steps: int) -> tuple[pd.DataFrame
 
 
 def held_out_queries(queries: pd.DataFrame, rate: float, seed: int) -> np.ndarray:
-    """Which queries no train event may use, (Q,) booleans: `rate` of the distinct strings of every kind.
+    """Which queries no train event may use, (Q,) bool: `rate` of the distinct strings per kind.
 
-    A string that is held out in one kind is held out in all of them. Raises `ConfigError` on a rate outside [0, 1).
+    A string that is held out in one kind is held out in all of them.
     """
-    if not 0 <= rate < 1:
-        raise ConfigError(
-            f"data.unseen_rate: {rate} is no share of the queries. Set it to 0 or more and below 1."
-        )
-    rng = np.random.default_rng(
-        (seed, 2)
-    )  # not the stream that draws twins: the rate changes no event
+    # another stream than the one that draws twins: the rate changes no event
+    rng = np.random.default_rng((seed, 2))
     kinds = queries["kind"] if "kind" in queries else pd.Series("query", index=queries.index)
-    chosen = set()
+    held_out = set()
     for _, texts in queries["text"].groupby(kinds, sort=True):
+        # sorted first, so that the order of the table draws nothing else
         strings = np.sort(texts.unique().astype(object))
-        chosen |= set(rng.permutation(strings)[: round(rate * len(strings))])
-    return queries["text"].isin(chosen).to_numpy()
+        held_out |= set(rng.permutation(strings)[: round(rate * len(strings))])
+    return queries["text"].isin(held_out).to_numpy()

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from gensar_lite.artifacts import Corpus
+from gensar_lite.data.histories import run_starts
 from gensar_lite.machine.ranges import ranges, within
 
 
@@ -59,8 +60,7 @@ def train_sequences(corpus: Corpus, max_length: int) -> Sequences:
     start = np.searchsorted(user, users)  # (U,) row of each user's first item
     owner = np.repeat(np.arange(len(users)), np.diff(np.r_[start, len(user)]))  # (E,) 0 to U - 1
     # 2. where a basket is asked for: the row before its first row, the same for all its items
-    new_time = np.diff(steps["time"].to_numpy()).astype(bool)
-    first_of_step = np.r_[True, (user[1:] != user[:-1]) | new_time]  # (E,)
+    first_of_step = run_starts(user, steps["time"].to_numpy())  # (E,)
     before = np.maximum.accumulate(np.where(first_of_step, np.arange(len(user)), 0)) - 1  # (E,)
     # 3. questions: recommendations with something of the same user before them
     asked = steps["wanted"].to_numpy() & (before >= start[owner])

@@ -1,25 +1,25 @@
-"""Sources ``amazon`` and ``electronics``: one category of Amazon 2014, 5-core (McAuley et al., SIGIR 2015).
+"""Sources ``amazon`` and ``electronics``: one category of Amazon 2014, 5-core (McAuley et al.,
+SIGIR 2015).
 
-In: ``reviews_<category>_5.json.gz`` (a review is a purchase; its time is a day) and ``meta_<category>.json.gz``
-(Python dictionaries, one a line). Out: `Tables`. Search is what was published for the category (published.py), else
-semi-synthetic (families.py). This file does not know how events are split.
+In: ``reviews_<category>_5.json.gz`` (a review is a purchase; its time is a day) and
+``meta_<category>.json.gz`` (Python dictionaries, one per line). Out: `Tables`. Search is what was
+published for the category (searches.py), else semi-synthetic (families.py). This file does not know
+how events are split.
 """
 
 from __future__ import annotations
 
-import difflib
+import dataclasses
 import re
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from data_download import FAMILIES, QUERY_FILES, DownloadError, Source, fetch, find
-from gensar_lite.artifacts import ArtifactError
-from gensar_lite.config import ConfigError, DataConfig
+from data_download import AMAZON_CATEGORIES, QUERY_FILES, Source, fetch, find
+from gensar_lite.config import DataConfig, one_of
 from gensar_lite.data.families import semi_synthetic_search
 from gensar_lite.data.published.jsonlines import read_columns, read_records
 from gensar_lite.data.published.logs import Log, number_log
@@ -29,10 +29,11 @@ from gensar_lite.data.tables import Tables
 from gensar_lite.data.text import clean
 
 REVIEW = {"reviewerID": str, "asin": str, "unixReviewTime": int}
+_ASIN = re.compile(rb"""["']asin["']\s*:\s*["']([^"'\\]+)["']""")
 
 
 class Product(NamedTuple):
-    """What the metadata say of one item, cleaned; paths from the root down, no name twice in one."""
+    """What the metadata say of an item, cleaned; paths from the root down, no name twice in one."""
 
     title: str = ""
     description: str = ""
@@ -41,39 +42,25 @@ class Product(NamedTuple):
 
 
 def load_amazon(settings: DataConfig) -> Tables:
-    """Fetch the files of ``settings.category`` if need be, and join them. Raises `ConfigError`, `ArtifactError`."""
-    row = source_row(settings)
-    try:
-        files = fetch(row)
-    except DownloadError as problem:
-        raise ArtifactError(str(problem)) from None
-    return join(files, settings)
+    """Fetch the files of ``settings.category`` if need be, and join them.
+
+    Raises `ConfigError` that lists the categories.
+    """
+    if settings.source == "electronics":
+        settings = dataclasses.replace(settings, category="Electronics")
+    return join(fetch(source_row(settings)), settings)
 
 
 def source_row(settings: DataConfig) -> Source:
     """The row of `data_download`, without the query files where ``settings.published`` is off."""
-    row = category_row("amazon", settings.category)
+    row = find(f"amazon-{one_of('data.category', settings.category, AMAZON_CATEGORIES)}")
     return row if settings.published else row._replace(files=row.files[:2])
-
-
-def category_row(family: str, category: str) -> Source:
-    """The row of `data_download` for one category. Raises `ConfigError` that lists the family's categories."""
-    categories = FAMILIES[family][1]
-    if category not in categories:
-        near = difflib.get_close_matches(category, categories, n=3)
-        hint = f"Did you mean {' or '.join(near)}? " if near else ""
-        raise ConfigError(
-            f"data.category: there is no {category!r}. {hint}Choose one of: {', '.join(categories)}."
-        )
-    return find(f"{family}-{category}")
 
 
 def join(files: dict[str, Path], settings: DataConfig) -> Tables:
     """Reviews, metadata and, where they are among `files`, published queries as `Tables`."""
-    reviews, meta = (
-        next(path for name, path in files.items() if name.startswith(s))
-        for s in ("reviews_", "meta_")
-    )
+    reviews = next(path for name, path in files.items() if name.startswith("reviews_"))
+    meta = next(path for name, path in files.items() if name.startswith("meta_"))
     log = read_purchases(reviews, settings)
     products, meta_facts = read_products(meta, log.items)
     root = common_root(products)
@@ -82,67 +69,51 @@ def join(files: dict[str, Path], settings: DataConfig) -> Tables:
         search = published_search(*(files[name] for name in QUERY_FILES), log)
     else:
         search = semi_synthetic_search(items, log.events, settings, root)
-    facts = {
-        "source": f"Amazon {settings.category} 2014, 5-core",
-        "time": "seconds, by the day",
-        **log.facts,
-    }
-    return Tables(
-        items, search.queries, search.events, search.relevance, facts | meta_facts | search.facts
-    )
+    source = {"source": f"Amazon {settings.category} 2014, 5-core", "time": "seconds, by the day"}
+    facts = source | log.facts | meta_facts | search.facts
+    return Tables(items, search.queries, search.events, search.relevance, facts)
 
 
 def read_purchases(path: Path, settings: DataConfig) -> Log:
-    """Who reviewed what when: a purchase a user and item, the earliest; an item's name is its ASIN."""
+    """Who reviewed what when: a purchase per user and item, the earliest; items by ASIN."""
     table, tally = read_columns(path, REVIEW)
     log = number_log(table.set_axis(["user", "item", "time"], axis=1), settings)
     return log._replace(facts={"review lines dropped": tally.dropped, **log.facts})
 
 
-def read_products(
-    path: Path, asins: np.ndarray, key: str = "asin", read: Callable[[dict], Product] | None = None
-) -> tuple[list[Product], dict[str, int]]:
-    """The metadata of every item of `asins`, in their order; an item without any is an empty `Product`.
+def read_products(path: Path, asins: np.ndarray) -> tuple[list[Product], dict[str, int]]:
+    """The metadata of every item of `asins`, in their order; without any an empty `Product`."""
+    place = {asin: i for i, asin in enumerate(asins)}
+    products: list[Product | None] = [None] * len(asins)
+    tally = Tally(path.name)
+    num_doubled = 0
 
-    `key` is the field that holds the ASIN, and `read` reads one record (`read_product` if not given).
-    """
-    place, tally, read = (
-        {asin: i for i, asin in enumerate(asins)},
-        Tally(path.name),
-        read or read_product,
-    )
-    products, doubled = [None] * len(asins), 0
-    pattern = re.compile(rb"""["']%s["']\s*:\s*["']([^"'\\]+)["']""" % key.encode())
+    def is_wanted(line: bytes) -> bool:
+        # most lines are of items outside the 5-core: they are not parsed
+        asin = _ASIN.search(line)
+        return asin is None or asin[1].decode("utf-8", "replace") in place
 
-    def wanted(
-        line: bytes,
-    ) -> bool:  # most of the lines are of items outside the 5-core: they are not parsed
-        found = pattern.search(line)
-        return found is None or found[1].decode("utf-8", "replace") in place
-
-    for record in read_records(path, wanted, tally):
-        row = place.get(_text(record.get(key)))
+    for record in read_records(path, is_wanted, tally):
+        row = place.get(_text(record.get("asin")))
         if row is not None:
-            doubled += products[row] is not None
-            products[row] = products[row] or read(record)
-    tally.check(f"record with {key}, title, categories")
-    missing = sum(product is None for product in products)
+            num_doubled += products[row] is not None
+            products[row] = products[row] or read_product(record)
+    tally.check("record with asin, title, categories")
     facts = {
         "metadata lines dropped": tally.dropped,
-        "items with two records": doubled,
-        "items without one": missing,
+        "items with two records": num_doubled,
+        "items without one": products.count(None),
     }
     return [product or Product() for product in products], facts
 
 
 def read_product(record: dict) -> Product:
-    """One record of the metadata. A field of another form than the published one counts as empty."""
-    lists = record.get("categories") if isinstance(record.get("categories"), list) else []
-    paths = (
-        tuple(dict.fromkeys(filter(None, map(_text, path))))
-        for path in lists
-        if isinstance(path, list)
-    )
+    """One record of the metadata; a field of another form than published counts as empty."""
+    lists = record.get("categories")
+    paths = []
+    for path in lists if isinstance(lists, list) else []:
+        names = map(_text, path) if isinstance(path, list) else ()
+        paths.append(tuple(dict.fromkeys(filter(None, names))))
     texts = (_text(record.get(name)) for name in ("title", "description", "brand"))
     return Product(*texts, paths=tuple(dict.fromkeys(filter(None, paths))))
 
@@ -154,7 +125,8 @@ def common_root(products: list[Product]) -> str:
 
 
 def item_table(products: list[Product], asins: np.ndarray, root: str) -> pd.DataFrame:
-    """The catalogue. An item's category is its deepest path (the first of equals), the common `root` left out."""
+    """The catalogue. An item's category is its deepest path (the first of equals), the common
+    `root` left out."""
     rows = []
     for item_id, (product, asin) in enumerate(zip(products, asins, strict=True)):
         path = max(product.paths, key=len, default=())

@@ -1,7 +1,9 @@
-"""Source ``beauty``: Amazon Beauty 2014 (5-core), joined from three public preparations of the same purchases.
+"""Source ``beauty``: Amazon Beauty 2014 (5-core), joined from three public preparations of the same
+purchases.
 
-In: the five files of `data_download`'s row ``beauty``. Out: `Tables`. Purchases are real; they have an order and
-no times, so the position in a user's sequence is the time. Search is semi-synthetic (families.py).
+In: the five files of `data_download`'s row ``beauty``. Out: `Tables`. Purchases are real; they have
+an order and no times, so the position in a user's sequence is the time. Search is semi-synthetic
+(families.py).
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from data_download import DownloadError, fetch
+from data_download import fetch
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import DataConfig
 from gensar_lite.data.families import semi_synthetic_search
@@ -23,12 +25,10 @@ from gensar_lite.data.text import clean, is_no_brand
 from gensar_lite.machine.ranges import within
 
 ROOT = "Beauty"  # the level above every path of this data set; the published lists leave it out
-ROOTS = frozenset(
-    {"Makeup", "Hair Care", "Skin Care", "Fragrance", "Bath & Body", "Tools & Accessories"}
-)
+ROOTS = ("Makeup", "Hair Care", "Skin Care", "Fragrance", "Bath & Body", "Tools & Accessories")
 MIN_COUNT = 5  # attributes seen less often have no number upstream
 
-# What the pinned files hold. Anything else means another edition of the data: no number could be compared.
+# What the pinned files hold. Anything else is another edition: no number could be compared.
 FACTS = {
     "users": 22_363,
     "items": 12_101,
@@ -55,44 +55,39 @@ class Attributes(NamedTuple):
 
 
 def load_beauty(settings: DataConfig) -> Tables:
-    """Fetch the files if need be, join them, assert `FACTS`, add search twins drawn from ``settings.seed``."""
-    try:
-        files = fetch("beauty")
-    except DownloadError as problem:
-        raise ArtifactError(str(problem)) from None
-    tables, measured = join(files, settings)
+    """Fetch the files if need be, join them, assert `FACTS`, add search twins drawn from
+    ``settings.seed``."""
+    tables, measured = join(fetch("beauty"), settings)
     check_facts(measured)
     return tables
 
 
-def check_facts(measured: dict[str, int], expected: dict[str, int] = FACTS) -> None:
-    """Raises `ArtifactError` that lists every count that differs."""
-    wrong = [f"{name} {measured[name]:,} instead of {count:,}" for name, count in expected.items()
-             if measured[name] != count]  # fmt: skip
-    if wrong:
-        raise ArtifactError(
-            f"beauty: the files are not the known edition: {'; '.join(wrong)}. "
-            "Delete downloads/beauty and fetch again: gensar download beauty"
-        )
+def check_facts(measured: dict[str, int]) -> None:
+    """Raises `ArtifactError` that lists every count that differs from `FACTS`."""
+    wrong = {name: count for name, count in FACTS.items() if measured[name] != count}
+    differences = (f"{name} {measured[name]:,} instead of {n:,}" for name, n in wrong.items())
+    _require(not wrong, f"the files are not the known edition: {'; '.join(differences)}")
 
 
 def join(files: dict[str, Path], settings: DataConfig) -> tuple[Tables, dict[str, int]]:
-    """The five files as `Tables`, and the counts that `check_facts` compares. Item and user ids from 1 become rows."""
+    """The five files as `Tables`, and the counts that `check_facts` compares. Item and user ids
+    from 1 become rows."""
     purchases = read_purchases(files["Beauty.txt"])
     maps = _read_json(files["datamaps.json"])
+    count = len(maps["id2item"])
+    knows_all = count > purchases["item_id"].max()
+    _require(knows_all, f"datamaps.json knows {count} items, Beauty.txt more")
+    # attributes: an item's numbers -> names
     names = attribute_names(maps)
     numbers = _read_json(files["Beauty_item2attributes.json"])
-    count = len(maps["id2item"])
-    _require(
-        count > purchases["item_id"].max(), f"datamaps.json knows {count} items, Beauty.txt more"
-    )
-    attributes = [
-        read_attributes([names[n - 1] for n in numbers.get(str(i), [])])
-        for i in range(1, count + 1)
-    ]
-    titles = read_titles(
-        files["products_lookup.csv"], files["item_id_to_int.json"], maps["id2item"]
-    )
+    listed = ([names[n - 1] for n in numbers.get(str(i), [])] for i in range(1, count + 1))
+    attributes = [read_attributes(words) for words in listed]
+    # titles: an item's ASIN -> global_product_id -> name; "" where the catalogue has none
+    with open(files["products_lookup.csv"], newline="", encoding="utf-8") as file:
+        title_of = {int(row["global_product_id"]): row["name"] for row in csv.DictReader(file)}
+    product = _read_json(files["item_id_to_int.json"])
+    asins = (maps["id2item"][str(i)] for i in range(1, count + 1))
+    titles = [clean(title_of.get(product.get(asin, -1), "")) for asin in asins]
     items = _items(titles, attributes)
     search = semi_synthetic_search(items, purchases, settings, ROOT)
     measured = _measure(purchases, titles, names, attributes)
@@ -106,50 +101,34 @@ def join(files: dict[str, Path], settings: DataConfig) -> tuple[Tables, dict[str
 
 
 def read_purchases(path: Path) -> pd.DataFrame:
-    """Lines ``user item item ...``, oldest first, ids from 1 -> ``user_id, time, item_id``, ids from 0."""
-    rows = [
-        np.array(line.split(), dtype=np.int64)
-        for line in path.read_text().splitlines()
-        if line.strip()
-    ]
+    """Lines ``user item item ...``, oldest first, ids from 1 -> ``user_id, time, item_id``, ids
+    from 0."""
+    lines = filter(str.strip, path.read_text().splitlines())
+    rows = [np.array(line.split(), dtype=np.int64) - 1 for line in lines]
     _require(rows, f"{path.name} is empty")
-    lengths = np.array([len(row) - 1 for row in rows])
-    users = np.array([row[0] for row in rows]) - 1
-    _require(
-        (np.sort(users) == np.arange(len(users))).all(),
-        f"{path.name}: user ids are not 1 to {len(users)}",
-    )
-    item = np.concatenate([row[1:] for row in rows]) - 1
+    users = np.array([row[0] for row in rows])
+    numbered = (np.sort(users) == np.arange(len(users))).all()
+    _require(numbered, f"{path.name}: user ids are not 1 to {len(users)}")
+    item = np.concatenate([row[1:] for row in rows])
     _require(item.min() >= 0, f"{path.name}: an item id is below 1")
-    table = pd.DataFrame(
-        {"user_id": np.repeat(users, lengths), "time": within(lengths), "item_id": item}
-    )
-    return table.sort_values(["user_id", "time"], ignore_index=True)
+    lengths = np.array([len(row) - 1 for row in rows])
+    columns = {"user_id": np.repeat(users, lengths), "time": within(lengths), "item_id": item}
+    return pd.DataFrame(columns).sort_values(["user_id", "time"], ignore_index=True)
 
 
 def attribute_names(maps: dict) -> list[str]:
-    """Name of attribute k (from 1) at place k - 1: ids in ascending order, those seen `MIN_COUNT` times or more."""
-    ids = sorted(int(i) for i in maps["id2attribute"])
-    return [
-        clean(maps["id2attribute"][str(i)])
-        for i in ids
-        if maps["attributeid2num"][str(i)] >= MIN_COUNT
-    ]
+    """Name of attribute k (from 1) at place k - 1: ids in ascending order, those seen `MIN_COUNT`
+    times or more."""
+    ids = sorted(maps["id2attribute"], key=int)
+    often = [i for i in ids if maps["attributeid2num"][i] >= MIN_COUNT]
+    return [clean(maps["id2attribute"][i]) for i in often]
 
 
 def read_attributes(names: list[str]) -> Attributes:
-    """An item's names in published order: a first name that is no root is the brand, the rest is the path."""
+    """An item's names in published order: a first one that is no root is the brand."""
     has_brand = bool(names) and names[0] not in ROOTS
     published = tuple(names[1:] if has_brand else names)
     return Attributes(names[0] if has_brand else None, tuple(dict.fromkeys(published)), published)
-
-
-def read_titles(lookup: Path, to_int: Path, asin: dict[str, str]) -> list[str]:
-    """Title of every item: its ASIN -> ``global_product_id`` -> ``name``; "" where the catalogue has none."""
-    with open(lookup, newline="", encoding="utf-8") as file:
-        name = {int(row["global_product_id"]): row["name"] for row in csv.DictReader(file)}
-    number = _read_json(to_int)
-    return [clean(name.get(number.get(asin[str(i)], -1), "")) for i in range(1, len(asin) + 1)]
 
 
 def _items(titles: list[str], attributes: list[Attributes]) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """Published csv files, read as a stream: a few columns, whole rows only.
 
-In: a packed csv file with a header, and the columns' kinds. Out: a table. A row with too many or too few fields, or a
-field of another kind, is dropped and counted. This file does not know what a column means.
+In: a packed csv file with a header, and the columns' kinds. Out: a table. A row with too many or
+too few fields, or a field of another kind, is dropped and counted. This file does not know what a
+column means.
 """
 
 from __future__ import annotations
@@ -28,15 +29,16 @@ _TYPES = {int: pa.int64(), float: pa.float64()}
 def read_csv(
     path: Path,
     columns: dict[str, type],
-    member: str | None = None,
+    member: str,
     keep: Callable[[pa.Table], pa.Array] | None = None,
 ) -> tuple[pd.DataFrame, Tally]:
-    """`columns` (name -> ``str``, ``int`` or ``float``) of a packed csv file, in the file's order.
+    """`columns` (name -> ``str``, ``int`` or ``float``) of a csv file in a zip, in its order.
 
-    `keep` answers, block by block, which rows to hold (a boolean array). Raises `ArtifactError` on a missing column,
-    with the nearest name there is, and when more than 1 % of the rows are unusable.
+    `keep` answers, block by block, which rows to hold (a boolean array). Raises `ArtifactError` on
+    a missing column, with the nearest name there is, and when more than 1 % of the rows are
+    unusable.
     """
-    tally, parts = Tally(f"{path.name}/{member}" if member else path.name), []
+    tally = Tally(f"{path.name}/{member}")
     _check_header(path, member, columns, tally.name)
 
     def ragged(row: pa.csv.InvalidRow) -> str:
@@ -44,17 +46,17 @@ def read_csv(
         tally.drop(row.text or "")
         return "skip"
 
-    # text first: a column that is typed at once would fail as a whole on its first odd field
-    options = pa.csv.ConvertOptions(
-        column_types=dict.fromkeys(columns, pa.string()), include_columns=list(columns)
-    )
+    parts = []
     with open_packed(path, member) as stream:
         try:
             reader = pa.csv.open_csv(
                 pa.PythonFile(stream, "r"),
                 read_options=pa.csv.ReadOptions(block_size=BLOCK),
                 parse_options=pa.csv.ParseOptions(invalid_row_handler=ragged),
-                convert_options=options,
+                # text first: a column typed at once would fail as a whole on its first odd field
+                convert_options=pa.csv.ConvertOptions(
+                    column_types=dict.fromkeys(columns, pa.string()), include_columns=list(columns)
+                ),
             )
             for batch in reader:
                 table = _typed(pa.Table.from_batches([batch]), columns, tally)
@@ -67,13 +69,13 @@ def read_csv(
     return pa.concat_tables(parts).to_pandas(), tally
 
 
-def _check_header(path: Path, member: str | None, columns: dict[str, type], name: str) -> None:
+def _check_header(path: Path, member: str, columns: dict[str, type], name: str) -> None:
     with open_packed(path, member) as stream:
         first = stream.read(_HEADER).split(b"\n", 1)[0].decode("utf-8-sig", "replace").strip()
-    found = next(csv.reader([first]), [])
+    names = next(csv.reader([first]), [])
     for column in columns:
-        if column not in found:
-            near = difflib.get_close_matches(column, found, n=1)
+        if column not in names:
+            near = difflib.get_close_matches(column, names, n=1)
             hint = f"The nearest is {near[0]!r}. " if near else ""
             raise ArtifactError(
                 f"{name}: no column {column!r} in its first line, {first[:200]!r}. {hint}"
@@ -84,14 +86,11 @@ def _check_header(path: Path, member: str | None, columns: dict[str, type], name
 def _typed(table: pa.Table, columns: dict[str, type], tally: Tally) -> pa.Table:
     """Numbers as numbers; rows with a number that is none are dropped and counted."""
     tally.read += table.num_rows
-    for name, kind in columns.items():
-        if kind is str:
-            continue
-        fine = pc.match_substring_regex(table[name], _PATTERN[kind])
-        for odd in table[name].filter(pc.invert(fine)).to_pylist():
-            tally.drop(f"{name} {odd}")
-        table = table.filter(fine)
-        table = table.set_column(
-            table.schema.get_field_index(name), name, table[name].cast(_TYPES[kind])
-        )
+    for place, (name, kind) in enumerate(columns.items()):
+        if kind is not str:
+            fine = pc.match_substring_regex(table[name], _PATTERN[kind])
+            for odd in table[name].filter(pc.invert(fine)).to_pylist():
+                tally.drop(f"{name} {odd}")
+            table = table.filter(fine)
+            table = table.set_column(place, name, table[name].cast(_TYPES[kind]))
     return table

@@ -1,12 +1,14 @@
-"""The built-in shop: a catalogue, its users and their log, all drawn from one seed in about a second.
+"""The built-in shop: a catalogue, its users and their log, drawn from one seed in about a second.
 
-In: `DataConfig`. Out: `Tables`, with the generating process in ``truth``. Every item has a category, which its
-text tells, and a taste, which nothing tells but what is bought together; the two are drawn independently.
+In: `DataConfig`. Out: `Tables`, with the generating process in ``truth``. Every item has a
+category, which its text tells, and a taste, which nothing tells but what is bought together; the
+two are drawn independently.
 
-    recommend  p(item | user, previous item) = p(taste | user, previous item) * popularity of the item in its taste
-    search     p(item | query, user) ~ relevance * sqrt(popularity) * (1 + pull * p(taste | user))
+    recommend  p(item | user, previous item) = p(taste | user, previous item) * share in taste
+    search     p(item | query, user) ~ relevance * sqrt(share) * (1 + pull * p(taste | user))
 
-both without the items the user has met before. This file does not know how the log is split or learned.
+both without the items the user has met before. This file does not know how the log is split or
+learned. The order of the draws is part of every shop: one more draw makes another shop of a seed.
 """
 
 from __future__ import annotations
@@ -14,37 +16,26 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from gensar_lite.config import ConfigError, DataConfig
-from gensar_lite.data.shop.lexicon import (
-    CLOSINGS,
-    COLOURS,
-    OPENINGS,
-    SERIES,
-    SIZES,
-    TASTES,
-    Leaf,
-    leaves,
-)
+from gensar_lite.config import MIN_SHOP_EVENTS, DataConfig
+from gensar_lite.data.shop.lexicon import Leaf, lexicon
 from gensar_lite.data.shop.truth import Truth
 from gensar_lite.data.tables import Tables
 
-KINDS = ("category", "attribute", "synonym", "misspelling")
-KIND_SHARE = (0.35, 0.25, 0.2, 0.2)  # of all searches
+# kinds of queries and their shares of all searches
+KIND_SHARE = {"category": 0.35, "attribute": 0.25, "synonym": 0.2, "misspelling": 0.2}
 SEARCH_SHARE = 0.45  # of all events
-MIN_EVENTS = 5  # of a user
-ITEMS_A_LEAF, ITEMS_A_TASTE = 12, 75  # how many leaves and tastes a small shop has
+ITEMS_PER_LEAF, ITEMS_PER_TASTE = 12, 75  # how many leaves and tastes a small shop has
 MIN_LEAVES, MIN_TASTES = 6, 4
 MAIN, SECOND = 0.8, 0.15  # user's weight of the two tastes; the rest is spread evenly
 STICKINESS = 0.2  # share of recommendations drawn from the previous item's taste
-TASTE_PULL = 4.0  # how much a user's own taste raises a search result
+TASTE_PULL = 4.0  # how much a user's taste raises a search result
 PARTIAL = 0.15  # click weight of an item of the right category without the attribute asked for
 
 
 def make_shop(settings: DataConfig) -> Tables:
-    """Draw the whole shop from ``settings.seed``. Raises `ConfigError` when it cannot hold what was asked for."""
-    _check(settings)
+    """Draw the whole shop from ``settings.seed``. That its sizes fit, the settings see to."""
     rng = np.random.default_rng(settings.seed)
-    shelf = leaves()[: max(MIN_LEAVES, settings.num_items // ITEMS_A_LEAF)]
+    shelf = lexicon().leaves[: max(MIN_LEAVES, settings.num_items // ITEMS_PER_LEAF)]
     items, leaf = _items(shelf, settings.num_items, rng)
     taste, popularity = _tastes(settings.num_items, rng)
     queries, relevance, weights = _queries(shelf, items, leaf)
@@ -59,113 +50,79 @@ def make_shop(settings: DataConfig) -> Tables:
         taste_pull=np.array([TASTE_PULL]),
     )
     events = _events(truth, _lengths(settings, rng), rng)
+    kinds = queries["kind"].value_counts()
     facts = {
-        "search": "the built-in shop: searches, clicks and purchases are drawn from a known process",
-        "tastes": list(TASTES[: truth.user_tastes.shape[1]]),
+        "search": "the built-in shop: searches, clicks and purchases are drawn from a "
+        "known process",
+        "tastes": lexicon().tastes[: truth.user_tastes.shape[1]],
         "leaves": len(shelf),
-        "queries_by_kind": {kind: int((queries["kind"] == kind).sum()) for kind in KINDS},
+        "queries_by_kind": {kind: int(kinds[kind]) for kind in KIND_SHARE},
     }
-    columns = ["item_id", "title", "text", "brand", "category"]
-    return Tables(
-        items[columns],
-        queries[["query_id", "text", "kind"]],
-        events,
-        relevance,
-        facts,
-        truth.tensors(),
-    )
-
-
-def _check(settings: DataConfig) -> None:
-    """Refuse a shop that is too small for its users or the reverse."""
-    items, users, events = settings.num_items, settings.num_users, settings.num_events
-    least = MIN_LEAVES * ITEMS_A_LEAF
-    if items < least:
-        raise ConfigError(f"data.num_items: {items} items are too few. Set it to {least} or more.")
-    if users < 1:
-        raise ConfigError(f"data.num_users: {users} users leave no log. Set it to 1 or more.")
-    if events < MIN_EVENTS * users:
-        raise ConfigError(
-            f"data.num_events: {events} events are fewer than {MIN_EVENTS} for each of {users} users. "
-            f"Set it to {MIN_EVENTS * users} or more, or lower data.num_users."
-        )
-    if events > users * items // 8:
-        raise ConfigError(
-            f"data.num_events: {events} events for {users} users and {items} items, and nobody meets an item twice. "
-            f"Set it to {users * items // 8} or less, or raise data.num_items."
-        )
+    items = items[["item_id", "title", "text", "brand", "category"]]
+    queries = queries[["query_id", "text", "kind"]]
+    return Tables(items, queries, events, relevance, facts, truth.tensors())
 
 
 def _items(
     shelf: list[Leaf], num_items: int, rng: np.random.Generator
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """The catalogue with its attributes, and the leaf of every item (N,)."""
+    lex, titles, rows = lexicon(), set(), []
     leaf = rng.permutation(np.arange(num_items) % len(shelf))  # (N,)
-    rows, taken = [], set()
-    for item_id, place in enumerate(shelf[i] for i in leaf):
+    for place in (shelf[i] for i in leaf):
+        # drawn in this order: colour, style, size, material, title, opening, promise, closing
         words = {
-            "colour": _pick(COLOURS, rng),
+            "colour": _pick(lex.colours, rng),
             "style": _pick(place.styles, rng),
-            "size": _pick(SIZES, rng),
-        }
-        words |= {
+            "size": _pick(lex.sizes, rng),
             "material": _pick(place.materials, rng),
             "noun": place.noun,
             "name": place.name,
             "use": place.use,
+            "middle": place.path.split(" > ")[1].lower(),
         }
-        brand, title = _title(place, words, taken, rng)
-        middle = place.path.split(" > ")[1].lower()
-        text = _pick(OPENINGS, rng).format(**words) + " " + _pick(place.promises, rng)
-        text += " " + _pick(CLOSINGS, rng).format(middle=middle, **words)
-        rows.append(
-            words
-            | {
-                "item_id": item_id,
-                "title": title,
-                "text": text,
-                "brand": brand,
-                "category": place.path,
-            }
-        )
-    return pd.DataFrame(rows), leaf
+        brand, title = _title(place, words, titles, rng)
+        sentences = (_pick(part, rng) for part in (lex.openings, place.promises, lex.closings))
+        text = " ".join(sentences).format(**words)
+        rows.append(words | {"title": title, "text": text, "brand": brand, "category": place.path})
+    return pd.DataFrame(rows).rename_axis("item_id").reset_index(), leaf
 
 
 def _title(
-    place: Leaf, words: dict[str, str], taken: set[str], rng: np.random.Generator
+    place: Leaf, words: dict[str, str], titles: set[str], rng: np.random.Generator
 ) -> tuple[str, str]:
-    """A brand and a title nobody has yet: "Norrhavn Drift Ultralight Tent, Olive Nylon"."""
+    """A brand, and a title not in `titles` yet: "Norrhavn Otter Rugged Tent, Olive Nylon"."""
+    end = f"{words['style']} {words['noun']}, {words['colour']} {words['material']}"
     for _ in range(200):
-        brand, series = _pick(place.brands, rng), _pick(SERIES, rng)
-        title = f"{brand} {series} {words['style']} {words['noun']}, {words['colour']} {words['material']}".title()
-        if title not in taken:
-            taken.add(title)
-            return brand, title
-    taken.add(title := f"{title} {len(taken)}")  # thousands of items in one leaf
+        brand, series = _pick(place.brands, rng), _pick(lexicon().series, rng)
+        title = f"{brand} {series} {end}".title()
+        if title not in titles:
+            break
+    else:  # thousands of items in one leaf
+        title = f"{title} {len(titles)}"
+    titles.add(title)
     return brand, title
 
 
-def _pick(words: tuple[str, ...] | list[str], rng: np.random.Generator) -> str:
+def _pick(words: list[str], rng: np.random.Generator) -> str:
     return words[int(rng.integers(len(words)))]
 
 
 def _tastes(num_items: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Taste (N,), drawn without a look at the category, and Zipf popularity inside it (N,)."""
-    num_tastes = min(len(TASTES), max(MIN_TASTES, num_items // ITEMS_A_TASTE))
+    most = len(lexicon().tastes)
+    num_tastes = min(most, max(MIN_TASTES, num_items // ITEMS_PER_TASTE))
+    # item order[k] has taste k mod T and stands at rank k // T inside it
     order = rng.permutation(num_items)
-    taste, rank = np.empty(num_items, np.int64), np.empty(num_items, np.int64)
-    taste[order], rank[order] = (
-        np.arange(num_items) % num_tastes,
-        np.arange(num_items) // num_tastes,
-    )
+    place = np.argsort(order)
+    taste, rank = place % num_tastes, place // num_tastes
     share = 1.0 / (rank + 1)
     return taste, share / np.bincount(taste, weights=share)[taste]
 
 
 def _users(num_users: int, num_tastes: int, rng: np.random.Generator) -> np.ndarray:
-    """Taste weights (U, T): a main taste, for two users of three a second one, and a little of everything."""
-    rest = 1 - MAIN - SECOND
-    weights = np.full((num_users, num_tastes), rest / num_tastes)
+    """Taste weights (U, T): a main taste, for two users of three a second one, a little of all."""
+    weights = np.full((num_users, num_tastes), (1 - MAIN - SECOND) / num_tastes)
     rows, main = np.arange(num_users), rng.integers(num_tastes, size=num_users)
     second = (main + rng.integers(1, num_tastes, size=num_users)) % num_tastes
     second = np.where(rng.random(num_users) < 2 / 3, second, main)
@@ -177,80 +134,89 @@ def _users(num_users: int, num_tastes: int, rng: np.random.Generator) -> np.ndar
 def _queries(
     shelf: list[Leaf], items: pd.DataFrame, leaf: np.ndarray
 ) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
-    """Queries, relevance (grade 2: all that was asked for, 1: the category only) and click weights (Q, N)."""
+    """Queries, relevance and click weights (Q, N).
+
+    Grade 2: all that was asked for, 1: the category only. Each query has a `leaf`, whose demand it
+    shares.
+    """
     rows, grades = [], []
+    # a query for each middle category: everything below it answers
     middles = items["category"].str.split(" > ").str[1].to_numpy()
     for middle in dict.fromkeys(place.path.split(" > ")[1] for place in shelf):
         rows.append((middle.lower(), "category", int(leaf[middles == middle].min())))
         grades.append(np.where(middles == middle, 2, 0))
     for k, place in enumerate(shelf):
         inside = leaf == k  # (N,)
-        for text, kind in (
-            (place.name, "category"),
-            (place.synonym, "synonym"),
-            (place.misspelling, "misspelling"),
-        ):
+        # three names of the leaf, of which the text tells only the first
+        names = {
+            "category": place.name,
+            "synonym": place.synonym,
+            "misspelling": place.misspelling,
+        }
+        for kind, text in names.items():
             rows.append((text, kind, k))
             grades.append(np.where(inside, 2, 0))
+        # its most frequent colour and material: others of the leaf answer in part
         for column in ("colour", "material"):
             word = items.loc[inside, column].value_counts(sort=False).sort_index().idxmax()
             rows.append((f"{word} {place.noun}", "attribute", k))
             grades.append(np.where(inside, 1 + (items[column] == word).to_numpy(), 0))
-    queries = (
-        pd.DataFrame(rows, columns=["text", "kind", "leaf"]).rename_axis("query_id").reset_index()
-    )
+    queries = pd.DataFrame(rows, columns=["text", "kind", "leaf"])
     grade = np.stack(grades)  # (Q, N)
-    query_id, item_id = np.nonzero(grade)
-    relevance = pd.DataFrame(
-        {"query_id": query_id, "item_id": item_id, "grade": grade[query_id, item_id]}
-    )
-    return queries, relevance, np.array([0.0, PARTIAL, 1.0])[grade]
+    query, item = np.nonzero(grade)
+    relevance = pd.DataFrame({"query_id": query, "item_id": item, "grade": grade[query, item]})
+    weights = np.array([0.0, PARTIAL, 1.0])[grade]
+    return queries.rename_axis("query_id").reset_index(), relevance, weights
 
 
 def _query_share(queries: pd.DataFrame, num_leaves: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each query is issued (Q,): some categories more than others, kinds as `KIND_SHARE` says."""
+    """How often each query is issued (Q,): some leaves more than others, kinds as `KIND_SHARE`."""
     demand = rng.permutation(1.0 / np.sqrt(np.arange(num_leaves) + 1))
     share = demand[queries["leaf"]]
-    for kind, part in zip(KINDS, KIND_SHARE, strict=True):
-        mine = (queries["kind"] == kind).to_numpy()
-        share[mine] *= part / share[mine].sum()
+    for kind, part in KIND_SHARE.items():
+        of_kind = (queries["kind"] == kind).to_numpy()
+        share[of_kind] *= part / share[of_kind].sum()
     return share
 
 
 def _lengths(settings: DataConfig, rng: np.random.Generator) -> np.ndarray:
-    """Events a user (U,): at least five, some users far busier; no user meets more than half of the shop."""
+    """Events per user (U,): five or more, some users far busier, at most half of the shop."""
     busy = rng.gamma(2.0, size=settings.num_users)
-    extra = rng.multinomial(
-        settings.num_events - MIN_EVENTS * settings.num_users, busy / busy.sum()
-    )
-    return np.minimum(MIN_EVENTS + extra, settings.num_items // 2)
+    extra = settings.num_events - MIN_SHOP_EVENTS * settings.num_users
+    lengths = MIN_SHOP_EVENTS + rng.multinomial(extra, busy / busy.sum())
+    return np.minimum(lengths, settings.num_items // 2)
 
 
 def _events(truth: Truth, lengths: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:
     """The log, drawn time step by time step for all users who are still there."""
     num_users, num_items = len(lengths), len(truth.item_taste)
-    seen, previous = np.zeros((num_users, num_items), dtype=bool), np.full(num_users, -1)
+    seen = np.zeros((num_users, num_items), dtype=bool)
+    previous = np.full(num_users, -1)  # (U,) item of the user's step before
     steps = []
     for time in range(lengths.max()):
-        users = np.flatnonzero(lengths > time)  # (B,)
+        users = np.flatnonzero(lengths > time)  # (B,) who is still there
+        # 1. who searches, and what for; who has met every answer is recommended something instead
         query = rng.choice(len(truth.query_share), p=truth.query_share, size=len(users))
         query[rng.random(len(users)) >= SEARCH_SHARE] = -1
-        answers = ((truth.query_items > 0)[query] & ~seen[users]).any(axis=1)
-        query[~answers] = -1  # who has met every answer is recommended something instead
+        unmet = (truth.query_items > 0)[query] & ~seen[users]  # (B, N)
+        query[~unmet.any(axis=1)] = -1
+        # 2. one item for each, from the true distribution without the items met before
         item = np.empty(len(users), np.int64)
         for task, rows in (("recommend", query < 0), ("search", query >= 0)):
-            odds = truth.scores(task, users[rows], query[rows], previous[users[rows]])
-            item[rows] = _draw(np.where(seen[users[rows]], 0.0, odds), rng)
-        seen[users, item], previous[users] = True, item
+            who = users[rows]
+            odds = truth.scores(task, who, query[rows], previous[who])
+            item[rows] = _draw(np.where(seen[who], 0.0, odds), rng)
+        # 3. what the next step knows
+        seen[users, item] = True
+        previous[users] = item
         task = np.where(query < 0, "recommend", "search")
-        steps.append(
-            pd.DataFrame(dict(user_id=users, time=time, task=task, item_id=item, query_id=query))
-        )
+        step = dict(user_id=users, time=time, task=task, item_id=item, query_id=query)
+        steps.append(pd.DataFrame(step))
     return pd.concat(steps).sort_values(["user_id", "time"], ignore_index=True)
 
 
 def _draw(odds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One column a row (B,) with probability proportional to `odds` (B, N), each with a positive sum."""
+    """One column per row (B,), drawn in proportion to `odds` (B, N) of positive sums."""
     total = odds.cumsum(axis=1)
-    mark = rng.random(len(odds)) * total[:, -1]
+    mark = rng.random(len(odds)) * total[:, -1]  # a point on each row's line of odds
     return (total <= mark[:, None]).sum(axis=1)

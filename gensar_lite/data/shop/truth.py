@@ -1,7 +1,8 @@
-"""What is true in the built-in shop: the process that drew its log, and how far text and behaviour agree.
+"""What is true in the built-in shop: the process that drew its log, and how far its views agree.
 
-In: the arrays the data stage saved. Out: the true distribution of the next item, so that tests know the right
-answer and reports can draw an oracle's line. This file does not know how the shop was drawn (synthetic.py).
+In: the arrays the data stage saved. Out: the true distribution of the next item, so that tests know
+the right answer and reports can draw an oracle's line. This file does not know how the shop was
+drawn (synthetic.py).
 """
 
 from __future__ import annotations
@@ -19,21 +20,20 @@ from gensar_lite.data.tables import Tables
 
 @dataclass(frozen=True)
 class Truth:
-    """The process behind the log: N items, U users, Q queries, T tastes. Arrays only, so it fits a tensor file."""
+    """The process behind the log of N items, U users, Q queries, T tastes: arrays alone."""
 
     item_taste: np.ndarray  # (N,) taste of an item, in [0, T)
     item_leaf: np.ndarray  # (N,) bottom category of an item
     popularity: np.ndarray  # (N,) share of an item inside its taste: sums to 1 over a taste
     user_tastes: np.ndarray  # (U, T) rows sum to 1
-    query_items: (
-        np.ndarray
-    )  # (Q, N) relevance * sqrt(popularity); 0 where the item does not answer the query
+    query_items: np.ndarray  # (Q, N) relevance * sqrt(popularity); 0: no answer to the query
     query_share: np.ndarray  # (Q,) how often a query is issued; sums to 1
     stickiness: np.ndarray  # (1,)
     taste_pull: np.ndarray  # (1,)
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray]) -> Truth:
+        """The process from its tensors, as ``Tables.truth`` holds them."""
         return cls(**tensors)
 
     @classmethod
@@ -42,6 +42,7 @@ class Truth:
         return cls(**load_file(Path(folder) / "truth.safetensors"))
 
     def tensors(self) -> dict[str, np.ndarray]:
+        """Every array under its name."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def scores(
@@ -51,60 +52,60 @@ class Truth:
         query_ids: np.ndarray | None,
         previous_items: np.ndarray | None,
     ) -> np.ndarray:
-        """True probability of every item, (B, N), rows sum to 1, before items already met are taken out.
+        """True probability of every item, (B, N), rows sum to 1, items already met included.
 
-        `query_ids` (B,) matters for search only; `previous_items` (B,), the item of the user's latest event of
-        either task or -1, for recommendation only. Raises `ValueError` on another task.
+        `query_ids` (B,) matters for search only; `previous_items` (B,), the item of the user's
+        latest event of either task or -1, for recommendation only. Raises `ValueError` on another
+        task.
         """
         taste = self.user_tastes[user_ids]  # (B, T)
         if task == "recommend":
             before = np.asarray(previous_items)
+            # a sticky share of the draws comes from the taste of the item just before, if any
             sticky = np.where(before >= 0, self.stickiness[0], 0.0)[:, None]  # (B, 1)
             taste = (1 - sticky) * taste
             taste[np.arange(len(before)), self.item_taste[before]] += sticky[:, 0]
+            # the taste is drawn first, then an item of it: (B, N) from (B, T)
             return taste[:, self.item_taste] * self.popularity
         if task == "search":
-            weight = (
-                self.query_items[query_ids] * (1 + self.taste_pull[0] * taste)[:, self.item_taste]
-            )
+            # the query's answers, raised where they are of the user's taste
+            raised = (1 + self.taste_pull[0] * taste)[:, self.item_taste]  # (B, N)
+            weight = self.query_items[query_ids] * raised
             return weight / weight.sum(axis=1, keepdims=True)
         raise ValueError(f"truth: task {task!r} is neither 'recommend' nor 'search'.")
 
 
 def neighbour_agreement(tables: Tables, k: int = 10) -> pd.DataFrame:
-    """How often near items share a leaf category, and how often a taste: the case for two identifiers.
+    """How often near items share a leaf category, and how often a taste: why there are two views.
 
-    Rows ``text`` (TF-IDF cosine of title and description), ``behaviour`` (cosine of the users who were recommended
-    both) and ``chance``; columns ``category`` and ``taste`` hold the share among the `k` nearest, in [0, 1].
+    Rows ``text`` (TF-IDF cosine of title and description), ``behaviour`` (cosine of the users who
+    were recommended both) and ``chance``; columns ``category`` and ``taste`` hold the share among
+    the `k` nearest, in [0, 1].
     """
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import normalize
 
     truth = Truth.from_tensors(tables.truth)
+    labels = {"category": truth.item_leaf, "taste": truth.item_taste}
     bought = tables.events[tables.events["task"] == "recommend"]
     place = bought["item_id"], bought["user_id"]
-    users = csr_matrix(
-        (np.ones(len(bought)), place), shape=(len(tables.items), len(truth.user_tastes))
-    )
+    shape = len(tables.items), len(truth.user_tastes)
     views = {
         "text": TfidfVectorizer().fit_transform(tables.items["title"] + " " + tables.items["text"]),
-        "behaviour": normalize(users),
+        "behaviour": normalize(csr_matrix((np.ones(len(bought)), place), shape)),  # (N, U)
     }
-    labels = {"category": truth.item_leaf, "taste": truth.item_taste}
     table = {}
     for name, vectors in views.items():
-        alike = (vectors @ vectors.T).toarray()  # (N, N)
-        np.fill_diagonal(alike, 0)
-        near = np.argsort(-alike, axis=1, kind="stable")[:, :k]  # (N, k)
-        real = np.take_along_axis(alike, near, axis=1) > 0
+        cosine = (vectors @ vectors.T).toarray()  # (N, N)
+        np.fill_diagonal(cosine, 0)
+        near = np.argsort(-cosine, axis=1, kind="stable")[:, :k]  # (N, k)
+        related = np.take_along_axis(cosine, near, axis=1) > 0  # items with fewer than k neighbours
         table[name] = {
-            key: float((label[near] == label[:, None])[real].mean())
+            key: float((label[near] == label[:, None])[related].mean())
             for key, label in labels.items()
         }
-    sizes = {key: np.bincount(label) for key, label in labels.items()}
     n = len(truth.item_taste)
-    table["chance"] = {
-        key: float((size * (size - 1)).sum() / (n * (n - 1))) for key, size in sizes.items()
-    }
+    sizes = {key: np.bincount(label) for key, label in labels.items()}
+    table["chance"] = {key: float((s * (s - 1)).sum() / (n * (n - 1))) for key, s in sizes.items()}
     return pd.DataFrame(table).T
