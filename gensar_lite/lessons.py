@@ -1,7 +1,7 @@
-"""Running the notebooks from the shell: papermill over all of them, with a verdict that can be trusted.
+"""Running the notebooks from the shell: papermill over all of them, with a verdict to be trusted.
 
-In: notebook files and a preset. Out: executed copies, a table of seconds and verdicts.
-Success is the manifest that a lesson's last cell writes: papermill itself is content with a dead kernel.
+In: notebook files and a preset. Out: executed copies, a table of seconds and verdicts. Success is
+the manifest that a lesson's last cell writes: papermill itself is content with a dead kernel.
 """
 
 from __future__ import annotations
@@ -24,25 +24,49 @@ class Verdict(NamedTuple):
     message: str
 
 
+def run_lessons(ws: Workspace, folder: Path, only: list[str] | None, save: bool) -> int:
+    """Execute `find_lessons` one by one and print how they went: exit status 0 if all went well.
+
+    With `save` the outputs of those that did go back into the notebooks.
+    """
+    lessons = find_lessons(folder, only)
+    verdicts = []
+    for number, path in enumerate(lessons, start=1):
+        print(f"[{number}/{len(lessons)}] {path.stem} ...", flush=True)
+        digest = file_digest(path)
+        verdict = run_lesson(path, ws)
+        if save and verdict.ok:
+            try:
+                save_back(executed_copy(path, ws), path, digest)
+            except ArtifactError as problem:
+                verdict = verdict._replace(ok=False, message=str(problem))
+        outcome = "ok" if verdict.ok else f"FAILED: {verdict.message}"
+        print(f"        {outcome} {verdict.seconds:.1f} s")
+        verdicts.append(verdict)
+    print(table(verdicts))
+    return 0 if all(verdict.ok for verdict in verdicts) else 1
+
+
 def find_lessons(folder: Path, only: list[str] | None = None) -> list[Path]:
     """Notebooks ``NN_word.ipynb`` in order; `only` keeps those whose number or name starts so.
 
     Raises `ConfigError` when nothing is left.
     """
     lessons = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
-    kept = [p for p in lessons if not only or any(p.stem.startswith(o) for o in only)]
-    if not kept:
-        raise ConfigError(_nothing_kept(folder.resolve(), [path.stem for path in lessons], only))
-    return kept
-
-
-def _nothing_kept(folder: Path, names: list[str], only: list[str] | None) -> str:
-    if names:
-        return f"notebooks: nothing in {folder} matches {', '.join(only or [])}. There are: {', '.join(names)}."
-    there = "holds no notebook NN_name.ipynb" if folder.is_dir() else "does not exist"
-    return (
-        f"notebooks: looked in {folder}, which {there}. The lessons come with a checkout of the project, not with the "
-        "installed package: change to the checkout's folder, or say where they are with --folder."
+    kept = [path for path in lessons if not only or path.stem.startswith(tuple(only))]
+    if kept:
+        return kept
+    folder = folder.resolve()
+    if lessons:
+        raise ConfigError(
+            f"notebooks: nothing in {folder} matches {', '.join(only or [])}. There are: "
+            f"{', '.join(path.stem for path in lessons)}."
+        )
+    problem = "holds no notebook NN_name.ipynb" if folder.is_dir() else "does not exist"
+    raise ConfigError(
+        f"notebooks: looked in {folder}, which {problem}. The lessons come with a checkout of the "
+        "project, not with the installed package: change to the checkout's folder, or say where "
+        "they are with --folder."
     )
 
 
@@ -63,43 +87,42 @@ def run_lesson(path: Path, ws: Workspace, parameters: dict | None = None) -> Ver
     """
     import papermill
 
-    parameters = {"PRESET": ws.config.name} | (parameters or {})
     name = lesson_name(path)
+    parameters = {"PRESET": ws.config.name} | (parameters or {})
     try:
         known = papermill.inspect_notebook(str(path))
     except Exception as error:  # no notebook at all, whatever papermill calls that
         return Verdict(name, False, 0.0, f"cannot be read ({_last_line(error)})")
-    unknown = [p for p in parameters if p not in known]
+    unknown = ", ".join(parameter for parameter in parameters if parameter not in known)
     if unknown:
-        return Verdict(
-            name, False, 0.0, f"has no parameter {', '.join(unknown)} (it has {', '.join(known)})"
-        )
-    target = executed_copy(path, ws)
-    target.parent.mkdir(parents=True, exist_ok=True)
+        message = f"has no parameter {unknown} (it has {', '.join(known)})"
+        return Verdict(name, False, 0.0, message)
     manifest = ws.root / "artifacts" / ws.config.name / "lessons" / f"{name}.json"
     manifest.unlink(missing_ok=True)
-    started, message = time.perf_counter(), ""
-    previous = os.environ.get("GENSAR_WORKSPACE")
-    os.environ["GENSAR_WORKSPACE"] = str(ws.root)
-    try:
-        papermill.execute_notebook(
-            str(path),
-            str(target),
-            parameters=parameters,
-            cwd=str(path.parent),
-            progress_bar=False,
-            log_output=False,
-        )
-    except Exception as error:  # a lesson may fail in any way; the others still run
-        message = _last_line(error)
-    finally:
-        if previous is None:
-            del os.environ["GENSAR_WORKSPACE"]
-        else:
-            os.environ["GENSAR_WORKSPACE"] = previous
+    started = time.perf_counter()
+    message = _execute(path, executed_copy(path, ws), parameters, ws.root)
     if not message and not manifest.exists():
         message = "ended without its last cell (kernel died, or a cell left early)"
     return Verdict(name, not message, time.perf_counter() - started, message or "ok")
+
+
+def _execute(path: Path, target: Path, parameters: dict, root: Path) -> str:
+    """What went wrong, "" if nothing did. The kernel finds `root` in its environment."""
+    import papermill
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    previous = os.environ.get("GENSAR_WORKSPACE")
+    os.environ["GENSAR_WORKSPACE"] = str(root)
+    options = {"cwd": str(path.parent), "progress_bar": False, "log_output": False}
+    try:
+        papermill.execute_notebook(str(path), str(target), parameters=parameters, **options)
+    except Exception as error:  # a lesson may fail in any way; the others still run
+        return _last_line(error)
+    finally:
+        del os.environ["GENSAR_WORKSPACE"]
+        if previous is not None:
+            os.environ["GENSAR_WORKSPACE"] = previous
+    return ""
 
 
 def _last_line(error: Exception) -> str:
@@ -108,47 +131,52 @@ def _last_line(error: Exception) -> str:
 
 
 def save_back(executed: Path, original: Path, digest: str | None = None) -> None:
-    """Put an executed lesson's outputs into the committed notebook, without what only a kernel needs.
+    """Put an executed lesson's outputs into the committed notebook, without a kernel's own traces.
 
-    Injected parameters, widget state and papermill's traces go; outputs, counts and cell ids stay. With `digest`, that
-    of the notebook when it was started, one that was edited meanwhile stays as it is: raises `ArtifactError`.
+    Injected parameters, widget state and papermill's traces go; outputs, counts and cell ids stay.
+    With `digest`, that of the notebook when it was started, one that was edited meanwhile stays as
+    it is: raises `ArtifactError`.
     """
     import nbformat
 
     if digest is not None and file_digest(original) != digest:
         raise ArtifactError(
-            f"notebooks: {original} was edited while it ran, so its outputs were not saved into it. They are in "
-            f"{executed}; run it again to have them in both."
+            f"notebooks: {original} was edited while it ran, so its outputs were not saved into "
+            f"it. They are in {executed}; run it again to have them in both."
         )
     notebook = nbformat.read(executed, as_version=4)
     notebook.cells = [
-        c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])
+        cell
+        for cell in notebook.cells
+        if "injected-parameters" not in cell.metadata.get("tags", [])
     ]
     for name in ("widgets", "papermill"):
         notebook.metadata.pop(name, None)
     for number, cell in enumerate(notebook.cells):
-        cell.metadata = {
-            k: v for k, v in cell.metadata.items() if v and k not in ("papermill", "execution")
-        }
+        for name in [key for key, value in cell.metadata.items() if not value]:
+            del cell.metadata[name]
+        for name in ("papermill", "execution"):
+            cell.metadata.pop(name, None)
         cell.id = f"{original.stem[:2]}-{number:03d}"  # stable from one refresh to the next
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if not _is_noise(o)]
+            cell.outputs = [output for output in cell.outputs if not _is_progress(output)]
     with replacing(original) as draft:
         nbformat.write(notebook, draft)
 
 
-def _is_noise(output: dict) -> bool:
-    """Progress bars: they end on standard error, or as a widget that only the running kernel can draw."""
+def _is_progress(output: dict) -> bool:
+    """Bars end on standard error, or as a widget that only the running kernel can draw."""
     if output.get("output_type") == "stream" and output.get("name") == "stderr":
         return True
     return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
 
 
 def table(verdicts: list[Verdict]) -> str:
-    """The summary: a line a lesson and the sum."""
-    whole = Verdict("all", all(v.ok for v in verdicts), sum(v.seconds for v in verdicts), "")
-    lines = [
-        f"{v.lesson:<26} {'ok' if v.ok else 'FAILED':<7} {v.seconds:7.1f} s  {'' if v.ok else v.message}"
-        for v in [*verdicts, whole]
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    """The summary: one line per lesson and the sum."""
+    seconds = sum(verdict.seconds for verdict in verdicts)
+    whole = Verdict("all", all(verdict.ok for verdict in verdicts), seconds, "")
+    lines = []
+    for lesson, ok, took, message in [*verdicts, whole]:
+        outcome = "ok" if ok else "FAILED"
+        lines.append(f"{lesson:<26} {outcome:<7} {took:7.1f} s  {'' if ok else message}".rstrip())
+    return "\n".join(lines)

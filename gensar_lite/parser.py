@@ -1,194 +1,216 @@
-"""The words of the command line: which commands there are and what each of them may be told.
+"""The words of the command line: what a verb is, the options that verbs share, what they mean.
 
-In: nothing. Out: an `argparse` parser, as ``gensar --help`` shows it. This file runs no command and reads no folder.
+In: a list of verbs; parsed words. Out: a parser, as ``gensar --help`` shows it; settings
+and the workspace of a run. This file runs no verb and imports nothing that takes time.
 """
 
 from __future__ import annotations
 
 import argparse
+import operator
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from gensar_lite import __version__
-from gensar_lite.config import PRESETS, STAGES, ConfigError
+from gensar_lite.config import PRESETS, Config, ConfigError, for_own_files, override, preset
 
-HELP = {
-    "data": "stage 1: a validated, split corpus from a source",
-    "embeddings": "stage 2: a semantic and a collaborative vector for every item",
-    "identifiers": "stage 3: two code sequences for every item",
-    "training": "stage 4: one model for search and recommendation",
-    "decoding": "stage 5: ranked items for every target, by constrained beam search",
-    "evaluation": "stage 6: metrics with intervals, beside baselines",
-}
+if TYPE_CHECKING:
+    from gensar_lite.artifacts import Workspace
+
 DEFAULT_PRESET = "tour"
-SEEDS = {"default": "0", "metavar": "0,1,2"}
+Run = Callable[[argparse.Namespace], int | None]  # parsed words -> exit status, None for 0
+Option = Callable[[argparse.ArgumentParser], object]  # adds something to a verb's parser
 
 
-class _Parser(argparse.ArgumentParser):
-    """A wrong word is a wrong setting like any other: one line, exit status 1."""
+class Verb(NamedTuple):
+    """One word of the command line: ``data``, or ``recommenders`` after ``study``.
 
-    def error(self, message: str):
-        raise ConfigError(f"{message}. See: {self.prog} --help")
+    With `verbs`, one of these may follow; `run` is for the word alone.
+    """
+
+    name: str
+    help: str
+    run: Run
+    options: tuple[Option, ...]
+    verbs: Sequence[Verb] = ()
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line, as `gensar --help` shows it. `preset` is None where no ``--preset`` was given."""
+def build_parser(verbs: Sequence[Verb]) -> argparse.ArgumentParser:
+    """The whole command line. Parsed words hold the verb's name as ``command`` and what runs it as
+    ``run``; ``preset`` is None where no ``--preset`` was given."""
     top = _Parser(
         prog="gensar", description="Unified generative search and recommendation, stage by stage."
     )
     top.add_argument("--version", action="version", version=f"gensar_lite {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    settings = _settings_parent()
-    with_files = [settings, _own_files_parent()]
-    download = commands.add_parser("download", help="fetch and verify a data source")
-    download.add_argument("source", nargs="?", help="name of the source; see --list")
-    download.add_argument(
-        "--list", action="store_true", help="list sources with licence, size and citation"
-    )
-    for stage in STAGES:
-        commands.add_parser(stage, help=HELP[stage], parents=with_files)
-    run = commands.add_parser("run", help="all stages, then the report", parents=with_files)
-    run.add_argument("--until", choices=STAGES, default=STAGES[-1], help="the last stage to build")
-    _add_notebooks(commands, settings)
-    commands.add_parser(
-        "report", help="write reports/<run>/ from finished stages", parents=with_files
-    )
-    _add_studies(commands, with_files)
-    _add_requests(commands)
-    exactness = commands.add_parser(
-        "exactness",
-        help="how often a beam misses the exact list, and what it costs",
-        parents=with_files,
-    )
-    exactness.add_argument(
-        "--sample", type=int, default=500, help="targets a task, a fixed sample (default: 500)"
-    )
-    bench = commands.add_parser(
-        "bench", help="measure speed against a plain baseline, interleaved in one run"
-    )
-    bench.add_argument("name", help="what to measure; an unknown name lists those there are")
-    bench.add_argument(
-        "--json", action="store_true", help="print one JSON object instead of a table"
-    )
-    bench.add_argument(
-        "--rounds", type=int, default=3, help="interleaved rounds; the median counts"
-    )
-    bench.add_argument(
-        "--kills", type=int, default=20, help="resume only: how often a training is killed"
-    )
-    commands.add_parser(
-        "doctor", help="what is installed, cores, GPU, free disk, mirror, offline mode"
-    )
+    _add_verbs(top, verbs, metavar="COMMAND", required=True)
     return top
 
 
-def _settings_parent() -> argparse.ArgumentParser:
-    parent = argparse.ArgumentParser(add_help=False, parents=[_run_parent()])
-    parent.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="a.b=c",
-        help="change one setting; may be repeated",
-    )
-    return parent
+class _Parser(argparse.ArgumentParser):
+    """A wrong word is a wrong setting like any other: exit status 1, and the next step."""
+
+    listing = ""  # the words that may follow, one per line, where they need a line
+
+    def error(self, message: str):
+        raise ConfigError(f"{message}. See: {self.prog} --help{self.listing}")
 
 
-def _run_parent() -> argparse.ArgumentParser:
-    parent = argparse.ArgumentParser(add_help=False)
-    parent.add_argument("--preset", help=f"one of {', '.join(PRESETS)} (default: {DEFAULT_PRESET})")
-    parent.add_argument(
+def _add_verbs(parser: argparse.ArgumentParser, verbs: Sequence[Verb], **settings) -> None:
+    names = parser.add_subparsers(**settings)
+    for verb in verbs:
+        words = names.add_parser(verb.name, help=verb.help)
+        for add_to in verb.options:
+            add_to(words)
+        words.set_defaults(command=verb.name, run=verb.run)
+        if verb.verbs:
+            words.listing = "\n" + list_verbs(verb.verbs)
+            _add_verbs(words, verb.verbs, metavar="NAME")
+
+
+def list_verbs(verbs: Sequence[Verb]) -> str:
+    """One line per verb: its name and what it does."""
+    return "\n".join(f"  {verb.name:<20}{verb.help}" for verb in verbs)
+
+
+def option(*names: str, **settings) -> Option:
+    """What adds ``add_argument(*names, **settings)`` to a parser."""
+    return operator.methodcaller("add_argument", *names, **settings)
+
+
+RUN: tuple[Option, ...] = (  # which run
+    option("--preset", help=f"one of {', '.join(PRESETS)} (default: {DEFAULT_PRESET})"),
+    option(
         "--run",
         dest="run_name",
-        help="name of the run's folders (default: the preset's name; PRESET-own for your own data)",
-    )
-    parent.add_argument(
-        "--workspace", type=Path, default=Path("."), help="folder of artifacts/ and reports/"
-    )
-    return parent
+        help="name of the run's folders (default: the preset's; PRESET-own for your own data)",
+    ),
+    option("--workspace", type=Path, default=Path(), help="folder of artifacts/ and reports/"),
+)
+CHANGES = "change one setting; may be repeated"
+SETTINGS = (*RUN, option("--set", action="append", default=[], metavar="a.b=c", help=CHANGES))
+SEEDS = option(
+    "--seeds", default="0", metavar="0,1,2", help="of fits and training; finished cells are reused"
+)
+JSON = option("--json", action="store_true", help="print JSON instead of a table")
 
 
-def _own_files_parent() -> argparse.ArgumentParser:
-    parent = argparse.ArgumentParser(add_help=False)
-    own = parent.add_argument_group(
+def _own_files(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
         "your own data", "csv, jsonl or parquet; short for --set data.source=files ..."
     )
-    own.add_argument(
-        "--items", metavar="FILE", help="a row an item: its id, and title, text, brand, category"
-    )
-    own.add_argument(
-        "--events",
-        metavar="FILE",
-        help="a row an event: user, item, time, and a query where there is one",
-    )
-    own.add_argument(
-        "--queries", metavar="FILE", help="a row a query, where events name queries by an id"
-    )
-    own.add_argument(
-        "--columns", metavar="TABLE.FIELD=COLUMN,...", help="columns whose names are not guessed"
-    )
-    return parent
+    for name, metavar, text in (
+        ("--items", "FILE", "one row per item: its id, and title, text, brand, category"),
+        ("--events", "FILE", "one row per event: user, item, time, and a query where there is one"),
+        ("--queries", "FILE", "one row per query, where events name queries by an id"),
+        ("--columns", "TABLE.FIELD=COLUMN,...", "columns whose names are not guessed"),
+    ):
+        group.add_argument(name, metavar=metavar, help=text)
 
 
-def _add_notebooks(commands, settings: argparse.ArgumentParser) -> None:
-    lessons = commands.add_parser(
-        "notebooks", help="execute the notebooks with papermill", parents=[settings]
-    )
-    lessons.add_argument(
-        "--only", action="append", metavar="03", help="a lesson's number or name; may be repeated"
-    )
-    lessons.add_argument(
-        "--save", action="store_true", help="put the outputs back into the notebooks (for a commit)"
-    )
-    lessons.add_argument(
-        "--folder", type=Path, default=None, help="where the notebooks are (default: notebooks/)"
-    )
+WITH_FILES = (*SETTINGS, _own_files)
 
 
-def _add_studies(commands, parents: list[argparse.ArgumentParser]) -> None:
-    rivals = commands.add_parser(
-        "baselines", help="recommenders without a generator over seeds", parents=parents
-    )
-    rivals.add_argument(
-        "--model", default="sasrec-ce", help="sasrec-ce | -bce | -bpr | svd (default: sasrec-ce)"
-    )
-    rivals.add_argument("--seeds", **SEEDS, help="seeds of its training; finished ones are reused")
-    grid = commands.add_parser(
-        "grid", help="diagnose identifiers, strategy x quantizer x seeds", parents=parents
-    )
-    grid.add_argument("--seeds", **SEEDS, help="seeds of their fit; finished cells are reused")
-    grid.add_argument(
-        "--rank", action="store_true", help="train a model on each of a few instead, and rank: slow"
-    )
+def _history(parser: argparse.ArgumentParser) -> None:
+    # ids stay text: what they mean, the run's corpus knows
+    history = parser.add_mutually_exclusive_group()
+    history.add_argument("--user", metavar="ID", help="with the history of this user of the corpus")
+    history.add_argument("--items", metavar="3,5,9", help="with these purchases, the oldest first")
 
 
-def _add_requests(commands) -> None:
-    """Ids of users and items stay text: what they mean, the run's corpus knows."""
-    search = commands.add_parser(
-        "search", help="ask a trained run: items for a query", parents=[_run_parent()]
-    )
-    search.add_argument("query", help="what to look for, in quotes")
-    recommend = commands.add_parser(
-        "recommend", help="ask a trained run: what comes next", parents=[_run_parent()]
-    )
-    for verb in (search, recommend):
-        history = verb.add_mutually_exclusive_group()
-        history.add_argument(
-            "--user", metavar="ID", help="with the history of this user of the run's corpus"
+REQUEST = (  # of a trained run: whose history, which items, how many
+    *RUN,
+    _history,
+    option("--rows", action="store_true", help="--user and --items are row numbers, not your ids"),
+    option("-k", type=int, default=10, metavar="10", help="number of answers (default: 10)"),
+    option("--category", help="only items of this category path, or with a level of this name"),
+    JSON,
+)
+
+
+# ------------------------------------------------------------------------ which run, which settings
+
+
+def read_settings(words: argparse.Namespace, base: Config | None = None) -> Config:
+    """The preset with own files and every ``--set`` applied, or `base` with them.
+
+    Raises `ConfigError`.
+    """
+    changes = _changes(words)
+    if base is not None:
+        return override(base, changes)
+    return override(preset(words.preset or DEFAULT_PRESET), for_own_files(changes))
+
+
+def _changes(words: argparse.Namespace) -> dict[str, object]:
+    changes: dict[str, object] = {}
+    for name in ("items", "events", "queries", "columns"):
+        value = getattr(words, name, None)
+        if value is not None:
+            changes |= {"data.source": "files", f"data.{name}": value}
+    for text in words.set:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(
+                f"--set {text}: write it as --set stage.name=value, e.g. --set training.epochs=3."
+            )
+        changes[key.strip()] = value.strip()
+    return changes
+
+
+def open_workspace(words: argparse.Namespace) -> Workspace:
+    """The workspace that the words mean.
+
+    A run that exists goes on with the settings it was built with, unless another start is named: a
+    preset, a source.
+    """
+    from gensar_lite.artifacts import Workspace, recorded_run, say
+
+    run = words.run_name
+    if run is not None and words.preset is None and "data.source" not in _changes(words):
+        built = recorded_run(words.workspace, run)
+        if built is not None:
+            advice = "--preset NAME starts from others"
+            say(f"run {built.run}: with the settings it was built with ({advice})")
+            return Workspace(built.root, read_settings(words, built.config), built.run)
+    config = read_settings(words)
+    if config.data.source == "files":  # never over the preset's own run
+        if run in PRESETS:
+            raise ConfigError(
+                f"--run {run}: a preset's run has this name, and would take the place of yours one "
+                f"day. Choose another one for your own data, e.g. --run {run}-own."
+            )
+        run = f"{config.name}-own" if run is None else run
+    return Workspace.open(config, words.workspace, run)
+
+
+def seed_numbers(words: argparse.Namespace) -> tuple[int, ...]:
+    """``--seeds`` as numbers. Raises `ConfigError`."""
+    numbers = [text.strip() for text in words.seeds.split(",")]
+    if not all(text.isascii() and text.isdigit() for text in numbers):
+        raise ConfigError(
+            f"--seeds {words.seeds}: write whole numbers from 0 with commas, e.g. --seeds 0,1,2."
         )
-        history.add_argument(
-            "--items", metavar="3,5,9", help="with these purchases as history, the oldest first"
+    return tuple(map(int, numbers))
+
+
+def asked_run(words: argparse.Namespace) -> str:
+    """The run that is to answer; one that nobody named must be the only one.
+
+    Raises `ConfigError` that lists them.
+    """
+    from gensar_lite.artifacts import finished_runs
+
+    if words.run_name is not None or words.preset is not None:
+        return preset(words.preset).name if words.run_name is None else words.run_name
+    runs = finished_runs(words.workspace)
+    if not runs:
+        return DEFAULT_PRESET
+    if len(runs) > 1:
+        raise ConfigError(
+            f"{words.command}: several runs are trained here: {', '.join(runs)}. Say which: "
+            "--run NAME."
         )
-        verb.add_argument(
-            "--rows",
-            action="store_true",
-            help="--user and --items are row numbers of the corpus, not your own ids",
-        )
-        verb.add_argument(
-            "-k", type=int, default=10, metavar="10", help="number of answers (default: 10)"
-        )
-        verb.add_argument(
-            "--category", help="only items of this category path, or with a level of this name"
-        )
-        verb.add_argument(
-            "--json", action="store_true", help="print one JSON object instead of a table"
-        )
+    print(f"gensar: the run {runs[0]} answers, the only one that is trained here", file=sys.stderr)
+    return runs[0]

@@ -1,7 +1,6 @@
 """Several stages in one go: what ``gensar run`` and the tour call.
 
-In: a `Workspace`. Out: finished stage folders, and the run's report.
-This file does not compute anything itself.
+In: a `Workspace`. Out: finished stage folders, and the run's report. This file computes nothing.
 """
 
 from __future__ import annotations
@@ -19,22 +18,24 @@ from gensar_lite.training import Watch, train
 
 
 def train_with_ranking(ws: Workspace, watch: Watch | None = None) -> Path:
-    """Train, choosing the epoch by constrained ranking of validation targets of both tasks. `watch` sees it go."""
+    """Train; the epoch is chosen by constrained ranking of both tasks' validation targets. `watch`
+    sees it go."""
     return train(ws, ranking_judge(ws.config), watch)
 
 
-RUN = dict(
+# training gets its judge passed in, since ranking lies to the right of it
+BUILD = dict(
     zip(STAGES, (prepare, embed, identify, train_with_ranking, decode, evaluate), strict=True)
 )
 
 
 def run_stage(ws: Workspace, stage: str) -> Path:
-    """Build one stage, or reuse it. Its inputs must be there."""
-    return RUN[stage](ws)
+    """Build one stage, or reuse it; its folder. Raises `ArtifactError` where inputs are missing."""
+    return BUILD[stage](ws)
 
 
 def run_all(ws: Workspace, until: str = "evaluation") -> Path | None:
-    """Build every stage up to `until`, reusing what is finished; after the last one, write the report."""
+    """Build or reuse every stage up to `until`; after the last one, write the report: its page."""
     for stage in STAGES[: STAGES.index(until) + 1]:
         run_stage(ws, stage)
     return write_report(ws) if until == "evaluation" else None

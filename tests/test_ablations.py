@@ -1,4 +1,4 @@
-"""The study of prompts and behaviour tokens: its rows are its own models', and what is done is not done again."""
+"""The study of prompts and behaviour tokens: its rows are its models', and what is done is kept."""
 
 from __future__ import annotations
 
@@ -41,24 +41,27 @@ def test_a_cell_is_trained_as_its_variant_says(ws):
 
 
 def test_cells_are_kept_until_something_changes(ws, monkeypatch):
-    made = []
-    monkeypatch.setattr(
-        ablations, "_row", lambda ws, config: made.append(config.training) or dict(NUMBERS)
-    )
+    trained = []
+
+    def judged(corpus, identifiers, config):
+        trained.append(config.training)
+        return dict(NUMBERS)
+
+    monkeypatch.setattr(ablations, "_judged", judged)
     first = ablate(ws, (3, 4), tuple(VARIANTS), FAST | {"training.lr": 0.5})
-    assert [(s.prompts, s.behaviour_tokens, s.seed) for s in made[:4]] == [
+    assert [(s.prompts, s.behaviour_tokens, s.seed) for s in trained[:4]] == [
         (True, True, 3),
         (False, True, 3),
         (True, False, 3),
         (False, False, 3),
     ]
-    assert len(first) == len(made) == 8, "rows of other settings are not kept"
+    assert len(first) == len(trained) == 8, "rows of other settings are not kept"
     pd.testing.assert_frame_equal(
         ablate(ws, (3, 4), tuple(VARIANTS), FAST | {"training.lr": 0.5}), first
     )
-    assert len(made) == 8
+    assert len(trained) == 8
     ablate(ws, (3,), ("both",), FAST | {"training.lr": 0.25})
-    assert len(made) == 9
+    assert len(trained) == 9
 
 
 def test_words_and_files_that_are_not_there(ws, tmp_path):

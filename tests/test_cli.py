@@ -1,4 +1,5 @@
-"""The command line: one program under two names, one clear line for what is wrong, and the whole road on `tiny`."""
+"""The command line: one program under two names, one clear line for what is wrong, and the whole
+road on `tiny`."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from gensar_lite.artifacts import ArtifactError, Workspace, file_digest
 from gensar_lite.config import STAGES, ConfigError, override, preset, section_dict
 from gensar_lite.evaluation.scores import SYSTEMS
 from gensar_lite.lessons import find_lessons, save_back
+from gensar_lite.parser import open_workspace, read_settings
 
 COMMANDS = (
     "download",
@@ -25,11 +27,14 @@ COMMANDS = (
     "run",
     "notebooks",
     "report",
+    "study",
     "search",
     "recommend",
+    "settings",
     "bench",
     "doctor",
 )
+STUDIES = ("recommenders", "identifiers", "identifier-ranking", "ablations", "exactness")
 METRIC_KEYS = [
     "system",
     "task",
@@ -50,10 +55,10 @@ def _own_environment(monkeypatch):
 
 
 def settings(*words: str):
-    return cli.read_settings(cli.parser().parse_args(["data", *words]))
+    return read_settings(cli.parser().parse_args(["data", *words]))
 
 
-# ------------------------------------------------------------------------------------------- the program
+# -------------------------------------------------------------------------------------- the program
 
 
 def test_both_names_are_the_same_program():
@@ -85,11 +90,53 @@ def test_every_command_explains_itself(command, capsys):
     assert left.value.code == 0
     page = capsys.readouterr().out
     assert page.startswith(f"usage: gensar {command}")
-    if command not in ("download", "bench", "doctor"):
+    if command not in ("download", "study", "settings", "bench", "doctor"):
         assert "--preset" in page
         assert ("--set a.b=c" in page) != (
             command in ("search", "recommend")
         )  # these ask a run as it was built
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["settings"], ["study"], ["dta"]])
+def test_a_first_word_is_answered_without_the_heavy_libraries(words):
+    code = (
+        "import sys\n"
+        "from gensar_lite.__main__ import main\n"
+        "try:\n"
+        f"    main({words})\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "heavy = {'torch', 'transformers', 'pandas', 'matplotlib', 'numpy'} & set(sys.modules)\n"
+        "print('loaded:', sorted(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "loaded: []", done.stderr
+
+
+def test_studies_are_listed(capsys):
+    assert cli.main(["study"]) == 0
+    listed = capsys.readouterr().out
+    assert [line.split()[0] for line in listed.splitlines()[1:]] == list(STUDIES)
+    assert cli.main(["study", "grid"]) == 1
+    problem = capsys.readouterr().err
+    assert "invalid choice: 'grid'" in problem
+    assert [line.split()[0] for line in problem.splitlines()[1:]] == list(STUDIES)
+
+
+def test_settings_are_printed_for_people_and_programs(capsys):
+    assert cli.main(["settings", "decoding"]) == 0
+    assert "num_beams" in capsys.readouterr().out
+    assert cli.main(["settings", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["setting"].partition(".")[0] for row in rows} >= set(STAGES)
+
+
+def test_an_installed_package_says_where_the_benchmarks_are(tmp_path, monkeypatch, capsys):
+    from gensar_lite import verbs
+
+    monkeypatch.setattr(verbs, "__file__", str(tmp_path / "gensar_lite" / "verbs.py"))
+    assert cli.main(["bench", "data"]) == 1
+    assert "no part of the installed package. Clone the repository" in capsys.readouterr().err
 
 
 def test_stages_run_one_by_one(monkeypatch):
@@ -102,7 +149,7 @@ def test_stages_run_one_by_one(monkeypatch):
     assert called == [(stage, "mine") for stage in STAGES]
 
 
-# ---------------------------------------------------------------------------------------------- settings
+# ----------------------------------------------------------------------------------------- settings
 
 
 def test_set_is_parsed_to_the_fields_type():
@@ -135,13 +182,16 @@ def test_set_without_an_equals_sign_shows_how_to_write_it(word):
         settings("--set", word)
 
 
-# ------------------------------------------------------------------------------------ what can be wrong
+# -------------------------------------------------------------------------------- what can be wrong
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["data", "--preset", "toor"], "there is no 'toor'. Choose one of: tiny, tour"),
+        (
+            ["data", "--preset", "toor"],
+            "there is no 'toor'. Did you mean tour? Choose one of: tiny, tour",
+        ),
         (["data", "--set", "training.epoch=3"], "Did you mean training.epochs"),
         (["data", "--set", "training.epochs=many"], "training.epochs expects int, got 'many'"),
         (["data", "--set", "training.epochs"], "write it as --set stage.name=value"),
@@ -199,7 +249,7 @@ def test_sources_are_listed_with_licence_and_citation(capsys):
     assert "icence" in listed
 
 
-# ---------------------------------------------------------------------------------- which run is meant
+# ------------------------------------------------------------------------------- which run is meant
 
 
 def finished(root: Path, run: str, stages=("data", "training"), **changes) -> None:
@@ -302,13 +352,15 @@ def test_an_existing_run_goes_on_with_its_own_settings(tmp_path, monkeypatch, ca
     assert built[2].config == preset("tour")
 
 
-@pytest.mark.parametrize("command", ["baselines", "grid", "exactness", "report", "data"])
+@pytest.mark.parametrize(
+    "command", [*(["study", name] for name in STUDIES), ["report"], ["data"]], ids=" ".join
+)
 def test_studies_take_own_files_and_own_runs(command, tmp_path, monkeypatch):
     finished(tmp_path, "mine", **OWN)
-    words = cli.parser().parse_args([command, "--run", "mine", "--workspace", str(tmp_path)])
-    assert cli._open(words).config.data.items == "i.csv"
-    words = cli.parser().parse_args([command, "--items", "i.csv", "--events", "e.csv"])
-    ws = cli._open(words)
+    words = cli.parser().parse_args([*command, "--run", "mine", "--workspace", str(tmp_path)])
+    assert open_workspace(words).config.data.items == "i.csv"
+    words = cli.parser().parse_args([*command, "--items", "i.csv", "--events", "e.csv"])
+    ws = open_workspace(words)
     assert (ws.run, ws.config.data.source, ws.config.data.events) == ("tour-own", "files", "e.csv")
 
 
@@ -329,7 +381,7 @@ def test_no_advice_would_put_another_source_into_a_run(tmp_path):
         assert "--preset" not in str(error.value)
 
 
-# ------------------------------------------------------------------------------------------- notebooks
+# ---------------------------------------------------------------------------------------- notebooks
 
 
 def lesson(path: Path, text: str) -> Path:
@@ -383,7 +435,7 @@ def test_where_lessons_were_looked_for_is_said(make, only, words, tmp_path):
         find_lessons(tmp_path / "lessons", only)
 
 
-# ---------------------------------------------------------------------------------------- the whole road
+# ----------------------------------------------------------------------------------- the whole road
 
 
 @pytest.fixture(scope="module")

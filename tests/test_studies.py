@@ -1,4 +1,5 @@
-"""Ranking beside the look of codes: correlations by hand and by construction, and the whole road with a tiny model."""
+"""Ranking beside the look of codes: correlations by hand and by construction, and the whole road
+with a tiny model."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ PAIRS = (("semantic", "rq-kmeans"), ("random", "none"))
 
 
 def rows_of(perplexity: list[float], search: list[float], seeds: int = 1) -> pd.DataFrame:
-    """Pairs with these numbers; every other measure is the same for all; seeds stray evenly around them."""
+    """Pairs with these numbers; every other measure is equal for all; seeds stray evenly."""
     rows = []
     for i, seed in product(range(len(perplexity)), range(seeds)):
         strategy = ("dual", "separate", "semantic", "random")[i % 4]
@@ -155,6 +156,4 @@ def test_wrong_words_are_told(study, capsys, monkeypatch):
     assert main(["study", "identifier-ranking", "--preset", "tiny", "--seeds", "0,2"]) == 0
     assert called == [("tiny", (0, 2))]
     assert "ranking of 2 models" in capsys.readouterr().out
-    assert (
-        main(["study", "identifier-ranking", "--preset", "tiny", "--seeds", "x"]) == 1
-    )
+    assert main(["study", "identifier-ranking", "--preset", "tiny", "--seeds", "x"]) == 1

@@ -1,4 +1,4 @@
-"""Baselines over seeds: cells are kept, the summary is the mean over seeds, popularity stands beside them."""
+"""Recommenders over seeds: cells are kept, the summary is the mean, popularity stands beside them."""
 
 import json
 
@@ -9,7 +9,7 @@ import pytest
 from gensar_lite.__main__ import main
 from gensar_lite.artifacts import ArtifactError, Workspace
 from gensar_lite.config import preset
-from gensar_lite.experiments.recommenders import compare_baselines
+from gensar_lite.experiments.recommenders import compare_recommenders
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def study(tmp_path_factory):
     ws = Workspace.open(preset("tiny"), tmp_path_factory.mktemp("study"))
     return (
         ws,
-        compare_baselines(ws, "sasrec-ce", (0, 1)),
+        compare_recommenders(ws, "sasrec-ce", (0, 1)),
         ws.root / "reports" / "baselines" / "tiny",
     )
 
@@ -46,9 +46,9 @@ def test_the_value_is_the_mean_over_seeds_of_the_mean_over_targets(study):
 def test_a_finished_cell_is_not_trained_again_and_others_join_it(study):
     ws, metrics, folder = study
     before = (folder / "sasrec-ce-0.json").stat().st_mtime_ns
-    compare_baselines(ws, "svd", (0,))
-    again = compare_baselines(ws, "sasrec-bce", (0,))
-    compare_baselines(ws, "sasrec-ce", (0,))
+    compare_recommenders(ws, "svd", (0,))
+    again = compare_recommenders(ws, "sasrec-bce", (0,))
+    compare_recommenders(ws, "sasrec-ce", (0,))
     assert (folder / "sasrec-ce-0.json").stat().st_mtime_ns == before
     assert row(again, "sasrec-ce", "mrr") == row(metrics, "sasrec-ce", "mrr")
     assert json.loads((folder / "sasrec-bce-0.json").read_text())["settings"]["loss"] == "bce"
@@ -60,6 +60,6 @@ def test_a_finished_cell_is_not_trained_again_and_others_join_it(study):
 
 def test_names_and_seeds_are_checked(study, capsys):
     with pytest.raises(ArtifactError, match="sasrec-ce, sasrec-bce"):
-        compare_baselines(study[0], "sasrec-hinge", (0,))
-    assert main(["baselines", "--preset", "tiny", "--seeds", "a,b"]) == 1
+        compare_recommenders(study[0], "sasrec-hinge", (0,))
+    assert main(["study", "recommenders", "--preset", "tiny", "--seeds", "a,b"]) == 1
     assert "--seeds 0,1,2" in capsys.readouterr().err

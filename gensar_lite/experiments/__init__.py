@@ -1,4 +1,5 @@
 """What a single run cannot answer: cells that are trained or built, kept, and compared over seeds.
 
-In: a workspace. Out: tables and figures under ``reports/``. This room fits nothing itself: the stages do.
+In: a workspace. Out: tables and figures under ``reports/``. This room fits nothing itself: the
+stages do.
 """

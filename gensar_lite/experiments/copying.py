@@ -1,9 +1,10 @@
-"""What a leak buys: rankers that learn nothing and copy what the user did, scored under any split.
+"""What does a leak buy? Rankers that learn nothing and copy what the user did, under any split.
 
-In: a corpus. Out: `Copying`, a scorer like those of baselines.py, and `copying_scores`: Recall@10 and NDCG@10 of
-copying beside the same ranker without it. On an honest split of a log where nobody takes an item twice, copying loses
-places and wins none; on a leaky one it finds answers that stand in the question, or in the training material. This
-file does not know how a leak came about (`gensar_lite.data.leaks` does).
+In: a corpus. Out: `Copying`, a scorer like those of the baselines, and `copying_scores`: Recall@10
+and NDCG@10 of copying beside the same ranker without it. On an honest split of a log where nobody
+takes an item twice, copying loses places and wins none; on a leaky one it finds answers that stand
+in the question, or in the training material. This file does not know how a leak came about
+(`gensar_lite.data.leaks` does).
 """
 
 from __future__ import annotations
@@ -23,24 +24,24 @@ from gensar_lite.metrics import target_metrics
 
 LENGTH = 5  # items that are copied
 DEPTH = 10  # of the lists
-Source = Callable[
-    [pd.DataFrame], np.ndarray
-]  # targets (B rows) -> items to copy (B, LENGTH), best last, -1 for none
+# targets (B rows) -> items to copy (B, LENGTH), best last, -1 for none
+Source = Callable[[pd.DataFrame], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Copying:
     """The items of `source` first, then popular ones; for both tasks, nothing is learned.
 
-    In search the grades of the items come first, as in `CategoryPopularity`: of those that answer the query equally
-    well, the copied ones stand on top.
+    In search the grades of the items come first, as in `CategoryPopularity`: of those that answer
+    the query equally well, the copied ones stand on top.
     """
 
     base: CategoryPopularity
     source: Source
 
     def scores(self, targets: pd.DataFrame) -> np.ndarray:
-        """(B, N): an item's grade, plus a fraction below 0.5 by popularity, or above it by its place in `source`."""
+        """(B, N): an item's grade, plus a fraction below 0.5 by popularity, or above 0.5 by its
+        place in `source`."""
         table = self.base.scores(targets)  # grade (0 in recommendation) + popularity in [0, 1)
         grade = np.floor(table)
         table = grade + (table - grade) / 2
@@ -58,32 +59,34 @@ def from_history(corpus: Corpus) -> Source:
 
 
 def from_train(corpus: Corpus) -> Source:
-    """The last `LENGTH` items of the target's user in train events: what a trained model may remember."""
+    """The last `LENGTH` items of the target's user in train events: what a model may remember."""
     train = corpus.events[corpus.events["split"] == "train"].drop_duplicates(["user_id", "item_id"])
-    user, item = (
-        np.r_[train[name].to_numpy(), -1] for name in ("user_id", "item_id")
-    )  # the end belongs to nobody
+    # sorted by user; the row at the end belongs to nobody, and answers for places before the first
+    user = np.r_[train["user_id"].to_numpy(), -1]
+    item = np.r_[train["item_id"].to_numpy(), -1]
 
     def source(targets: pd.DataFrame) -> np.ndarray:
-        asked = targets["user_id"].to_numpy()[:, None]
-        rows = (
-            np.searchsorted(user[:-1], asked, "right") - LENGTH + np.arange(LENGTH)
-        )  # (B, LENGTH)
-        rows = np.where(rows < 0, -1, rows)
+        asked = targets["user_id"].to_numpy()[:, None]  # (B, 1)
+        end = np.searchsorted(user[:-1], asked, "right")
+        rows = np.maximum(end - LENGTH + np.arange(LENGTH), -1)  # (B, LENGTH)
         return np.where(user[rows] == asked, item[rows], -1)
 
     return source
 
 
 def copying_scores(corpus: Corpus, max_targets: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """Test scores with and without copying: ``task, ranker, recall@10, ndcg@10, num_queries``, the click as the answer.
+    """Test scores with and without copying: ``task, ranker, recall@10, ndcg@10, num_queries``.
 
-    Rankers: ``popularity`` (inside the grades), ``copies history``, ``copies train``. At most `max_targets` a task, a
-    fixed sample. No item is left out of a list, for a leak is to be seen.
+    Rankers: ``popularity`` (inside the grades), ``copies history``, ``copies train``. The answer is
+    the click; at most `max_targets` per task, a fixed sample. No item is left out of a list, for a
+    leak is to be seen.
     """
     base = CategoryPopularity.fit(corpus)
-    rankers = {"popularity": base, "copies history": Copying(base, from_history(corpus))}
-    rankers["copies train"] = Copying(base, from_train(corpus))
+    rankers = {
+        "popularity": base,
+        "copies history": Copying(base, from_history(corpus)),
+        "copies train": Copying(base, from_train(corpus)),
+    }
     rows = []
     for task in TASKS:
         targets = sample_targets(corpus.targets("test", task), max_targets, seed)

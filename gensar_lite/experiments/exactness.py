@@ -1,7 +1,8 @@
-"""How often a beam misses the exact list, and what that costs.
+"""How often does a beam miss the exact list, and what does that cost?
 
-In: a decoder and target events. Out: one row a task and beam width, and ``reports/<run>/exactness.json``.
-Everything is decoded in fp32, where equal scores of near twins do not look like misses. This file trains nothing.
+In: a decoder and target events. Out: one row per task and beam width, and
+``reports/<run>/exactness.json``. Everything is decoded in fp32, where equal scores of near twins do
+not look like misses. This file trains nothing.
 """
 
 from __future__ import annotations
@@ -11,18 +12,28 @@ import functools
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from gensar_lite.artifacts import TASKS, Workspace, write_json
-from gensar_lite.data import Seen, left_out
-from gensar_lite.decoding import Decoder, Found, load_decoder, search_exact
+from gensar_lite.artifacts import TASKS, Workspace
+from gensar_lite.data import left_out
+from gensar_lite.decoding import Decoder, Question, load_decoder, search_exact
+from gensar_lite.decoding.paths import Ranking
 from gensar_lite.evaluation.protocols import sample_targets
+from gensar_lite.experiments.cells import Cell, input_digests, run_cells
 from gensar_lite.metrics import ndcg_at, rank_of_target, recall_at
 
 BEAMS = (10, 20, 30, 50, 100)
-Search = Callable[[np.ndarray, tuple | None], Found]  # event rows, excluded pairs
+
+
+class Lists(NamedTuple):
+    """The lists of all queries: items (B, k), whether each is certified (B,), seconds in all."""
+
+    items: np.ndarray
+    certified: np.ndarray
+    seconds: float
 
 
 def beam_misses(
@@ -32,8 +43,9 @@ def beam_misses(
     k: int = 10,
     batch_size: int = 64,
 ) -> list[dict[str, object]]:
-    """For target `events` of any tasks, each beam beside the exact list: one row a task and width, ``exact`` last.
+    """For target `events` of any tasks, each beam beside the exact list, which comes last.
 
+    One row per task and width:
     missed_rate     share of queries whose top k is not the exact one, as a set
     found_rate      share of the exact top k that the beam found
     certified_rate  share of queries whose top k the search itself knows to be exact
@@ -41,99 +53,96 @@ def beam_misses(
 
     With fewer than k beams a list is short, and so missed.
     """
-    decoder, rows_out = dataclasses.replace(decoder, precision="fp32"), []
+    decoder = dataclasses.replace(decoder, precision="fp32")
+    rows = []
     for task in TASKS:
-        part = events[events["task"] == task]
-        if part.empty:
+        targets = events[events["task"] == task]
+        if targets.empty:
             continue
-        seen = left_out(decoder.generator.corpus) if task == "recommend" else None
-
-        def beam(rows: np.ndarray, exclude: tuple | None, width: int, task: str = task) -> Found:
-            return decoder.search(task, rows, width, exclude=exclude)
-
-        def exact(rows: np.ndarray, exclude: tuple | None, task: str = task) -> Found:
-            return search_exact(
-                decoder, task, *decoder.sources(task, rows), 3 * k, k, exclude=exclude
-            )
-
-        batches = decoder.batches(
-            task, np.arange(len(part)), part["event_id"].to_numpy(), batch_size
-        )
-        truth, *rest = _answers(exact, part, batches, seen, k)
+        search = functools.partial(_lists, decoder, task, targets, k, batch_size)
+        exact = search(lambda question: search_exact(decoder, question, 3 * k, k))
         for width in beams:
-            found = _answers(functools.partial(beam, width=width), part, batches, seen, k)
-            rows_out.append(_row(task, width, *found, truth, part, k))
-        rows_out.append(_row(task, "exact", truth, *rest, truth, part, k))
-    return rows_out
+            lists = search(lambda question, width=width: decoder.answer(question, width))
+            rows.append(_row(task, width, lists, exact, targets, k))
+        rows.append(_row(task, "exact", exact, exact, targets, k))
+    return rows
 
 
-def _answers(
-    search: Search, part: pd.DataFrame, batches: list[np.ndarray], seen: Seen | None, k: int
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Items (B, k), which queries are certified (B,), seconds in all."""
-    rows = part["event_id"].to_numpy()
-    items, certified, started = (
-        np.full((len(rows), k), -1),
-        np.zeros(len(rows), dtype=bool),
-        time.perf_counter(),
-    )
+def _lists(
+    decoder: Decoder,
+    task: str,
+    targets: pd.DataFrame,
+    k: int,
+    batch_size: int,
+    answer: Callable[[Question], Ranking],
+) -> Lists:
+    """Every target's list by `answer`; recommendations leave out what their users met before."""
+    events = targets["event_id"].to_numpy()
+    seen = left_out(decoder.generator.corpus) if task == "recommend" else None
+    items = np.full((len(events), k), -1)
+    certified = np.zeros(len(events), dtype=bool)
+    batches = decoder.batches(task, np.arange(len(events)), events, batch_size)
+    started = time.perf_counter()
     for places in batches:
-        found = search(rows[places], seen.pairs(rows[places]) if seen else None)
-        given = min(k, found.items.shape[1])
-        items[places, :given] = found.items[:, :given]
-        certified[places] = found.settled(k)
-    return items, certified, time.perf_counter() - started
+        rows = events[places]
+        exclude = seen.pairs(rows) if seen else None
+        ranking = answer(decoder.question(task, rows, exclude=exclude))
+        best = ranking.items[:, :k]  # fewer columns than k where beams are fewer
+        items[places, : best.shape[1]] = best
+        certified[places] = ranking.settled(k)
+    return Lists(items, certified, time.perf_counter() - started)
 
 
 def _row(
-    task: str,
-    width: object,
-    items: np.ndarray,
-    certified: np.ndarray,
-    seconds: float,
-    truth: np.ndarray,
-    part: pd.DataFrame,
-    k: int,
+    task: str, width: object, lists: Lists, exact: Lists, targets: pd.DataFrame, k: int
 ) -> dict[str, object]:
-    shared = [
-        len(set(a) & set(b)) / len(set(b))
-        for a, b in zip(_valid(items), _valid(truth), strict=True)
-    ]
-    ranks = rank_of_target(items, part["item_id"].to_numpy())
+    shared = []
+    for beam_list, exact_list in zip(lists.items, exact.items, strict=True):
+        wanted = exact_list[exact_list >= 0]  # -1: the list is shorter
+        shared.append(np.isin(wanted, beam_list).sum() / len(wanted))
+    ranks = rank_of_target(lists.items, targets["item_id"].to_numpy())
     return {
         "task": task,
         "num_beams": width,
-        "queries": len(items),
+        "queries": len(targets),
         "missed_rate": float(np.mean(np.array(shared) < 1)),
         "found_rate": float(np.mean(shared)),
-        "certified_rate": float(certified.mean()),
+        "certified_rate": float(lists.certified.mean()),
         f"recall@{k}": float(recall_at(ranks, k).mean()),
         f"ndcg@{k}": float(ndcg_at(ranks, k).mean()),
-        "ms_a_query": round(1000 * seconds / len(items), 2),
+        "ms_a_query": round(1000 * lists.seconds / len(targets), 2),
     }
 
 
-def _valid(items: np.ndarray) -> list[list[int]]:
-    return [row[row >= 0].tolist() for row in items]
+def measure_exactness(
+    ws: Workspace, sample: int, beams: Iterable[int] = BEAMS, k: int = 10
+) -> tuple[pd.DataFrame, Path]:
+    """`beam_misses` on a fixed sample of the decoded split, `sample` targets per task; the file.
 
-
-def write_exactness(ws: Workspace, sample: int, beams: Iterable[int] = BEAMS, k: int = 10) -> Path:
-    """`beam_misses` on a fixed sample of the decoded split, `sample` targets a task. Returns the file."""
-    decoder, settings = load_decoder(ws), ws.config.decoding
-    events = decoder.generator.corpus
-    parts = [
-        sample_targets(events.targets(settings.split, task), sample, ws.config.evaluation.seed)
-        for task in TASKS
-    ]
-    rows = beam_misses(decoder, pd.concat(parts), beams, k, settings.batch_size)
-    ws.report.mkdir(parents=True, exist_ok=True)
+    A task that was measured with the same model, sample and beams is kept.
+    """
+    settings = ws.config.decoding
+    seed = ws.config.evaluation.seed
     path = ws.report / "exactness.json"
-    told = {
+    made_from = {
         "split": settings.split,
         "sample": sample,
         "k": k,
         "head": ws.config.training.head,
-        "rows": rows,
+        "beams": list(beams),
+        "seed": seed,
+        "inputs": input_digests(ws, "training"),
     }
-    write_json(path, told)
-    return path
+    load = functools.cache(lambda: load_decoder(ws))  # once, and only where something is missing
+
+    def measured(task: str) -> pd.DataFrame:
+        targets = load().generator.corpus.targets(settings.split, task)
+        targets = sample_targets(targets, sample, seed)
+        return pd.DataFrame(beam_misses(load(), targets, beams, k, settings.batch_size))
+
+    cells = [
+        Cell(task, path, made_from, functools.partial(measured, task), {"task": task})
+        for task in TASKS
+    ]
+    results, _ = run_cells("exactness", cells)
+    return pd.concat(results.values(), ignore_index=True), path

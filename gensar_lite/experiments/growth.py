@@ -1,12 +1,11 @@
-"""What growing costs: items that get identifiers without refitting, against a fit that knew them.
+"""What does growing cost? Items that get identifiers without refitting, against a fit with them.
 
-In: item vectors, categories, settings. Out: a long table of how well held-out items are served both ways.
-This file does not know workspaces or reports.
+In: item vectors, categories, settings. Out: a long table of how well held-out items are served both
+ways. This file does not know workspaces or reports.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -30,38 +29,36 @@ WAYS = ("assigned", "refitted")
 def growth_cost(
     embeddings: ItemEmbeddings, categories: np.ndarray, settings: IdentifiersConfig
 ) -> pd.DataFrame:
-    """Hold out `HELD_OUT` of the items, drawn with ``settings.seed``: fit on the others and assign these, or on all.
+    """Hold out `HELD_OUT` of the items: fit on the others and assign these, or fit on all.
 
-    Returns ``way, view, level, measure, value``, of the held-out items alone, among the whole catalogue: ``purity``
-    (share whose category is their prefix's most frequent one; items of category "" are not asked),
-    ``neighbour_recall`` (of ten neighbours by the view's own vectors) and ``unexplained`` (squared norm of the view's
-    vectors that the codes up to a level leave over). Raises `ArtifactError` where a prefix has no room for a new item.
+    Returns ``way, view, level, measure, value`` of the held-out items, among the whole catalogue:
+    purity            share whose category is their prefix's most frequent one; items of category ""
+                      are not asked
+    neighbour_recall  of ten neighbours by the view's own vectors
+    unexplained       share of the squared norm that the codes up to a level leave over
+    ``settings.seed`` draws the items. Raises `ArtifactError` where a prefix has no room for a new
+    item.
     """
-    settings = sized(
-        settings, len(embeddings.semantic)
-    )  # both ways the sizes of the whole catalogue
+    # both ways have the sizes of the whole catalogue
+    settings = sized(settings, len(embeddings.semantic))
     held = held_out(len(embeddings.semantic), settings.seed)
     vectors = {view: standardise(getattr(embeddings, view), view) for view in VIEWS}
     near = {view: neighbours(table, NEIGHBOURS, held) for view, table in vectors.items()}
-    made = {
+    identifiers = {
         "assigned": grown(embeddings, held, settings),
         "refitted": build_identifiers(embeddings, settings).identifiers,
     }
     rows = []
     for way in WAYS:
         for view in VIEWS:
-            codes = made[way].view(view)
-            rows += [
-                (way, view, depth, "purity", value)
-                for depth, value in _purity(codes, categories, held)
-            ]
-            recall = neighbour_recall(codes, near[view], held)
-            rows += [
-                (way, view, depth, "neighbour_recall", value)
-                for depth, value in enumerate(recall, start=1)
-            ]
-            left = _left_over(codes, vectors[view], held)
-            rows += [(way, view, level, "unexplained", value) for level, value in left]
+            codes = identifiers[way].view(view)
+            measures = {
+                "purity": _purity(codes, categories, held),
+                "neighbour_recall": neighbour_recall(codes, near[view], held),
+                "unexplained": _left_over(codes, vectors[view], held),
+            }
+            for measure, values in measures.items():
+                rows += [(way, view, i, measure, v) for i, v in enumerate(values, start=1)]
     return pd.DataFrame(rows, columns=["way", "view", "level", "measure", "value"])
 
 
@@ -72,41 +69,41 @@ def held_out(num_items: int, seed: int) -> np.ndarray:
 
 
 def grown(embeddings: ItemEmbeddings, held: np.ndarray, settings: IdentifiersConfig) -> Identifiers:
-    """Identifiers of every item, those of `held` assigned by a quantizer that was fitted without them."""
+    """Identifiers of every item, those of `held` assigned by a quantizer fitted without them."""
     known = np.setdiff1d(np.arange(len(embeddings.semantic)), held)
     built = build_identifiers(embeddings.rows(known), settings)
-    new = assign(
-        embeddings.rows(held), FittedQuantizer.of(built.tensors, settings), built.identifiers
-    )
+    fitted = FittedQuantizer.of(built.tensors, settings)
+    assigned = assign(embeddings.rows(held), fitted, built.identifiers)
+    # back to the order of the catalogue, in which the row number is the item
     order = np.argsort(np.concatenate([known, held]), kind="stable")
-    views = {v: np.concatenate([built.identifiers.view(v), new.view(v)])[order] for v in VIEWS}
+    views = {
+        view: np.concatenate([built.identifiers.view(view), assigned.view(view)])[order]
+        for view in VIEWS
+    }
     return replace(built.identifiers, **views).check()
 
 
-def _purity(
-    codes: np.ndarray, categories: np.ndarray, held: np.ndarray
-) -> Iterator[tuple[int, float]]:
+def _purity(codes: np.ndarray, categories: np.ndarray, held: np.ndarray) -> list[float]:
+    """Per depth of the prefix; empty where no held-out item has a category."""
     known = categories != ""
     asked = held[known[held]]
     if not len(asked):
-        return
+        return []
     label = pd.factorize(categories)[0]
-    for depth, prefix in enumerate(prefix_numbers(codes).T, start=1):
-        pair = (
-            pd.DataFrame({"prefix": prefix[known], "label": label[known]})
-            .value_counts()
-            .reset_index()
-        )
-        pair = pair.sort_values(
-            ["count", "label"], ascending=[False, True]
-        )  # equals: the lower label
-        most = pair.drop_duplicates("prefix").set_index("prefix")["label"]
-        yield depth, float((most.loc[prefix[asked]].to_numpy() == label[asked]).mean())
+    values = []
+    for prefix in prefix_numbers(codes).T:  # (N,) number of each item's prefix
+        table = pd.DataFrame({"prefix": prefix[known], "label": label[known]})
+        counts = table.value_counts().reset_index()
+        # the most frequent label first; of equally frequent ones the lowest
+        counts = counts.sort_values(["count", "label"], ascending=[False, True])
+        most = counts.drop_duplicates("prefix").set_index("prefix")["label"]
+        values.append(float((most.loc[prefix[asked]].to_numpy() == label[asked]).mean()))
+    return values
 
 
-def _left_over(
-    codes: np.ndarray, vectors: np.ndarray, held: np.ndarray
-) -> Iterator[tuple[int, float]]:
+def _left_over(codes: np.ndarray, vectors: np.ndarray, held: np.ndarray) -> list[float]:
+    """Per level: squared norm of the held-out items' residuals, over that of their vectors."""
     total = ((vectors - vectors.mean(axis=0))[held] ** 2).sum() or np.nan
-    for level, residual in enumerate(level_residuals(codes, vectors), start=1):
-        yield level, float((residual[held] ** 2).sum() / total)
+    return [
+        float((residual[held] ** 2).sum() / total) for residual in level_residuals(codes, vectors)
+    ]

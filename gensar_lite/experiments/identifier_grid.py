@@ -17,15 +17,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gensar_lite.artifacts import ArtifactError, Corpus, ItemEmbeddings, Workspace, write_bytes
-from gensar_lite.artifacts import write_text
-from gensar_lite.config import IdentifiersConfig, section_dict
+from gensar_lite.artifacts import (
+    ArtifactError,
+    Corpus,
+    ItemEmbeddings,
+    Workspace,
+    write_bytes,
+    write_text,
+)
+from gensar_lite.config import VALID_PAIRS, IdentifiersConfig, check_pairs, section_dict
 from gensar_lite.experiments.cells import Cell, input_digests, run_cells
 from gensar_lite.experiments.growth import growth_cost
 from gensar_lite.experiments.identifier_page import grid_page, grid_picture
 from gensar_lite.identifiers.diagnostics import diagnose
 from gensar_lite.identifiers.sizes import sized
-from gensar_lite.identifiers.strategies import VALID_PAIRS, build_identifiers, check_pairs
+from gensar_lite.identifiers.strategies import build_identifiers
 
 Pair = tuple[str, str]  # strategy, quantizer
 Measure = Callable[[IdentifiersConfig], pd.DataFrame]  # a long table with a column "value"

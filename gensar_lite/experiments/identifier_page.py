@@ -142,7 +142,7 @@ def _growth_lines(growth: pd.DataFrame) -> list[str]:
 
 
 def grid_picture(table: pd.DataFrame) -> tuple[bytes, str]:
-    """PNG bytes and alt text: one row per pair, one panel per figure of `PANELS`, a mark per view."""
+    """PNG bytes and alt text: one row per pair, one panel per figure, a mark per view."""
     pairs = list(table.groupby(["strategy", "quantizer"], sort=False).groups)
     figure, panels = canvas(13, 1.2 + 0.24 * len(pairs), len(PANELS))
     ranges = []

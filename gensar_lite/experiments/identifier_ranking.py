@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from gensar_lite.artifacts import TASKS, ArtifactError, Corpus, Workspace, write_bytes
-from gensar_lite.config import override
+from gensar_lite.config import check_pairs, override
 from gensar_lite.drawing.canvas import canvas, figure_png
 from gensar_lite.drawing.palette import GREY, MARKERS, OKABE_ITO, TASK_TITLE
 from gensar_lite.evaluation.runs import to_matrix
@@ -32,7 +32,6 @@ from gensar_lite.experiments.cells import (
     write_rows,
 )
 from gensar_lite.experiments.identifier_grid import Pair, report_folder
-from gensar_lite.identifiers.strategies import check_pairs
 from gensar_lite.metrics import ndcg_at, rank_of_target
 from gensar_lite.pipeline import run_stage
 

@@ -1,12 +1,14 @@
-"""Recommenders without a generator, over several seeds: the figures that a joint model has to beat.
+"""How good are recommenders without a generator, over seeds? A joint model has to beat them.
 
-In: a preset whose source has recommendation events, seeds, collaborative models by name. Out: one small parquet a
-cell (model x seed: the rank of every test target), written as soon as the cell is done, and ``metrics.json`` with the
-mean over seeds and its interval over queries. A finished cell is reused. This file trains nothing itself.
+In: a preset whose source has recommendation events, seeds, a collaborative model by name. Out, in
+``reports/baselines/<run>/``: per cell (model and seed) a small json, and a parquet with the rank of
+every test target; ``metrics.json``, means over seeds with intervals over queries. This file trains
+nothing itself.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import time
@@ -15,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gensar_lite.artifacts import ArtifactError, Corpus, Workspace, write_json
+from gensar_lite.artifacts import ArtifactError, Corpus, Workspace, replacing, write_json
 from gensar_lite.config import override, section_dict
 from gensar_lite.data import left_out, prepare
 from gensar_lite.embeddings import embed, load_ranker
@@ -23,6 +25,7 @@ from gensar_lite.evaluation.baselines import Popularity, Scorer, top_k_run
 from gensar_lite.evaluation.runs import to_matrix
 from gensar_lite.evaluation.scores import SCORE_COLUMNS, join_scores, summary
 from gensar_lite.evaluation.tuning import counting_systems
+from gensar_lite.experiments.cells import Cell, run_cells
 from gensar_lite.metrics import rank_metrics, rank_of_target
 
 MODELS: dict[str, dict[str, object]] = {
@@ -33,53 +36,55 @@ MODELS: dict[str, dict[str, object]] = {
 }
 
 
-def compare_baselines(ws: Workspace, model: str, seeds: tuple[int, ...]) -> list[dict]:
-    """Train `model` on each seed, rank the test targets over the whole catalogue, add it to ``reports/baselines/``.
+def compare_recommenders(ws: Workspace, model: str, seeds: tuple[int, ...]) -> list[dict]:
+    """Train `model` with each seed, rank the test targets over the whole catalogue, add it.
 
-    Returns the rows of ``metrics.json`` (every model so far; popularity and what only counts beside them), as in the
-    reports of a run; what was chosen for the latter stands in ``tuned.json``.
+    Returns the rows of ``metrics.json`` (every model so far; popularity and what only counts beside
+    them), as in the reports of a run; what was chosen for the latter stands in ``tuned.json``.
     Raises `ArtifactError` that lists the models for an unknown name.
     """
     if model not in MODELS:
         raise ArtifactError(
-            f"baselines: there is no {model!r}. Choose one of: {', '.join(MODELS)}."
+            f"recommenders: there is no {model!r}. Choose one of: {', '.join(MODELS)}."
         )
     folder = ws.root / "reports" / "baselines" / ws.run
-    folder.mkdir(parents=True, exist_ok=True)
     prepare(ws)
     corpus = Corpus.load(ws.require("data"))
-    for seed in seeds:
-        _cell(ws, model, seed, folder, log_digest(corpus))
-    metrics = _summary(corpus, folder, ws)
+    log = log_digest(corpus)
+    run_cells("recommenders", [_cell(ws, model, seed, folder, log) for seed in seeds])
+    metrics = _summary(corpus, folder, ws, log)
     write_json(folder / "metrics.json", metrics)
     return metrics
 
 
 def log_digest(corpus: Corpus) -> str:
-    """A digest of what these models read, and of the rule that their lists follow: who took what when, by which task
-    and in which split. The texts of queries may change beside it."""
+    """A digest of what these models read, and of the rule that their lists follow: who took what
+    when, by which task and in which split. The texts of queries may change beside it."""
     table = corpus.events[["user_id", "time", "item_id", "task", "split"]].to_csv(index=False)
     return hashlib.sha256(f"{corpus.exclude_seen}\n{table}".encode()).hexdigest()[:16]
 
 
-def _cell(ws: Workspace, model: str, seed: int, folder: Path, log: str) -> None:
+def _cell(ws: Workspace, model: str, seed: int, folder: Path, log: str) -> Cell:
+    name = f"{model}-{seed}"
     config = override(ws.config, MODELS[model] | {"embeddings.seed": seed})
-    made_with = {"log": log, "settings": section_dict(config.embeddings)}
-    path = folder / f"{model}-{seed}.json"
-    if path.exists():
-        found = json.loads(path.read_text())
-        if {key: found.get(key) for key in made_with} == made_with:
-            return
-    own = Workspace(ws.root, config, f"baselines-{ws.run}-{model}-{seed}")
-    prepare(own)
+    cell_ws = Workspace(ws.root, config, f"baselines-{ws.run}-{name}")
+    made_from = {"log": log, "settings": section_dict(config.embeddings)}
+    path = folder / f"{name}.json"
+    return Cell(name, path, made_from, functools.partial(_trained, cell_ws, path))
+
+
+def _trained(ws: Workspace, path: Path) -> dict[str, object]:
+    """Train in the cell's own workspace, write the ranks beside `path`; how the training went."""
+    prepare(ws)
     started = time.perf_counter()
-    embed(own)
+    embed(ws)
     minutes = (time.perf_counter() - started) / 60
-    corpus = Corpus.load(own.require("data"))
-    _, ranker = load_ranker(own, corpus)
-    ranks = _ranks(ranker, corpus, config.decoding.top_k)
-    ranks.to_parquet(folder / f"{model}-{seed}.parquet", index=False)
-    write_json(path, made_with | {"stage_minutes": round(minutes, 2)} | _learning(own))
+    corpus = Corpus.load(ws.require("data"))
+    _, ranker = load_ranker(ws, corpus)
+    path.unlink(missing_ok=True)  # a record of other settings must not stand beside these ranks
+    with replacing(path.with_suffix(".parquet")) as draft:
+        _ranks(ranker, corpus, ws.config.decoding.top_k).to_parquet(draft, index=False)
+    return {"stage_minutes": round(minutes, 2)} | _learning(ws)
 
 
 def _learning(ws: Workspace) -> dict[str, object]:
@@ -98,52 +103,44 @@ def _learning(ws: Workspace) -> dict[str, object]:
 
 
 def _ranks(scorer: Scorer, corpus: Corpus, depth: int) -> pd.DataFrame:
-    """``rank`` of every test recommendation target, in the order of events, 0 below `depth`; the log's rule about seen
-    items holds."""
+    """``rank`` of every test recommendation target, in the order of events, 0 below `depth`.
+
+    The log's rule about seen items holds.
+    """
     targets = corpus.targets("test", "recommend")
     run = top_k_run(scorer, targets, depth, left_out(corpus))
-    events = targets["event_id"].to_numpy()
-    rank = rank_of_target(to_matrix(run, events, depth), targets["item_id"].to_numpy())
-    return pd.DataFrame({"rank": rank.astype(np.int16)})
+    ranked = to_matrix(run, targets["event_id"].to_numpy(), depth)
+    ranks = rank_of_target(ranked, targets["item_id"].to_numpy())
+    return pd.DataFrame({"rank": ranks.astype(np.int16)})
 
 
-def _summary(corpus: Corpus, folder: Path, ws: Workspace) -> list[dict]:
-    counted = counting_systems(
-        corpus, {"recommend": corpus.targets("test", "recommend")}, ws.config.evaluation.seed
-    )
-    scorers = {"popularity": Popularity.fit(corpus)} | {
-        name: t.scorer for name, t in counted["recommend"].items()
-    }
-    write_json(
-        folder / "tuned.json", {name: tuned.record for name, tuned in counted["recommend"].items()}
-    )
-    cells = {
-        name: {0: _ranks(scorer, corpus, ws.config.decoding.top_k)}
-        for name, scorer in scorers.items()
-    }
-    log = log_digest(corpus)
-    for path in sorted(folder.glob("*-*.json")):  # written last: a cell without one was killed
-        if json.loads(path.read_text())["log"] != log:  # of another log: its targets are others
-            continue
-        model, _, seed = path.stem.rpartition("-")
-        cells.setdefault(model, {})[int(seed)] = pd.read_parquet(path.with_suffix(".parquet"))
-    rows = []
-    for model, tables in cells.items():
-        events = np.arange(
-            len(next(iter(tables.values())))
-        )  # the same targets in the same order in every cell
-        values = [
-            rank_metrics(table["rank"].to_numpy(), ws.config.evaluation.ks)
-            for table in tables.values()
-        ]
-        means = {
-            metric: np.mean([v[metric] for v in values], axis=0) for metric in values[0]
-        }  # (B,) over seeds
-        parts = [
-            (model, "full", "recommend", metric, events, mean) for metric, mean in means.items()
-        ]
-        scores = join_scores(
-            [pd.DataFrame(dict(zip(SCORE_COLUMNS, part, strict=True))) for part in parts]
-        )
-        rows += summary(scores, ws.config.evaluation, seeds=tuple(tables))
+def _summary(corpus: Corpus, folder: Path, ws: Workspace, log: str) -> list[dict]:
+    """Rows of metrics of every system: popularity, those that count, every kept model."""
+    settings = ws.config.evaluation
+    targets = {"recommend": corpus.targets("test", "recommend")}
+    counting = counting_systems(corpus, targets, settings.seed)["recommend"]
+    write_json(folder / "tuned.json", {name: tuned.record for name, tuned in counting.items()})
+    scorers: dict[str, Scorer] = {"popularity": Popularity.fit(corpus)}
+    scorers |= {name: tuned.scorer for name, tuned in counting.items()}
+    # system -> seed -> ranks; what only counts has no seed, and one table
+    depth = ws.config.decoding.top_k
+    ranks = {name: {0: _ranks(scorer, corpus, depth)} for name, scorer in scorers.items()}
+    for path in sorted(folder.glob("*-*.json")):
+        if json.loads(path.read_text(encoding="utf-8"))["log"] == log:  # else: other targets
+            model, _, seed = path.stem.rpartition("-")
+            ranks.setdefault(model, {})[int(seed)] = pd.read_parquet(path.with_suffix(".parquet"))
+    rows: list[dict] = []
+    for model, by_seed in ranks.items():
+        rows += summary(_mean_scores(model, by_seed, settings.ks), settings, tuple(by_seed))
     return rows
+
+
+def _mean_scores(model: str, by_seed: dict[int, pd.DataFrame], ks: tuple[int, ...]) -> pd.DataFrame:
+    """Per target the mean over seeds, as a table of scores: every cell has the same targets."""
+    per_seed = [rank_metrics(table["rank"].to_numpy(), ks) for table in by_seed.values()]
+    parts = []
+    for metric in per_seed[0]:
+        mean = np.mean([values[metric] for values in per_seed], axis=0)  # (B,)
+        row = (model, "full", "recommend", metric, np.arange(len(mean)), mean)
+        parts.append(pd.DataFrame(dict(zip(SCORE_COLUMNS, row, strict=True))))
+    return join_scores(parts)

@@ -1,0 +1,147 @@
+"""The cells of a study: each is made once, kept in a small file at once, and read from there later.
+
+In: cells, each with a file and a function. Out: their results by name. A study that was killed goes
+on with the first cell that is missing. This file does not know what a cell trains or measures.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from gensar_lite.artifacts import ArtifactError, Workspace, replacing, say, write_json
+from gensar_lite.config import Config, ConfigError, changed_settings
+
+Result = pd.DataFrame | dict[str, object]
+
+
+class Cell(NamedTuple):
+    """One result of a study, and how it is made.
+
+    name       unique in the study: progress and refusals are told by it
+    path       where the result is kept: ``.json`` or, for tables, ``.parquet``
+    made_from  all that the result depends on, as JSON: digests of the inputs, settings. What a file
+               holds counts only while its record of this is equal
+    make       makes the result: a table with the columns of `key`, or, without a key, a dictionary
+    key        columns and values that tell this cell's rows from others in the same file; cells
+               with equal `made_from` may share one. {}: the cell has a ``.json`` file to itself
+    """
+
+    name: str
+    path: Path
+    made_from: dict[str, object]
+    make: Callable[[], Result]
+    key: dict[str, object] = {}  # noqa: RUF012 - never written to
+
+
+def run_cells(
+    study: str, cells: Sequence[Cell], go_on: bool = False
+) -> tuple[dict[str, Result], dict[str, str]]:
+    """Results by the names of `cells`, in their order; a missing one is made and written at once.
+
+    A cell that raises `ArtifactError` or `ConfigError` ends the study. With `go_on` the others are
+    made all the same, and the second dictionary holds the reasons by name.
+    """
+    results = {cell.name: read_cell(cell) for cell in cells}
+    missing = [cell for cell in cells if results[cell.name] is None]
+    refused: dict[str, str] = {}
+    started = time.perf_counter()
+    for done, cell in enumerate(missing):
+        # cells of one study take about as long as one another: their mean tells the time left
+        minutes = (time.perf_counter() - started) / 60
+        left = f", about {minutes / done * (len(missing) - done):.0f} min left" if done else ""
+        say(f"{study}: {cell.name} ({done + 1} of {len(missing)}{left})")
+        try:
+            _write_cell(cell, cell.make())
+        except (ArtifactError, ConfigError) as problem:
+            if not go_on:
+                raise
+            refused[cell.name] = str(problem)
+        else:  # read back: a first run and one that finds the cell return the same
+            results[cell.name] = read_cell(cell)
+    return {name: result for name, result in results.items() if result is not None}, refused
+
+
+def read_cell(cell: Cell) -> Result | None:
+    """The kept result, None where there is none, or only one that was made from something else."""
+    content = _content(cell)
+    if content is None or not cell.key:
+        return content
+    mine = pd.Series(True, index=content.index)
+    for column, value in cell.key.items():
+        mine &= content[column] == value
+    return content[mine].reset_index(drop=True) if mine.any() else None
+
+
+def _content(cell: Cell) -> Result | None:
+    """All that the cell's file holds if it was made from the same, its neighbours' rows too."""
+    if not cell.path.exists():
+        return None
+    if cell.key:
+        table = read_rows(cell.path)
+        record, content = table.attrs, table
+    else:
+        record = _read(cell.path, lambda path: json.loads(path.read_text(encoding="utf-8")))
+        content = {name: value for name, value in record.items() if name not in cell.made_from}
+    same = all(record.get(name) == value for name, value in cell.made_from.items())
+    return content if same else None
+
+
+def _write_cell(cell: Cell, result: Result) -> None:
+    if not cell.key:
+        write_json(cell.path, cell.made_from | result)
+        return
+    neighbours = _content(cell)
+    if neighbours is not None:
+        result = pd.concat([neighbours, result], ignore_index=True)
+    result.attrs = cell.made_from
+    write_rows(cell.path, result)
+
+
+def read_rows(path: Path) -> pd.DataFrame | None:
+    """The rows in a study's file, None without one; ``attrs`` is what it says beside them."""
+    if not path.exists():
+        return None
+    if path.suffix == ".parquet":
+        return _read(path, pd.read_parquet)
+    written = _read(path, lambda path: json.loads(path.read_text(encoding="utf-8")))
+    table = pd.DataFrame(written.pop("rows"))
+    table.attrs = written
+    return table
+
+
+def write_rows(path: Path, table: pd.DataFrame) -> None:
+    """Write rows and ``attrs``: `read_rows` finds the old file or the new one, never half."""
+    if path.suffix == ".parquet":
+        with replacing(path) as draft:
+            table.to_parquet(draft, index=False)  # pandas keeps attrs in the file's metadata
+    else:
+        write_json(path, table.attrs | {"rows": table.to_dict("records")})
+
+
+def _read(path: Path, reader: Callable[[Path], object]):
+    try:
+        return reader(path)
+    except ValueError as problem:  # of json, and of pyarrow
+        raise ArtifactError(
+            f"study: {path} cannot be read ({problem}). Delete it and run the study again."
+        ) from problem
+
+
+def input_digests(ws: Workspace, *stages: str) -> dict[str, str]:
+    """Digest of each finished stage. Ask before the stages are read: then a rebuild is noticed.
+
+    Raises `ArtifactError` where a stage is missing or stale.
+    """
+    return {stage: ws.meta(stage)["digest"] for stage in stages if ws.require(stage)}
+
+
+def about(ws: Workspace, config: Config) -> dict[str, object]:
+    """What a report on validation targets says of its cells: the run, and how `config` arose."""
+    base, changed = changed_settings(config)
+    return {"run": ws.run, "preset": base, "changed": changed, "split": "validation"}

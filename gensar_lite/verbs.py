@@ -1,0 +1,261 @@
+"""The verbs of the command line, in the order of ``gensar --help``: one entry per verb.
+
+In: parsed words. Out: what the verb builds, and lines on standard output. What a verb needs is
+imported when it runs: ``--help`` and a wrong word are answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gensar_lite.config import STAGES, ConfigError, preset
+from gensar_lite.parser import (
+    DEFAULT_PRESET,
+    JSON,
+    REQUEST,
+    SEEDS,
+    SETTINGS,
+    WITH_FILES,
+    Option,
+    Verb,
+    asked_run,
+    build_parser,
+    list_verbs,
+    open_workspace,
+    option,
+    seed_numbers,
+)
+
+VERBS: list[Verb] = []
+STUDIES: list[Verb] = []  # what may follow ``gensar study``
+
+
+def verb(
+    name: str, text: str, *options: Option, verbs: list[Verb] = VERBS, then: Sequence[Verb] = ()
+):
+    """Enter the function below as a verb; `then` are the words that may follow it."""
+
+    def enter(run):
+        verbs.append(Verb(name, text, run, options, then))
+        return run
+
+    return enter
+
+
+study = functools.partial(verb, verbs=STUDIES)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line, as ``gensar --help`` shows it."""
+    return build_parser(VERBS)
+
+
+# ------------------------------------------------------------------------------- stages and reports
+
+
+@verb(
+    "download",
+    "fetch and verify a data source",
+    option("source", nargs="?", help="name of the source; see --list"),
+    option("--list", action="store_true", help="list sources with licence, size and citation"),
+)
+def _download(words: argparse.Namespace) -> None:
+    from data_download import describe, fetch
+
+    if words.list or not words.source:
+        print(describe())
+        return
+    for name, path in fetch(words.source).items():
+        print(f"{name}: {path}")
+
+
+def _stage(words: argparse.Namespace) -> None:
+    from gensar_lite.pipeline import run_stage
+
+    run_stage(open_workspace(words), words.command)
+
+
+for stage, text in (
+    ("data", "stage 1: a validated, split corpus from a source"),
+    ("embeddings", "stage 2: a semantic and a collaborative vector per item"),
+    ("identifiers", "stage 3: two code sequences per item"),
+    ("training", "stage 4: one model for search and recommendation"),
+    ("decoding", "stage 5: ranked items per target, by constrained beam search"),
+    ("evaluation", "stage 6: metrics with intervals, beside baselines"),
+):
+    verb(stage, text, *WITH_FILES)(_stage)
+
+
+@verb(
+    "run",
+    "all stages, then the report",
+    *WITH_FILES,
+    option("--until", choices=STAGES, default=STAGES[-1], help="the last stage to build"),
+)
+def _run(words: argparse.Namespace) -> None:
+    from gensar_lite.pipeline import run_all
+
+    page = run_all(open_workspace(words), words.until)
+    if page:
+        print(f"report: {page}")
+
+
+@verb(
+    "notebooks",
+    "execute the notebooks with papermill",
+    *SETTINGS,
+    option("--only", action="append", metavar="03", help="number or name; may be repeated"),
+    option("--save", action="store_true", help="put outputs back into the notebooks, to commit"),
+    option("--folder", type=Path, help="where the notebooks are (default: notebooks/)"),
+)
+def _notebooks(words: argparse.Namespace) -> int:
+    from gensar_lite.lessons import run_lessons
+
+    ws = open_workspace(words)
+    if words.set or words.run_name:
+        raise ConfigError(
+            "notebooks: --set and --run are not passed to notebooks; their parameters cell says "
+            "what can be changed."
+        )
+    return run_lessons(ws, words.folder or ws.root / "notebooks", words.only, words.save)
+
+
+@verb("report", "write reports/<run>/ from finished stages", *WITH_FILES)
+def _report(words: argparse.Namespace) -> None:
+    from gensar_lite.evaluation import write_report
+
+    print(f"report: {write_report(open_workspace(words))}")
+
+
+# ------------------------------------------------------------------------------------------ studies
+
+
+@verb("study", "what a single run cannot answer; alone, it lists the studies", then=STUDIES)
+def _study(words: argparse.Namespace) -> None:
+    print(f"gensar study NAME, one of:\n{list_verbs(STUDIES)}")
+
+
+@study(
+    "recommenders",
+    "recommenders without a generator: what a joint model has to beat",
+    *WITH_FILES,
+    SEEDS,
+    option("--model", default="sasrec-ce", help="sasrec-ce | -bce | -bpr | svd (the first)"),
+)
+def _recommenders(words: argparse.Namespace) -> None:
+    from gensar_lite.evaluation.report import console_table
+    from gensar_lite.experiments.recommenders import compare_recommenders
+
+    print(
+        console_table(compare_recommenders(open_workspace(words), words.model, seed_numbers(words)))
+    )
+
+
+@study("identifiers", "strategy x quantizer, by the codes alone", *WITH_FILES, SEEDS)
+def _identifiers(words: argparse.Namespace) -> None:
+    from gensar_lite.experiments.identifier_grid import compare_identifiers, report_folder
+
+    ws = open_workspace(words)
+    compare_identifiers(ws, seed_numbers(words))
+    print((report_folder(ws) / "index.md").read_text(encoding="utf-8"))
+
+
+@study("identifier-ranking", "a model on each of several identifiers: slow", *WITH_FILES, SEEDS)
+def _identifier_ranking(words: argparse.Namespace) -> None:
+    from gensar_lite.experiments.identifier_ranking import rank_identifiers, report_folder
+
+    ws = open_workspace(words)
+    rows = rank_identifiers(ws, seed_numbers(words))
+    print(f"ranking of {len(rows)} models: {report_folder(ws) / 'ranking.json'}")
+
+
+@study("ablations", "what prompts and behaviour tokens are worth", *WITH_FILES, SEEDS)
+def _ablations(words: argparse.Namespace) -> None:
+    from gensar_lite.experiments.ablations import ablate
+
+    print(ablate(open_workspace(words), seed_numbers(words)).to_string(index=False))
+
+
+@study(
+    "exactness",
+    "how often a beam misses the exact list, and what it costs",
+    *WITH_FILES,
+    option("--sample", type=int, default=500, help="targets per task, a fixed sample (500)"),
+)
+def _exactness(words: argparse.Namespace) -> None:
+    from gensar_lite.experiments.exactness import measure_exactness
+
+    rows, path = measure_exactness(open_workspace(words), words.sample)
+    print(rows.to_string(index=False, float_format="{:.4g}".format))
+    print(f"exactness: {path}")
+
+
+# ----------------------------------------------------------------------------------------- requests
+
+
+@verb("recommend", "ask a trained run: what comes next", *REQUEST)
+@verb(
+    "search",
+    "ask a trained run: items for a query",
+    option("query", help="what to look for, in quotes"),
+    *REQUEST,
+)
+def _request(words: argparse.Namespace) -> None:
+    from gensar_lite.artifacts import Workspace
+    from gensar_lite.decoding.console import answer_request
+
+    run = asked_run(words)
+    config = preset(words.preset or DEFAULT_PRESET)
+    print(answer_request(Workspace.open(config, words.workspace, run), words))
+
+
+# -------------------------------------------------------------------------------------- information
+
+
+@verb(
+    "settings",
+    "every setting: meaning, valid values, default, presets",
+    option("stage", nargs="?", help="of this stage only"),
+    JSON,
+)
+def _settings(words: argparse.Namespace) -> None:
+    from gensar_lite.config.listing import settings_rows, settings_table
+
+    rows = settings_rows(words.stage)
+    print(json.dumps(rows, indent=1) if words.json else settings_table(words.stage))
+
+
+@verb(
+    "bench",
+    "measure speed against a plain baseline, interleaved in one run",
+    option("name", help="what to measure; an unknown name lists those there are"),
+    option("--rounds", type=int, default=3, help="interleaved rounds; the median counts"),
+    option("--kills", type=int, default=20, help="resume only: how often a training is killed"),
+    JSON,
+)
+def _bench(words: argparse.Namespace) -> None:
+    checkout = Path(__file__).parent.parent
+    if not (checkout / "benchmarks" / "__init__.py").exists():
+        raise ConfigError(
+            "bench: the benchmarks are no part of the installed package. Clone the repository, "
+            "install it with pip install -e . and run the command again."
+        )
+    if str(checkout) not in sys.path:
+        sys.path.insert(0, str(checkout))
+    from benchmarks import run_bench
+
+    print(run_bench(words.name, words.rounds, words.json, words.kills))
+
+
+@verb("doctor", "what is installed, cores, GPU, free disk, mirror, offline mode")
+def _doctor(words: argparse.Namespace) -> None:
+    from gensar_lite.doctor import report
+
+    rows = report()
+    width = max(len(name) for name, _ in rows)
+    print("\n".join(f"{name:<{width}}  {value}" for name, value in rows))
