@@ -1,4 +1,4 @@
-"""What the machine decides: number format and threads by measuring, files that are whole or absent."""
+"""What the machine decides: number format and threads by measuring, files whole or absent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Clock:
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    """A function that makes this a machine with two cores whose products take as long as it says."""
+    """A function that makes this a machine whose work takes as many seconds as it says."""
 
     def make(fp32=1.0, bf16=1.0, one=1.0, all_threads=1.0, folder=tmp_path) -> Clock:
         clock = Clock(fp32=fp32, bf16=bf16, one=one, all=all_threads)

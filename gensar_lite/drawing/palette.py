@@ -18,10 +18,11 @@ DARK_GREY = "#8C8C8C"  # a ninth colour
 FAINT = "#D0D0D0"  # lines that only join points
 WHITE = "#FFFFFF"
 
-# one colour per view and per task, the same in every figure and lesson, none with two meanings
-VIEW_COLOUR = {"semantic": BLUE, "collaborative": ORANGE}
+# one colour per view and per task, the same in every figure and lesson, none with two meanings;
+# what both views have in common, the joint view or the shared trunk, has a third one
+VIEW_COLOUR = {"semantic": BLUE, "collaborative": ORANGE, "joint": PURPLE}
 TASK_COLOUR = {"search": GREEN, "recommend": VERMILLION}
-SHARED_COLOUR = PURPLE  # what both views or both tasks have in common, such as the shared trunk
+FREE_COLOURS = (SKY, BLACK, DARK_GREY, YELLOW, GREY)  # for anything but views and tasks
 TASK_TITLE = {"search": "Search", "recommend": "Recommendation"}
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # matplotlib's

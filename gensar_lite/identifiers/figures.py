@@ -1,10 +1,13 @@
 """Figures of identifiers, each with its alt text: diagnostics by level, and the code tree.
 
-In: the long table of `diagnose`, or codes beside titles. Out: ``(plotly Figure, alt_text)``, small enough to commit.
-Titles are strangers' text: they are escaped here, since plotly reads HTML. This file reads no artefact.
+In: the long table of `diagnose`, or codes beside titles. Out: ``(plotly Figure, alt_text)``, small
+enough to commit. Titles are strangers' text: they are escaped here, since plotly reads HTML. This
+file reads no artefact.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,141 +26,150 @@ from gensar_lite.drawing.palette import (
     plain,
 )
 
-OTHERS = "others"
+ROOT, OTHERS = "all items", "others"  # names of nodes of the code tree
+Drawn = tuple[go.Figure, str]
 
 
-def usage_figure(table: pd.DataFrame) -> tuple[go.Figure, str]:
-    """Share of codewords in use and perplexity, per level and view."""
-    return level_figure(
-        table, {"codewords in use": ("usage",), "perplexity": ("perplexity",)}, "level"
-    )
+def usage_figure(table: pd.DataFrame) -> Drawn:
+    """Share of codewords in use and perplexity, by level and view."""
+    panels = {"codewords in use": ("usage",), "perplexity": ("perplexity",)}
+    return _level_figure(table, panels, "level")
 
 
-def meaning_figure(table: pd.DataFrame) -> tuple[go.Figure, str]:
-    """Category purity beside that of shuffled categories, and co-purchase lift (chance: 1), per depth and view."""
+def meaning_figure(table: pd.DataFrame) -> Drawn:
+    """Category purity beside that of shuffled categories, and co-purchase lift (chance: 1)."""
     panels = {
         "category purity": ("purity/leaf", "purity_shuffled/leaf"),
         "co-purchase lift": ("co_purchase_lift",),
     }
-    return level_figure(table, panels, "prefix depth")
+    return _level_figure(table, panels, "prefix depth")
 
 
-def recall_figure(table: pd.DataFrame) -> tuple[go.Figure, str]:
-    """Whose neighbours a prefix keeps: recall of each view's neighbours beside chance, by depth and view of the ID."""
+def recall_figure(table: pd.DataFrame) -> Drawn:
+    """Whose neighbours a prefix keeps: recall of each view's neighbours beside chance."""
     panels = {
         f"neighbours by {view} vector": (f"neighbour_recall/{view}", "neighbour_chance")
         for view in VIEWS
     }
-    return level_figure(table, panels, "prefix depth")
+    return _level_figure(table, panels, "prefix depth")
 
 
-def level_figure(
-    table: pd.DataFrame, panels: dict[str, tuple[str, ...]], x_title: str
-) -> tuple[go.Figure, str]:
-    """One panel a title, one line a view and measure over levels.
+def _level_figure(table: pd.DataFrame, panels: dict[str, tuple[str, ...]], x_title: str) -> Drawn:
+    """A panel for each title; in it, a line over levels for each view and measure.
 
-    A view is told by colour and symbol, a panel's second measure, its chance, by a dashed line. Measures that `table`
-    does not hold are left out.
+    A view is told apart by colour and symbol, a panel's second measure, its chance, by a dashed
+    line. Measures that `table` does not hold are left out.
     """
     figure = make_subplots(rows=1, cols=len(panels), subplot_titles=list(panels))
-    said = []
-    for column, (title, measures) in enumerate(panels.items(), start=1):
-        for i, view in enumerate(VIEWS):
-            for dash, measure in zip(DASHES, measures, strict=False):
-                part = table[(table["view"] == view) & (table["measure"] == measure)].sort_values(
-                    "level"
-                )
-                if part.empty:
-                    continue
-                name = f"{view} ID" + ("" if measure == measures[0] else ", chance")
-                line = {"color": VIEW_COLOUR[view], "dash": dash}
-                look = {
-                    "mode": "lines+markers",
-                    "line": line,
-                    "marker": {"symbol": SYMBOLS[i], "size": 9},
-                }
-                xy = {"x": part["level"].tolist(), "y": part["value"].round(4).tolist()}
-                seen = any(trace.name == name for trace in figure.data)
-                figure.add_scatter(
-                    **xy,
-                    **look,
-                    name=name,
-                    legendgroup=name,
-                    showlegend=not seen,
-                    row=1,
-                    col=column,
-                )
-                said.append(f"{title}, {name}: " + ", ".join(f"{value:.3g}" for value in xy["y"]))
+    in_legend, words = set(), []
+    lines = [
+        (column, title, view, symbol, measure, dash)
+        for column, (title, measures) in enumerate(panels.items(), start=1)
+        for view, symbol in zip(VIEWS, SYMBOLS, strict=False)
+        for measure, dash in zip(measures, DASHES, strict=False)
+    ]
+    for column, title, view, symbol, measure, dash in lines:
+        part = table[(table["view"] == view) & (table["measure"] == measure)].sort_values("level")
+        if part.empty:
+            continue
+        name = f"{view} ID" + ("" if dash == DASHES[0] else ", chance")
+        figure.add_scatter(
+            x=part["level"].tolist(),
+            y=part["value"].round(4).tolist(),
+            mode="lines+markers",
+            line={"color": VIEW_COLOUR[view], "dash": dash},
+            marker={"symbol": symbol, "size": 9},
+            name=name,
+            legendgroup=name,
+            showlegend=name not in in_legend,  # each name once, whatever the number of panels
+            row=1,
+            col=column,
+        )
+        in_legend.add(name)
+        values = ", ".join(f"{value:.3g}" for value in part["value"].round(4))
+        words.append(f"{title}, {name}: {values}")
     figure.update_xaxes(title_text=x_title, dtick=1)
     figure.update_yaxes(rangemode="tozero")
-    figure.update_layout(
-        height=320, margin={"l": 50, "r": 20, "t": 40, "b": 50}, template="plotly_white"
-    )
-    return figure, f"Lines over {x_title} from 1. " + "; ".join(said) + "."
+    margin = {"l": 50, "r": 20, "t": 40, "b": 50}
+    figure.update_layout(height=320, margin=margin, template="plotly_white")
+    return figure, f"Lines over {x_title} from 1. {'; '.join(words)}."
+
+
+class _Node(NamedTuple):
+    """A node of the code tree, the `rows` of its items, and the node above it ("" at the top)."""
+
+    name: str
+    parent: str
+    rows: np.ndarray
 
 
 def code_tree(
     codes: np.ndarray,
     titles: list[str],
     groups: list[str],
-    kind: str = "icicle",
-    codes_a_node: tuple[int, int] = (14, 6),
-) -> tuple[go.Figure, str]:
-    """The first two levels of codes (N, L) as an ``icicle`` or ``sunburst``: the largest codes, their group, titles.
+    codes_per_node: tuple[int, int] = (14, 6),
+) -> Drawn:
+    """The first two levels of codes (N, L), from top to bottom: the largest ones, their items.
 
-    A node's size is its number of items, its colour the most frequent of `groups` (N,) among them; hovering shows four
-    titles. `codes_a_node` says how many codes are drawn at each level; the others are one grey node.
+    A node's width is its number of items, its colour the most frequent of `groups` (N,) among them;
+    hovering shows four of `titles` (N,). `codes_per_node` says how many codes are drawn below a
+    node of each level; the others are one grey node.
     """
-    nodes = [("all items", "", np.arange(len(codes)))]
-    for code, inside in _children(codes[:, 0], nodes[0][2], codes_a_node[0]):
-        nodes.append((code, "all items", inside))
-        if code != OTHERS:
-            below = _children(codes[:, 1], inside, codes_a_node[1])
-            nodes += [(f"{code} {after}", code, rows) for after, rows in below]
-    names, shown = np.array([plain(g) or "none" for g in groups]), [escape(t) for t in titles]
-    top = [_largest(names[rows], 1)[0] for _, _, rows in nodes]
-    palette = dict(zip(_largest(names, len(OKABE_ITO) - 1), OKABE_ITO, strict=False))
-    colours = [
-        GREY if node.endswith(OTHERS) else palette.get(group, GREY)
-        for (node, _, _), group in zip(nodes[1:], top[1:], strict=True)
-    ]
-    trace = {"icicle": go.Icicle, "sunburst": go.Sunburst}[kind](
-        ids=[node for node, _, _ in nodes],
-        parents=[parent for _, parent, _ in nodes],
-        values=[len(rows) for _, _, rows in nodes],
-        labels=["all items"]
-        + [
-            f"{node}<br>{escape(group)}"
-            for (node, _, _), group in zip(nodes[1:], top[1:], strict=True)
-        ],
-        hovertext=[
-            f"{len(rows)} items, e.g.<br>" + "<br>".join(shown[i] for i in rows[:4])
-            for _, _, rows in nodes
-        ],
+    nodes = _nodes(codes, codes_per_node)
+    names = np.array([plain(group) or "none" for group in groups])
+    shown = [escape(title) for title in titles]
+    top = [_largest(names[node.rows], 1)[0] for node in nodes]  # each node's main group
+    # the last colour is black, on which no label could be read
+    colour_of = dict(zip(_largest(names, len(OKABE_ITO) - 1), OKABE_ITO, strict=False))
+    colours, labels, hovers = [WHITE], [ROOT], []
+    for node, group in zip(nodes[1:], top[1:], strict=True):
+        colours.append(GREY if node.name.endswith(OTHERS) else colour_of.get(group, GREY))
+        labels.append(f"{node.name}<br>{escape(group)}")
+    for node in nodes:
+        examples = "<br>".join(shown[row] for row in node.rows[:4])
+        hovers.append(f"{len(node.rows)} items, e.g.<br>{examples}")
+    tree = go.Icicle(
+        ids=[node.name for node in nodes],
+        parents=[node.parent for node in nodes],
+        values=[len(node.rows) for node in nodes],
+        labels=labels,
+        hovertext=hovers,
         hoverinfo="text",
         branchvalues="total",
         sort=False,  # the largest come first as it is, others last
-        marker={"colors": [WHITE, *colours], "line": {"color": WHITE, "width": 1}},
+        marker={"colors": colours, "line": {"color": WHITE, "width": 1}},
+        tiling={"orientation": "v"},
     )
-    if kind == "icicle":
-        trace.tiling.orientation = "v"
-    figure = go.Figure(trace, {"height": 420, "margin": {"l": 0, "r": 0, "t": 10, "b": 0}})
-    drawn = sum(parent == "all items" and node != OTHERS for node, parent, _ in nodes)
+    figure = go.Figure(tree, {"height": 420, "margin": {"l": 0, "r": 0, "t": 10, "b": 0}})
+    drawn = sum(node.parent == ROOT and node.name != OTHERS for node in nodes)
     return figure, (
-        f"The code tree of {len(codes)} items as {kind}: {drawn} of {len(np.unique(codes[:, 0]))} first codes, the "
-        f"largest holding {len(nodes[1][2])} items, mostly {top[1]}; below each its most frequent second codes."
+        f"The code tree of {len(codes)} items: {drawn} of {len(np.unique(codes[:, 0]))} first "
+        f"codes, the largest holding {len(nodes[1].rows)} items, mostly {top[1]}; below each its "
+        "most frequent second codes."
     )
+
+
+def _nodes(codes: np.ndarray, codes_per_node: tuple[int, int]) -> list[_Node]:
+    """The root, then each first code followed by its second codes."""
+    everything = np.arange(len(codes))
+    nodes = [_Node(ROOT, "", everything)]
+    for name, rows in _children(codes[:, 0], everything, codes_per_node[0]):
+        nodes.append(_Node(name, ROOT, rows))
+        if name != OTHERS:
+            below = _children(codes[:, 1], rows, codes_per_node[1])
+            nodes += [_Node(f"{name} {second}", name, inner) for second, inner in below]
+    return nodes
 
 
 def _children(codes: np.ndarray, inside: np.ndarray, count: int) -> list[tuple[str, np.ndarray]]:
-    """The `count` largest codes (N,) among the rows `inside`, each with its rows, and the rows of all others."""
+    """The `count` largest codes (N,) of the rows `inside`, each with its rows, then all others."""
     largest = _largest(codes[inside], count)
-    found = [(str(code), inside[codes[inside] == code]) for code in largest]
+    children = [(str(code), inside[codes[inside] == code]) for code in largest]
     rest = inside[~np.isin(codes[inside], largest)]
-    return [*found, (OTHERS, rest)] if len(rest) else found
+    return [*children, (OTHERS, rest)] if len(rest) else children
 
 
 def _largest(values: np.ndarray, count: int) -> list:
     """The `count` most frequent values, equals in their own order."""
-    found, sizes = np.unique(values, return_counts=True)
-    return found[np.argsort(-sizes, kind="stable")[:count]].tolist()
+    distinct, sizes = np.unique(values, return_counts=True)
+    return distinct[np.argsort(-sizes, kind="stable")[:count]].tolist()
