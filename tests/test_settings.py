@@ -302,7 +302,7 @@ def test_the_command_prints_table_and_json_and_refuses_an_unknown_stage(capsys):
     assert main(["settings", "decodin"]) == 1
     assert "Did you mean decoding? Choose one of: data, emb" in capsys.readouterr().err
     assert main(["data", "--set", "identifiers.quantizer=rq-keans"]) == 1
-    assert "Did you mean rq-kmeans?" in capsys.readouterr().err
+    assert "Did you mean rq-kmeans or rq-vae?" in capsys.readouterr().err
 
 
 def uses() -> set[str]:

@@ -18,6 +18,7 @@ STAGES = ("data", "embeddings", "identifiers", "training", "decoding", "evaluati
 # settings of earlier versions that became constants: runs that recorded these values still fit
 CONSTANTS = {
     "identifiers": {"weight_decay": 1e-5},
+    "training": {"compile": False},
     "evaluation": {"num_examples": 6},
 }
 
