@@ -1,4 +1,4 @@
-"""RQ-KMeans: codebooks fitted level by level with k-means on what the levels before left over; and a product quantizer.
+"""RQ-KMeans: k-means level by level on what the levels before left over; and product quantization.
 
 In: latents of one or two views. Out: codebooks. No gradient, no epochs, seconds for a catalogue.
 This file does not know items' texts nor their collisions.
@@ -9,30 +9,29 @@ from __future__ import annotations
 import faiss
 import numpy as np
 
-from gensar_lite.artifacts import VIEWS, ArtifactError
+from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError, IdentifiersConfig
 from gensar_lite.identifiers.balanced import balance, balanced_codes
 from gensar_lite.identifiers.quantizer import DualCodebooks, Latents, nearest, residual_quantize
 
 
 def kmeans(vectors: np.ndarray, num_codes: int, iterations: int, seed: int) -> np.ndarray:
-    """Centres (K, d) of k-means on (N, d) vectors: faiss, one thread, so that thread counts change nothing.
+    """Centres (K, d) of k-means on (N, d) vectors: faiss on one thread, so that none changes them.
 
     With fewer than K distinct vectors the codebook holds each of them, and repeats of the first.
     Raises `ArtifactError` for vectors that are not finite.
     """
     points = np.ascontiguousarray(vectors, dtype=np.float32)
-    if (
-        not np.square(points, dtype=np.float64).sum() < 1e30
-    ):  # faiss would end the whole process, notebook and all
+    # written so that NaN fails, too; faiss would end the whole process, notebook and all
+    if not np.square(points, dtype=np.float64).sum() < 1e30:
         raise ArtifactError(
-            "identifiers: vectors to quantize hold NaN, infinity or huge values. Check the embeddings."
+            "identifiers: vectors to quantize hold NaN, infinity or huge values. "
+            "Check the embeddings."
         )
     distinct = np.unique(points, axis=0)
     if len(distinct) <= num_codes:
-        return np.concatenate(
-            [distinct, np.repeat(distinct[:1], num_codes - len(distinct), axis=0)]
-        ).astype(np.float64)
+        repeats = np.repeat(distinct[:1], num_codes - len(distinct), axis=0)
+        return np.concatenate([distinct, repeats]).astype(np.float64)
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
@@ -42,7 +41,7 @@ def kmeans(vectors: np.ndarray, num_codes: int, iterations: int, seed: int) -> n
             niter=iterations,
             seed=seed + 1,
             min_points_per_centroid=1,
-            max_points_per_centroid=len(points),
+            max_points_per_centroid=len(points),  # all of them: faiss would draw a sample
         )
         fit.train(points)
     finally:
@@ -51,59 +50,57 @@ def kmeans(vectors: np.ndarray, num_codes: int, iterations: int, seed: int) -> n
 
 
 def fit_levels(vectors: np.ndarray, num_levels: int, settings: IdentifiersConfig) -> np.ndarray:
-    """Codebooks (L, K, d), each fitted on the residual of the ones before; `balanced` ones hold equal shares."""
-    books = np.zeros((0, settings.codebook_size, vectors.shape[1]))
-    balanced = settings.quantizer == "balanced"
+    """Codebooks (L, K, d), each fitted on the residual of those before it."""
+    books = np.zeros((num_levels, settings.codebook_size, vectors.shape[1]))
+    choose = _choice(settings)
     residual = vectors
     for level in range(num_levels):
-        book = kmeans(
-            residual, settings.codebook_size, settings.kmeans_iterations, settings.seed + level
-        )
-        book = balance(residual, book) if balanced else book
-        books = np.concatenate([books, book[None]])
-        residual = residual_quantize(residual, book[None], balanced_codes if balanced else nearest)[
-            1
-        ][-1]
+        books[level] = _centres(residual, level, settings)
+        if settings.quantizer == "balanced":
+            books[level] = balance(residual, books[level])
+        residual = residual_quantize(residual, books[level, None], choose)[1][-1]
     return books
+
+
+def _centres(vectors: np.ndarray, level: int, settings: IdentifiersConfig) -> np.ndarray:
+    seed = settings.seed + level
+    return kmeans(vectors, settings.codebook_size, settings.kmeans_iterations, seed)
+
+
+def _choice(settings: IdentifiersConfig):
+    return balanced_codes if settings.quantizer == "balanced" else nearest
 
 
 def fit_dual_kmeans(
     latents: Latents | tuple[np.ndarray], settings: IdentifiersConfig
 ) -> DualCodebooks:
-    """RQ-KMeans in GenSAR's layout: a trunk on [z_s ; z_c], then a branch on each half of its residual.
+    """RQ-KMeans in GenSAR's layout: a trunk on [z_s ; z_c], then a branch on each half of the rest.
 
     A single latent needs ``num_shared == num_levels``: all trunk.
     """
-    joint = np.concatenate(latents, axis=1)
-    choose = balanced_codes if settings.quantizer == "balanced" else nearest
+    joint = np.concatenate(latents, axis=1)  # (N, 2d)
     trunk = fit_levels(joint, settings.num_shared, settings)
-    residual = residual_quantize(joint, trunk, choose)[1][-1]
-    halves = np.split(residual, [latents[0].shape[1]], axis=1)
-    own_levels = settings.num_levels - settings.num_shared
-    branches = {
-        view: fit_levels(half, own_levels, settings)
-        for view, half in zip(VIEWS, halves, strict=True)
-    }
-    return DualCodebooks(trunk, **branches)
+    rest = residual_quantize(joint, trunk, _choice(settings))[1][-1]
+    halves = np.split(rest, [latents[0].shape[1]], axis=1)
+    num_levels = settings.num_levels - settings.num_shared  # of a branch
+    return DualCodebooks(trunk, *(fit_levels(half, num_levels, settings) for half in halves))
 
 
 def fit_product(vectors: np.ndarray, settings: IdentifiersConfig) -> DualCodebooks:
-    """A product quantizer: level l gets every L-th dimension from l on, and k-means on nothing else.
+    """A product quantizer: level l gets every L-th dimension from l on, and k-means on only these.
 
-    Its codebooks are zero elsewhere, so they stand at right angles: residual quantization with them is product
-    quantization (Jegou, Douze and Schmid, TPAMI 2011), and all that works on residuals works on it. Dimensions are
-    dealt like cards because principal components come strongest first.
+    Its codebooks are zero elsewhere, so they stand at right angles: residual quantization with them
+    is product quantization (Jegou, Douze and Schmid, TPAMI 2011), and all that works on residuals
+    works on it. Dimensions are dealt like cards because principal components come strongest first.
     """
     levels, width = settings.num_levels, vectors.shape[1]
     if width < levels:
         raise ConfigError(
-            f"identifiers: pq cuts vectors into {levels} parts, one a level, but they have only {width} dimensions."
+            f"identifiers: pq cuts vectors into {levels} parts, one per level, but they have only "
+            f"{width} dimensions. Lower identifiers.num_levels or raise identifiers.latent_dim."
         )
     trunk = np.zeros((levels, settings.codebook_size, width))
     for level in range(levels):
-        part = vectors[:, level::levels]
-        trunk[level, :, level::levels] = kmeans(
-            part, settings.codebook_size, settings.kmeans_iterations, settings.seed + level
-        )
-    empty = np.zeros((0, settings.codebook_size, width))
-    return DualCodebooks(trunk, empty, empty[:, :, :0])
+        trunk[level, :, level::levels] = _centres(vectors[:, level::levels], level, settings)
+    no_branch = np.zeros((0, settings.codebook_size, width))
+    return DualCodebooks(trunk, no_branch, no_branch[:, :, :0])

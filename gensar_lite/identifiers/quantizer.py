@@ -1,7 +1,7 @@
-"""Residual quantization: a vector becomes a sequence of codes, each naming what the ones before left over.
+"""Residual quantization: a vector becomes codes, each naming what the ones before left over.
 
-In: latents (N, d) and codebooks (L, K, d). Out: codes (N, L) and the last residual (N, d).
-This file does not know how codebooks are fitted, nor which items collide.
+In: latents (N, d) and codebooks (L, K, d). Out: codes (N, L) and the last residual (N, d). This
+file does not know how codebooks are fitted, nor which items collide.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import numpy as np
 
 from gensar_lite.artifacts import VIEWS
 
-Choose = Callable[
-    [np.ndarray, np.ndarray], np.ndarray
-]  # vectors (N, d), codebook (K, d) -> codes (N,)
+# how a level chooses: vectors (N, d), codebook (K, d) -> codes (N,)
+Choose = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Latents(NamedTuple):
@@ -26,16 +25,11 @@ class Latents(NamedTuple):
 
 
 class DualCodebooks(NamedTuple):
-    """A shared trunk and one branch a view (GenSAR, section 3.2).
+    """A shared trunk and one branch per view (GenSAR, section 3.2)."""
 
-    trunk          (L_m, K, 2d)  quantizes [z_s ; z_c]
-    semantic       (L_n, K, d)   quantizes the semantic half of what the trunk left over
-    collaborative  (L_n, K, d)   quantizes the collaborative half
-    """
-
-    trunk: np.ndarray
-    semantic: np.ndarray
-    collaborative: np.ndarray
+    trunk: np.ndarray  # (L_m, K, 2d) quantizes [z_s ; z_c]
+    semantic: np.ndarray  # (L_n, K, d) quantizes the first half of what the trunk left over
+    collaborative: np.ndarray  # (L_n, K, d) quantizes the second half
 
     @property
     def num_shared(self) -> int:
@@ -50,13 +44,13 @@ class DualCodebooks(NamedTuple):
         return self.trunk.shape[0] + self.semantic.shape[0]
 
     def last(self, view: str) -> np.ndarray:
-        """The codebook (K, d) of a view's last level: its branch's, or the trunk's where there are no branches."""
-        own = getattr(self, view)
-        return own[-1] if len(own) else self.trunk[-1]
+        """The codebook (K, d) of a view's last level: its branch's, or else the trunk's."""
+        branch = getattr(self, view)
+        return branch[-1] if len(branch) else self.trunk[-1]
 
 
 class DualCodes(NamedTuple):
-    """Codes (N, L) and the residual before the last level (N, d) of each view: what repair works on."""
+    """Codes (N, L) and residuals before the last level (N, d) of each view: what repair needs."""
 
     semantic: np.ndarray
     collaborative: np.ndarray
@@ -76,11 +70,12 @@ def nearest(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
 def residual_quantize(
     vectors: np.ndarray, codebooks: np.ndarray, choose: Choose = nearest
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Codes (N, L), and the residual before each level plus the final one (L + 1 arrays of (N, d)).
+    """Codes (N, L), and the residual before each level plus the final one (L + 1 times (N, d)).
 
-    Level l encodes ``r_l = x - sum of the codewords chosen before`` (RQ-VAE, Lee et al. 2022, eq. 2).
+    Level l encodes ``r_l = x - sum of the codewords chosen before`` (Lee et al. 2022, eq. 2).
     """
-    residuals, codes = [vectors], np.zeros((len(vectors), len(codebooks)), dtype=np.int64)
+    residuals = [vectors]
+    codes = np.zeros((len(vectors), len(codebooks)), dtype=np.int64)
     for level, codebook in enumerate(codebooks):
         codes[:, level] = choose(residuals[-1], codebook)
         residuals.append(residuals[-1] - codebook[codes[:, level]])
@@ -90,17 +85,18 @@ def residual_quantize(
 def dual_quantize(
     latents: Latents | tuple[np.ndarray], books: DualCodebooks, choose: Choose = nearest
 ) -> DualCodes:
-    """Codes of both views: the trunk's codes, then each branch's, (N, L_m + L_n) a view.
+    """Codes of both views, (N, L_m + L_n) each: the trunk's, then those of the view's branch.
 
     Without branches both views have the trunk's codes; a single latent has nothing but a trunk.
     """
-    joint = np.concatenate(latents, axis=1)  # (N, 2d)
-    shared, trunk_residuals = residual_quantize(joint, books.trunk, choose)
+    shared, trunk_residuals = residual_quantize(
+        np.concatenate(latents, axis=1), books.trunk, choose
+    )
+    # the trunk's remainder falls apart into what it left of z_s and of z_c, (N, d) each
+    halves = np.split(trunk_residuals[-1], [latents[0].shape[1]], axis=1)
     codes, last = {}, {}
-    for view, half in zip(
-        VIEWS, np.split(trunk_residuals[-1], [latents[0].shape[1]], axis=1), strict=True
-    ):
-        own, residuals = residual_quantize(half, getattr(books, view), choose)
-        codes[view] = np.concatenate([shared, own], axis=1)
+    for view, half in zip(VIEWS, halves, strict=True):
+        of_branch, residuals = residual_quantize(half, getattr(books, view), choose)
+        codes[view] = np.concatenate([shared, of_branch], axis=1)
         last[view] = residuals[-2] if len(residuals) > 1 else trunk_residuals[-2]
     return DualCodes(codes["semantic"], codes["collaborative"], last)

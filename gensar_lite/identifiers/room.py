@@ -1,8 +1,9 @@
-"""Room for every item: where a prefix holds more items than the last level has codes, that level grows or more follow.
+"""Room for every item: where a prefix holds more items than the last level has codes.
 
-In: codes before repair. Out: a `Room`, and sentences that say what overflowed and why. Nothing stops a catalogue: items
-of equal vectors (cold ones with the same text neighbours, for one) cannot be told apart by what they are, but by a
-counter. This file assigns nothing.
+In: how many items are alike. Out: a `Room`, and sentences that say what overflowed and why. That
+level grows, or more levels follow: nothing stops a catalogue. Items of equal vectors (cold ones
+with the same text neighbours, for one) cannot be told apart by what they are, but by a counter.
+This file assigns nothing.
 """
 
 from __future__ import annotations
@@ -14,14 +15,11 @@ import numpy as np
 from gensar_lite.artifacts import Identifiers, ItemEmbeddings
 from gensar_lite.identifiers.usage import row_numbers
 
-GROWTH, LARGEST = (
-    4,
-    1024,
-)  # the last level grows to 4 times its codes, and to no more than 1,024, before levels follow
+GROWTH, LARGEST = 4, 1024  # the last level grows to so many times its codes, and to so many at most
 
 
 class Room(NamedTuple):
-    """What tells the items of one prefix apart: the last level's codes, then the digits of a counter."""
+    """What tells the items of one prefix apart: the last level's codes, then a counter's digits."""
 
     num_codes: int  # K of an identifier, at every level
     num_counters: int = 0  # levels after the last one that only count
@@ -38,17 +36,16 @@ class Room(NamedTuple):
 
 
 def room_for(most: int, num_codes: int) -> Room:
-    """The least room in which `most` items of one prefix are told apart, if K (`num_codes`) codes were fitted.
-
-    Up to 4 K codes (1,024 at most) the last level grows, to a power of two, so that a few new items fit as well: a
-    longer identifier would cost every item a step of decoding. Beyond, as many counting levels of K codes as it takes.
-    """
-    limit = max(num_codes, min(GROWTH * num_codes, LARGEST))
+    """The least room in which `most` items of one prefix differ, if K (`num_codes`) were fitted."""
     if most <= num_codes:
         return Room(num_codes)
+    # up to 4 K codes the last level grows, to a power of two, so that a few new items fit as well:
+    # a longer identifier would cost every item a step of decoding
+    limit = max(num_codes, min(GROWTH * num_codes, LARGEST))
     if most <= limit:
         return Room(min(1 << (most - 1).bit_length(), limit))
-    base = max(num_codes, 2)  # nobody counts with one digit
+    # beyond, as many counting levels as it takes; nobody counts with one digit
+    base = max(num_codes, 2)
     return Room(base, digits(most, base) - 1)
 
 
@@ -60,58 +57,47 @@ def digits(count: int, base: int) -> int:
     return needed
 
 
-class Quantized(NamedTuple):
-    """What one set of codes came from: `name` of its view or views, codes (N, L) before repair, vectors (N, d)."""
-
-    name: str
-    codes: np.ndarray
-    vectors: np.ndarray
-
-
-def overflow_warnings(
-    quantized: list[Quantized], num_codes: int, identifiers: Identifiers, cold: np.ndarray | None
-) -> tuple[str, ...]:
-    """A sentence per set of codes with a prefix of more than `num_codes` items.
-
-    Each says how many items, how many of them are cold or have another one's vector, and what was done.
-    """
-    return tuple(
-        text for part in quantized if (text := _overflow(part, num_codes, identifiers, cold))
-    )
-
-
-def _overflow(
-    part: Quantized, num_codes: int, identifiers: Identifiers, cold: np.ndarray | None
+def overflow_warning(
+    name: str,
+    codes: np.ndarray,
+    vectors: np.ndarray,
+    num_codes: int,
+    identifiers: Identifiers,
+    cold: np.ndarray | None,
 ) -> str:
-    prefix = row_numbers(part.codes[:, :-1])
+    """A sentence where codes (N, L) before repair hold a prefix of more than `num_codes` items.
+
+    It says how many, how many of them are cold or have another one's vector (N, d) of the view or
+    views `name`, and what was done in `identifiers`; "" where nothing overflows.
+    """
+    prefix = row_numbers(codes[:, :-1])
     sizes = np.bincount(prefix)
     if sizes.max(initial=0) <= num_codes:
         return ""
-    inside = np.flatnonzero(sizes[prefix] > num_codes)
-    counts = np.unique(part.vectors[inside], axis=0, return_counts=True)[1]
+    inside = np.flatnonzero(sizes[prefix] > num_codes)  # items of the prefixes that overflow
+    alike = np.unique(vectors[inside], axis=0, return_counts=True)[1]
     num_cold = 0 if cold is None else int(cold[inside].sum())
-    more, what = identifiers.num_levels - part.codes.shape[1], f"{part.name} vector"
-    done = (
-        f"{more} counting {'levels come' if more > 1 else 'level comes'} after the last one, so that an identifier has "
-        f"{identifiers.num_levels} levels"
-        if more
-        else f"the last level has grown to {identifiers.codebook_size:,} codes"
-    )
+    more = identifiers.num_levels - codes.shape[1]
+    done = f"the last level has grown to {identifiers.codebook_size:,} codes"
+    if more:
+        levels = "levels come" if more > 1 else "level comes"
+        done = (
+            f"{more} counting {levels} after the last one, so that an identifier has "
+            f"{identifiers.num_levels} levels"
+        )
     return (
-        f"identifiers: {sizes.max():,} items share one {part.name} prefix, but the last level has {num_codes:,} codes; "
-        f"{len(inside):,} items stand in such prefixes, {num_cold:,} of them cold, {counts[counts > 1].sum():,} with "
-        f"the same {what} as another one. So {done}."
+        f"identifiers: {sizes.max():,} items share one {name} prefix, but the last level has "
+        f"{num_codes:,} codes; {len(inside):,} items stand in such prefixes, {num_cold:,} of them "
+        f"cold, {alike[alike > 1].sum():,} with the same {name} vector as another one. So {done}."
     )
 
 
-def equal_warnings(embeddings: ItemEmbeddings, views: tuple[str, ...]) -> tuple[str, ...]:
-    """A sentence per view in which all items have the same vector, so that its codes say nothing."""
-    tables = [(view, getattr(embeddings, view)) for view in views]
-    return tuple(
-        f"identifiers: all {len(table):,} items have the same {view} vector, so their {view} codes are mere numbers. "
-        "Bring titles that differ (semantic) or a longer log (collaborative)."
-        for view, table in tables
-        if table is not None
-        and len(table) > 1
-        and np.allclose(table, table[:1], rtol=0, atol=1e-12)
+def equal_warning(embeddings: ItemEmbeddings, view: str) -> str:
+    """A sentence where all items have the same vector in `view`, so that its codes say nothing."""
+    table = getattr(embeddings, view)
+    if table is None or len(table) <= 1 or not np.allclose(table, table[:1], rtol=0, atol=1e-12):
+        return ""
+    return (
+        f"identifiers: all {len(table):,} items have the same {view} vector, so their {view} codes "
+        "are mere numbers. Bring titles that differ (semantic) or a longer log (collaborative)."
     )

@@ -1,10 +1,10 @@
-"""RQ-VAE with a shared trunk and two branches: the paper's quantizer (GenSAR, section 3.2), and how it is fitted.
+"""RQ-VAE with a shared trunk and two branches: the paper's quantizer (GenSAR, section 3.2).
 
-In: standardised item views (N, D_s), (N, D_c). Out: latents and codebooks, and a loss curve.
-What the released recipe lacks: the residual stays differentiable, so every level's commitment reaches the encoders;
-latents have a fixed length, so none can shrink or run away from its codewords; codebooks start from k-means on the
-whole catalogue, when encoders say something, by a call and not by a hidden flag; codewords that nobody uses are moved
-to items that are badly served.
+In: standardised item views (N, D_s), (N, D_c). Out: latents and codebooks, and a loss curve. What
+the released recipe lacks: the residual stays differentiable, so every level's commitment reaches
+the encoders; latents have a fixed length, so none can shrink or run away from its codewords;
+codebooks start from k-means on the whole catalogue, when encoders say something, by a call and not
+by a hidden flag; codewords that nobody uses are moved to items that are badly served.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from gensar_lite.identifiers.sinkhorn import sinkhorn_codes
 from gensar_lite.machine.precision import use_bf16
 from gensar_lite.machine.threads import one_thread
 
-_PLAIN = (
-    1 / 3
-)  # of the epochs come before any codebook: k-means on what random encoders say is no start
+# share of epochs before any codebook: k-means on what random encoders say is no start
+_PLAIN = 1 / 3
 WEIGHT_DECAY = 1e-5  # of encoders and decoders; codewords have none
 _CODEBOOK_LR = 10  # times lr: codewords must keep up with latents that move
 _REVIVE_EVERY = 5  # epochs, and after the last one
+
+Views = tuple[torch.Tensor, ...]  # (N, D) of each view, one or two
 
 
 class DualRQVAE(nn.Module):
@@ -42,31 +43,29 @@ class DualRQVAE(nn.Module):
 
     def __init__(self, dims: tuple[int, ...], settings: IdentifiersConfig):
         super().__init__()
-        latent, k = settings.latent_dim, settings.codebook_size
-        own = settings.num_levels - settings.num_shared
-        self.mu, self.balance = settings.commitment, settings.uniqueness == "sinkhorn"
+        latent, num_codes = settings.latent_dim, settings.codebook_size
+        num_levels = settings.num_levels - settings.num_shared  # of a branch
+        self.mu = settings.commitment
+        self.balance = settings.uniqueness == "sinkhorn"
         self.bf16 = use_bf16(settings.precision)
-        self.encoders = nn.ModuleList(mlp([dim, *settings.hidden, latent]) for dim in dims)
-        self.decoders = nn.ModuleList(
-            mlp([latent, *reversed(settings.hidden), dim]) for dim in dims
+        self.encoders = nn.ModuleList(_mlp([dim, *settings.hidden, latent]) for dim in dims)
+        turned = settings.hidden[::-1]
+        self.decoders = nn.ModuleList(_mlp([latent, *turned, dim]) for dim in dims)
+        self.trunk = nn.Parameter(torch.zeros(settings.num_shared, num_codes, len(dims) * latent))
+        self.branches = nn.ParameterList(
+            [torch.zeros(num_levels, num_codes, latent) for _ in VIEWS]
         )
-        self.trunk = nn.Parameter(torch.zeros(settings.num_shared, k, len(dims) * latent))
-        self.branches = nn.ParameterList([torch.zeros(own, k, latent) for _ in VIEWS])
 
-    def encode(self, *views: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """z_s, z_c: (N, d) each, of the views (N, D_s), (N, D_c). Every row has the length sqrt(d)."""
-        found = (
-            self._run(encoder, view) for encoder, view in zip(self.encoders, views, strict=True)
-        )
-        return tuple(F.normalize(z, dim=1) * z.shape[1] ** 0.5 for z in found)
+    def encode(self, *views: torch.Tensor) -> Views:
+        """z_s, z_c: (N, d) each, of views (N, D_s), (N, D_c). Every row has the length sqrt(d)."""
+        latents = [self._run(f, view) for f, view in zip(self.encoders, views, strict=True)]
+        return tuple(F.normalize(z, dim=1) * z.shape[1] ** 0.5 for z in latents)
 
     def rebuilding_error(self, *views: torch.Tensor) -> torch.Tensor:
-        """MSE(v_s) + MSE(v_c) of latents as they are, without codebooks: the loss of the first epochs."""
+        """MSE(v_s) + MSE(v_c) of latents as they are, without codebooks: the first epochs' loss."""
         return self._error(self.encode(*views), views)
 
-    def _error(
-        self, latents: Sequence[torch.Tensor], views: tuple[torch.Tensor, ...]
-    ) -> torch.Tensor:
+    def _error(self, latents: Sequence[torch.Tensor], views: Views) -> torch.Tensor:
         pairs = zip(self.decoders, latents, views, strict=True)
         return sum(F.mse_loss(self._run(decoder, z), view) for decoder, z, view in pairs)
 
@@ -75,63 +74,68 @@ class DualRQVAE(nn.Module):
             return network(x).to(x.dtype)
 
     def forward(self, *views: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """The paper's loss (a scalar) and the codes of each codebook, trunk first: MSE(v_s) + MSE(v_c) +
-        mean over codebooks of [codebook loss + mu * commitment loss]."""
+        """The paper's loss, a scalar, and the codes (N,) of each codebook, trunk first.
+
+        MSE(v_s) + MSE(v_c) + mean over codebooks of [codebook loss + mu * commitment loss].
+        """
+        # 1. the trunk quantizes [z_s ; z_c]: (N, 2d)
         z = self.encode(*views)
-        halves, all_trunk = len(views), not len(self.branches[0])
-        shared, residual, terms, codes = self._levels(
-            torch.cat(z, dim=1), self.trunk, last=all_trunk
-        )
+        all_trunk = not len(self.branches[0])
+        shared, rest, terms, codes = self._levels(torch.cat(z, dim=1), self.trunk, last=all_trunk)
+        # 2. sum and remainder fall apart into halves (N, d); each branch quantizes its own
+        halves = zip(z, shared.chunk(len(views), dim=1), rest.chunk(len(views), dim=1), strict=True)
         latents = []
-        for view, (half_sum, half) in enumerate(
-            zip(shared.chunk(halves, dim=1), residual.chunk(halves, dim=1), strict=True)
-        ):
-            own, _, more_terms, more_codes = self._levels(half, self.branches[view], last=True)
-            quantized = half_sum + own  # half of the summed shared codewords + summed specific ones
-            latents.append(z[view] + (quantized - z[view]).detach())  # straight-through estimator
+        for (latent, half_sum, half), books in zip(halves, self.branches, strict=False):
+            branch_sum, _, more_terms, more_codes = self._levels(half, books, last=True)
+            quantized = half_sum + branch_sum
+            # 3. straight-through: the decoder reads codewords, the encoder gets the gradient
+            latents.append(latent + (quantized - latent).detach())
             terms, codes = terms + more_terms, codes + more_codes
         return self._error(latents, views) + torch.stack(terms).mean(), codes
 
     def _levels(self, vectors: torch.Tensor, books: torch.Tensor, last: bool = False):
-        total, residual, terms, codes = torch.zeros_like(vectors), vectors, [], []
+        """Sum of codewords and residual (N, d), loss terms and codes (N,) per level of `books`.
+
+        `last`: these books end an identifier.
+        """
+        total, residual = torch.zeros_like(vectors), vectors
+        terms, codes = [], []
         for level, book in enumerate(books, start=1):
-            even = (
-                self.balance and self.training and last and level == len(books)
-            )  # section 3.2: the last level only
+            # the paper spreads items evenly at the last level only (section 3.2), in training
+            even = self.balance and self.training and last and level == len(books)
             with torch.no_grad():
-                code = self.choose(residual, book, even)  # (N,)
-            word = book[code]
-            terms.append(
-                F.mse_loss(word, residual.detach()) + self.mu * F.mse_loss(residual, word.detach())
-            )
-            total, codes = total + word, [*codes, code]
-            residual = (
-                residual - word.detach()
-            )  # still a function of the encoder: its gradient is wanted
+                code = self.choose(residual, book, even)
+            word = book[code]  # (N, d)
+            codebook_loss = F.mse_loss(word, residual.detach())  # moves the codeword
+            commitment = F.mse_loss(residual, word.detach())  # moves the encoder
+            terms.append(codebook_loss + self.mu * commitment)
+            codes.append(code)
+            total = total + word
+            # still a function of the encoder: the next level's commitment reaches it, too
+            residual = residual - word.detach()
         return total, residual, terms, codes
 
     def choose(self, residual: torch.Tensor, book: torch.Tensor, even: bool) -> torch.Tensor:
-        """A code for each residual, (N,): the nearest, or by Sinkhorn so that every codeword gets its share."""
-        far = distances(residual, book)
+        """A code for each residual, (N,): the nearest, or Sinkhorn's, equal shares per code."""
+        far = _distances(residual, book)
         if not even:
             return far.argmin(dim=1)
-        return torch.from_numpy(
-            sinkhorn_codes((far + residual.square().sum(dim=1, keepdim=True)).numpy())
-        )
+        far = far + residual.square().sum(dim=1, keepdim=True)
+        return torch.from_numpy(sinkhorn_codes(far.numpy()))
 
     @torch.no_grad()
     def set_codebooks(self, books: DualCodebooks) -> None:
         """Copy codebooks in: how initialisation and revival write, and nothing else does."""
-        for own, new in zip((self.trunk, *self.branches), books, strict=True):
-            if own.numel():  # a plain RQ-VAE has empty branches
-                own.copy_(torch.as_tensor(new, dtype=own.dtype))
+        for parameter, book in zip((self.trunk, *self.branches), books, strict=True):
+            if parameter.numel():  # a plain RQ-VAE has empty branches
+                parameter.copy_(torch.as_tensor(book, dtype=parameter.dtype))
 
     def codebooks(self) -> DualCodebooks:
         """The codebooks as float64 arrays."""
         return DualCodebooks(*(t.detach().double().numpy() for t in (self.trunk, *self.branches)))
 
 
-def mlp(widths: list[int]) -> nn.Sequential:
+def _mlp(widths: list[int]) -> nn.Sequential:
     """Linear layers with ReLU between them."""
     layers: list[nn.Module] = []
     for low, high in pairwise(widths):
@@ -139,26 +143,27 @@ def mlp(widths: list[int]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def distances(vectors: torch.Tensor, book: torch.Tensor) -> torch.Tensor:
+def _distances(vectors: torch.Tensor, book: torch.Tensor) -> torch.Tensor:
     """||x - e||^2 up to a term constant in e: (N, d), (K, d) -> (N, K)."""
     return torch.addmm(book.square().sum(dim=1)[None, :], vectors, book.T, alpha=-2)
 
 
 @torch.no_grad()
-def revive(model: DualRQVAE, views: tuple[torch.Tensor, ...], generator: torch.Generator) -> int:
-    """Move every codeword that no item uses to the residual of a badly served item; returns how many moved.
+def revive(model: DualRQVAE, views: Views, generator: torch.Generator) -> int:
+    """Move every codeword that no item uses to the residual of a badly served item.
 
-    Items are drawn in proportion to their squared distance from their codeword, as k-means++ draws its centres.
+    Returns how many moved.
     """
-    z = model.encode(*views)
     moved = 0
-    residual = torch.cat(z, dim=1)
+    residual = torch.cat(model.encode(*views), dim=1)  # (N, 2d)
     for book in model.trunk:
         residual, count = _revive_level(residual, book, generator)
         moved += count
-    for half, books in zip(residual.chunk(len(views), dim=1), model.branches, strict=False):
+    halves = residual.chunk(len(views), dim=1)
+    for half, books in zip(halves, model.branches, strict=False):
+        rest = half  # (N, d)
         for book in books:
-            half, count = _revive_level(half, book, generator)
+            rest, count = _revive_level(rest, book, generator)
             moved += count
     return moved
 
@@ -166,68 +171,67 @@ def revive(model: DualRQVAE, views: tuple[torch.Tensor, ...], generator: torch.G
 def _revive_level(
     residual: torch.Tensor, book: torch.Tensor, generator: torch.Generator
 ) -> tuple[torch.Tensor, int]:
-    code = distances(residual, book).argmin(dim=1)
-    dead = torch.bincount(code, minlength=len(book)) == 0
+    """The residual (N, d) after a level, its unused codewords moved first, and their number."""
+    code = _distances(residual, book).argmin(dim=1)
+    dead = torch.bincount(code, minlength=len(book)) == 0  # (K,)
     count = min(int(dead.sum()), len(residual))
     if count:
+        # drawn in proportion to squared distance, as k-means++ draws its centres
         error = (residual - book[code]).double().square().sum(dim=1)
         rows = torch.multinomial(error + 1e-12, count, generator=generator)
         book[dead.nonzero().flatten()[:count]] = residual[rows]
-        code = distances(residual, book).argmin(dim=1)
+        code = _distances(residual, book).argmin(dim=1)
     return residual - book[code], count
 
 
 @one_thread()  # sums in another order would be other sums, and after many epochs other identifiers
 def fit_rq_vae(
-    semantic: np.ndarray,
-    collaborative: np.ndarray | None,
-    settings: IdentifiersConfig,
-    watch: Callable[[dict], None] | None = None,
+    vectors: tuple[np.ndarray, ...], settings: IdentifiersConfig
 ) -> tuple[DualRQVAE, list[dict]]:
-    """Train on a catalogue in memory, (N, D_s) and (N, D_c), standardised; None: one view, all levels trunk.
+    """Train on a catalogue in memory: standardised (N, D_s) and (N, D_c), or one view, all trunk.
 
-    A third of the epochs train encoders and decoders alone, then k-means sets the codebooks and all is trained.
-    Returns the model and one row ``{epoch, loss, revived}`` an epoch (mean loss of its batches, of the first third the
-    rebuilding error alone); `watch` sees each row as it comes. Raises `ArtifactError` when the loss is not finite.
+    Returns the model and one row ``{epoch, loss, revived}`` per epoch (mean loss of its batches, of
+    the first third the rebuilding error alone). Raises `ArtifactError` when the loss is not finite.
     """
     torch.manual_seed(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
-    there = (semantic,) if collaborative is None else (semantic, collaborative)
-    views = tuple(torch.as_tensor(v, dtype=torch.float32) for v in there)
+    views = tuple(torch.as_tensor(v, dtype=torch.float32) for v in vectors)
     model = DualRQVAE(tuple(view.shape[1] for view in views), settings)
-    steps = settings.epochs * -(-len(semantic) // settings.batch_size)
+    steps = settings.epochs * -(-len(views[0]) // settings.batch_size)
     optimiser, schedule = new_optimiser(model, settings, steps)
-    plain, curve = int(settings.epochs * _PLAIN), []
+    plain = int(settings.epochs * _PLAIN)
+    curve = []
     for epoch in tqdm(range(1, settings.epochs + 1), desc="RQ-VAE", unit="epoch"):
+        # 1. a third of the epochs train encoders and decoders alone, until latents say something
+        loss_of = model.rebuilding_error if epoch <= plain else lambda *batch: model(*batch)[0]
+        # 2. then k-means on the whole catalogue's latents sets the codebooks, once
         if epoch == plain + 1:
             initialise(model, views, settings)
-        loss_of = model.rebuilding_error if epoch <= plain else lambda *batch: model(*batch)[0]
+        # 3. from there on everything is trained together
         loss = train_epoch(
             model, views, loss_of, optimiser, schedule, settings.batch_size, generator
-        )
-        due = plain < epoch and (epoch % _REVIVE_EVERY == 0 or epoch == settings.epochs)
-        curve.append(
-            {"epoch": epoch, "loss": loss, "revived": revive(model, views, generator) if due else 0}
         )
         if not np.isfinite(loss):
             raise ArtifactError(
                 f"identifiers: rq-vae's loss became {loss} in epoch {epoch}. Lower identifiers.lr."
             )
-        if watch:
-            watch(curve[-1])
+        # 4. now and then, and at the end, unused codewords move to where they are needed
+        due = epoch > plain and (epoch % _REVIVE_EVERY == 0 or epoch == settings.epochs)
+        revived = revive(model, views, generator) if due else 0
+        curve.append({"epoch": epoch, "loss": loss, "revived": revived})
     return model.eval(), curve
 
 
 def train_epoch(
     model: DualRQVAE,
-    views: tuple[torch.Tensor, ...],
+    views: Views,
     loss_of: Callable[..., torch.Tensor],
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     batch_size: int,
     generator: torch.Generator,
 ) -> float:
-    """One pass in random order, a step a batch; the mean loss."""
+    """One pass in random order, a step per batch; the mean loss."""
     model.train()
     total = torch.zeros((), dtype=torch.float64)
     for rows in torch.randperm(len(views[0]), generator=generator).split(batch_size):
@@ -245,31 +249,30 @@ def train_epoch(
 def new_optimiser(
     model: DualRQVAE, settings: IdentifiersConfig, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """AdamW; the learning rate rises for a twentieth of the steps, then falls in a straight line."""
+    """AdamW; the rate rises for a twentieth of the steps, then falls in a straight line."""
     books = [model.trunk, *model.branches]
     others = [*model.encoders.parameters(), *model.decoders.parameters()]
     groups = [
         {"params": others},
         {"params": books, "lr": _CODEBOOK_LR * settings.lr, "weight_decay": 0.0},
     ]
-    optimiser = torch.optim.AdamW(
-        groups, lr=settings.lr, weight_decay=WEIGHT_DECAY, fused=True
-    )
+    optimiser = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=WEIGHT_DECAY, fused=True)
     rise = max(steps // 20, 1)
-    shape = lambda step: min((step + 1) / rise, max(1 - step / max(steps, 1), 0.02))  # noqa: E731
-    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, shape)
+
+    def share_of_lr(step: int) -> float:
+        return min((step + 1) / rise, max(1 - step / max(steps, 1), 0.02))
+
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, share_of_lr)
 
 
 @torch.no_grad()
-def initialise(
-    model: DualRQVAE, views: tuple[torch.Tensor, ...], settings: IdentifiersConfig
-) -> None:
+def initialise(model: DualRQVAE, views: Views, settings: IdentifiersConfig) -> None:
     """Codebooks from k-means on the encoders' outputs of the whole catalogue."""
     model.set_codebooks(fit_dual_kmeans(latents_of(model, views), settings))
 
 
 @torch.no_grad()
-def latents_of(model: DualRQVAE, views: tuple[torch.Tensor, ...]) -> Latents | tuple[np.ndarray]:
+def latents_of(model: DualRQVAE, views: Views) -> Latents | tuple[np.ndarray]:
     """z_s and z_c of every item as float64 arrays; of a one-view model a single one."""
-    found = tuple(z.double().numpy() for z in model.encode(*views))
-    return Latents(*found) if len(found) == 2 else found
+    latents = tuple(z.double().numpy() for z in model.encode(*views))
+    return Latents(*latents) if len(latents) == 2 else latents

@@ -1,7 +1,7 @@
-"""From item views to what is quantized, fitted once: new items go the same way as the catalogue did.
+"""From item views to what is quantized, fitted once: new items go the way the catalogue did.
 
-In: `ItemEmbeddings`, names of one view or several. Out: vectors (N, d) float64, and tensors that rebuild a space.
-This file does not know codebooks.
+In: `ItemEmbeddings`, names of one view or several. Out: vectors (N, d) float64, and tensors that
+rebuild a space. This file does not know codebooks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gensar_lite.embeddings.fused import Components, root_mean_norm, standardise
 
 
 class Space(NamedTuple):
-    """Views side by side, standardised, weighted alike if several, and turned to `components` if there are any."""
+    """Views side by side, standardised, weighted alike if several, turned to `components` if any."""
 
     views: tuple[str, ...]
     mean: np.ndarray  # (D,), D of all views together
@@ -26,20 +26,18 @@ class Space(NamedTuple):
 
     @staticmethod
     def fit(embeddings: ItemEmbeddings, views: tuple[str, ...], dim: int | None) -> Space:
-        """The space of a catalogue's `views`, with the first `dim` principal components (None: no turning)."""
+        """The space of a catalogue's `views`, with its first `dim` components (None: as it is)."""
         side = _side_by_side(embeddings, views)
         mean = side.mean(axis=0)
         deviation = (side - mean).std(axis=0)
         deviation = np.where(deviation > 1e-12, deviation, 1.0)
-        even = {view: standardise(_view(embeddings, view), view) for view in views}
-        norms = [root_mean_norm(x) if len(views) > 1 else 1.0 for x in even.values()]
-        weight = np.repeat(norms, [x.shape[1] for x in even.values()])
+        even = [standardise(_view(embeddings, view), view) for view in views]
+        norms = [root_mean_norm(x) if len(views) > 1 else 1.0 for x in even]
+        weight = np.repeat(norms, [x.shape[1] for x in even])
         space = Space(views, mean, deviation, weight, None)
-        return (
-            space
-            if dim is None
-            else space._replace(components=Components.fit(space.apply(embeddings), dim))
-        )
+        if dim is None:
+            return space
+        return space._replace(components=Components.fit(space.apply(embeddings), dim))
 
     def apply(self, embeddings: ItemEmbeddings) -> np.ndarray:
         """(M, d) vectors of any items, of this catalogue or new."""
@@ -53,11 +51,10 @@ class Space(NamedTuple):
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Everything fitted, by name."""
-        found = {"mean": self.mean, "deviation": self.deviation, "weight": self.weight}
-        turned = {} if self.components is None else self.components._asdict()
-        return {
-            name: np.asarray(value, dtype=np.float64) for name, value in (found | turned).items()
-        }
+        fitted = {"mean": self.mean, "deviation": self.deviation, "weight": self.weight}
+        if self.components is not None:
+            fitted |= self.components._asdict()
+        return {name: np.asarray(value, dtype=np.float64) for name, value in fitted.items()}
 
     @staticmethod
     def of(views: tuple[str, ...], tensors: dict[str, np.ndarray]) -> Space:
@@ -75,7 +72,8 @@ def _view(embeddings: ItemEmbeddings, view: str) -> np.ndarray:
     table = getattr(embeddings, view)
     if table is None:
         raise ConfigError(
-            f"identifiers: these embeddings have no {view} view, which identifiers.strategy=multitask quantizes. "
+            f"identifiers: these embeddings have no {view} view, which "
+            "identifiers.strategy=multitask quantizes. "
             "Set embeddings.joint=adapter and build the embeddings again."
         )
     return table

@@ -1,8 +1,8 @@
 """Where identifiers live in a model's vocabulary: token ids by arithmetic.
 
 In: the number of text tokens and an identifier layout. Out: integers, and back. The vocabulary is
-``[text | <R_I> <S_Q> <S_I> | trunk levels | semantic levels | collaborative levels]``, K tokens a level.
-This file does not know a tokenizer, a model, or what a code means.
+``[text | <R_I> <S_Q> <S_I> | trunk levels | semantic levels | collaborative levels]``, K tokens per
+level. This file does not know a tokenizer, a model, or what a code means.
 """
 
 from __future__ import annotations
@@ -13,11 +13,8 @@ import numpy as np
 
 from gensar_lite.artifacts import Identifiers
 
-BEHAVIOURS = (
-    "<R_I>",
-    "<S_Q>",
-    "<S_I>",
-)  # item recommended, query issued, item clicked after a query
+# item recommended, query issued, item clicked after a query
+BEHAVIOURS = ("<R_I>", "<S_Q>", "<S_I>")
 
 
 @dataclass(frozen=True)
@@ -44,28 +41,25 @@ class TokenLayout:
     @property
     def size(self) -> int:
         """Number of tokens in all."""
-        blocks = self.num_shared + 2 * (self.num_levels - self.num_shared)
-        return self.num_text + len(BEHAVIOURS) + blocks * self.codebook_size
+        return self.level_offset("collaborative", self.num_levels)
 
     def level_offset(self, view: str, level: int) -> int:
         """Token id of code 0 at a level (from 0) of a view."""
         block = level
         if view == "collaborative" and level >= self.num_shared:
-            block += self.num_levels - self.num_shared
+            block += self.num_levels - self.num_shared  # past the semantic branch
         return self.num_text + len(BEHAVIOURS) + block * self.codebook_size
 
     def offsets(self, view: str) -> np.ndarray:
         """Token id of code 0 at every level, (L,)."""
-        return np.array(
-            [self.level_offset(view, level) for level in range(self.num_levels)], dtype=np.int64
-        )
+        return np.array([self.level_offset(view, level) for level in range(self.num_levels)])
 
     def tokens(self, codes: np.ndarray, view: str) -> np.ndarray:
         """Codes (..., L) of a view as token ids of the same shape."""
         return codes + self.offsets(view)
 
     def codes(self, tokens: np.ndarray, view: str) -> np.ndarray:
-        """Token ids (..., L) of a view back to codes. Raises ValueError for a token of another level."""
+        """Token ids (..., L) of a view back to codes. Raises ValueError for another level's token."""
         codes = tokens - self.offsets(view)
         if ((codes < 0) | (codes >= self.codebook_size)).any():
             raise ValueError(f"tokens: not a {view} identifier: {tokens.tolist()}")
@@ -75,16 +69,15 @@ class TokenLayout:
         """A token's readable name, e.g. ``sem3:17``; text tokens are ``text:<id>``."""
         if token < self.num_text:
             return f"text:{token}"
-        rest = token - self.num_text
-        if rest < len(BEHAVIOURS):
-            return BEHAVIOURS[rest]
-        block, code = divmod(rest - len(BEHAVIOURS), self.codebook_size)
-        own = self.num_levels - self.num_shared
+        place = token - self.num_text
+        if place < len(BEHAVIOURS):
+            return BEHAVIOURS[place]
+        block, code = divmod(place - len(BEHAVIOURS), self.codebook_size)
         if block < self.num_shared:
             return f"shared{block + 1}:{code}"
         if block < self.num_levels:
             return f"sem{block + 1}:{code}"
-        return f"col{block - own + 1}:{code}"
+        return f"col{block - (self.num_levels - self.num_shared) + 1}:{code}"
 
 
 def layout_for(identifiers: Identifiers, num_text: int) -> TokenLayout:

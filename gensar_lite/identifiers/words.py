@@ -1,7 +1,8 @@
 """What a code says: the words that are typical of its items, and some of their titles.
 
-In: codes (N, L), texts and titles. Out: one row a code, for people to read in a notebook. The texts are strangers':
-they are returned as they are, to be escaped where they are shown, and never written to a report of real data.
+In: codes (N, L), texts and titles. Out: one row per code, for people to read in a notebook. The
+texts are strangers': they are returned as they are, to be escaped where they are shown, and never
+written to a report of real data.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ MAX_CHARACTERS = 512  # of a text: what is typical stands at its beginning
 
 
 def typical_words(texts: list[str], groups: np.ndarray, top: int = 5) -> dict[int, list[str]]:
-    """The `top` words of each group (N,) of `texts`, most typical first, equals in alphabetical order.
+    """The `top` words of each group (N,) of `texts`, most typical first, equals by the alphabet.
 
-    c-TF-IDF (Grootendorst, arXiv 2203.05794, eq. 2): ``tf(word, group) * log(1 + A / tf(word))`` with A the mean number
-    of words a group and ``tf(word)`` its count in all groups. A group without words has an empty list.
+    c-TF-IDF (Grootendorst, arXiv 2203.05794, eq. 2): ``tf(word, group) * log(1 + A / tf(word))``
+    with A the mean number of words per group and ``tf(word)`` its count in all groups. A group
+    without words has an empty list.
     """
     names, group = np.unique(groups, return_inverse=True)
     try:
@@ -28,19 +30,17 @@ def typical_words(texts: list[str], groups: np.ndarray, top: int = 5) -> dict[in
         counts = reader.fit_transform([text[:MAX_CHARACTERS] for text in texts])  # (N, V)
     except ValueError:  # not one word in all texts
         return {int(name): [] for name in names}
-    member = csr_matrix((np.ones(len(group)), (group.ravel(), np.arange(len(group)))))
+    member = csr_matrix((np.ones(len(group)), (group.ravel(), np.arange(len(group)))))  # (G, N)
     of_group = csr_matrix(member @ counts)  # (G, V)
-    weight = np.log1p(
-        of_group.sum() / len(names) / np.asarray(of_group.sum(axis=0)).ravel()
-    )  # (V,)
-    vocabulary, found = reader.get_feature_names_out(), {}
+    of_all = np.asarray(of_group.sum(axis=0)).ravel()  # (V,)
+    weight = np.log1p(of_group.sum() / len(names) / of_all)  # (V,)
+    vocabulary = reader.get_feature_names_out()  # sorted
+    typical = {}
     for row, name in enumerate(names):
         part = of_group[[row]]
-        order = np.lexsort((part.indices, -part.data * weight[part.indices]))[
-            :top
-        ]  # the vocabulary is sorted
-        found[int(name)] = vocabulary[part.indices[order]].tolist()
-    return found
+        order = np.lexsort((part.indices, -part.data * weight[part.indices]))[:top]
+        typical[int(name)] = vocabulary[part.indices[order]].tolist()
+    return typical
 
 
 def _words(text: str) -> list[str]:
@@ -54,29 +54,21 @@ def code_words(
     level: int | None = None,
     top: int = 5,
 ) -> pd.DataFrame:
-    """What each code of a level says: ``code, items, words, examples``, the code with most items first.
+    """What each code of a level says: ``code, items, words, examples``, the largest code first.
 
-    `items` (N rows) has ``title`` and ``text``. With `prefix`, the codes that follow it, compared with each other:
-    residual codes say something *after* what their prefix said. Else `level` (from 1) over all prefixes.
-    ``examples`` are the first `top` titles.
+    `items` (N rows) has ``title`` and ``text``. With `prefix`, the codes that follow it, compared
+    with each other: residual codes say something *after* what their prefix said. Else `level`
+    (from 1) over all prefixes. ``examples`` are the first `top` titles.
     """
     level = level or len(prefix) + 1
-    rows = np.flatnonzero(
-        (codes[:, : len(prefix)] == np.array(prefix, dtype=codes.dtype)).all(axis=1)
-    )
-    code, part = codes[rows, level - 1], items.iloc[rows]
-    words = (
-        typical_words((part["title"] + " " + part["text"]).tolist(), code, top) if len(rows) else {}
-    )
+    rows = (codes[:, : len(prefix)] == np.array(prefix, dtype=codes.dtype)).all(axis=1)
+    code, part = codes[rows, level - 1], items[rows]
+    texts = (part["title"] + " " + part["text"]).tolist()
+    typical = typical_words(texts, code, top) if texts else {}
     titles = part["title"].to_numpy()
     table = [
-        {
-            "code": c,
-            "items": int((code == c).sum()),
-            "words": said,
-            "examples": titles[code == c][:top].tolist(),
-        }
-        for c, said in words.items()
+        (number, int((code == number).sum()), words, titles[code == number][:top].tolist())
+        for number, words in typical.items()
     ]
-    table.sort(key=lambda row: (-row["items"], row["code"]))
+    table.sort(key=lambda row: (-row[1], row[0]))
     return pd.DataFrame(table, columns=["code", "items", "words", "examples"])
