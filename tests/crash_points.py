@@ -24,10 +24,10 @@ from gensar_lite.machine.processes import rank_and_world
 FEW = ("after step", "within write", "before rename", "after rename", "before validation")
 
 
-def chosen(told: list[str], world: int) -> list[tuple[str, int, int]]:
+def chosen(tick_names: list[str], world: int) -> list[tuple[str, int, int]]:
     """Triples (kind, tick, victim): of each kind of tick the first, the middle and the last one."""
     places: dict[str, list[int]] = {}
-    for place, name in enumerate(told):
+    for place, name in enumerate(tick_names):
         places.setdefault(name, []).append(place)
     if world > 1:
         # the other process writes nothing: its third tick is the one before its second step
@@ -35,7 +35,11 @@ def chosen(told: list[str], world: int) -> list[tuple[str, int, int]]:
             ("before step", 2, 1)
         ]
     return sorted(
-        {(name, own[i], 0) for name, own in places.items() for i in (0, len(own) // 2, -1)}
+        {
+            (name, ticks_of_kind[i], 0)
+            for name, ticks_of_kind in places.items()
+            for i in (0, len(ticks_of_kind) // 2, -1)
+        }
     )
 
 
@@ -59,27 +63,27 @@ def main(world: int) -> dict:
     with tempfile.TemporaryDirectory() as temporary:
         root, make = Path(temporary), small_training()
         assert run_once(make, root / "whole", world)
-        wanted, told, unlike = result(root / "whole"), ticks(root / "whole"), []
-        points = chosen(told, world)
+        wanted, tick_names, unlike = result(root / "whole"), ticks(root / "whole"), []
+        points = chosen(tick_names, world)
         for kind, tick, victim in points:
             folder = root / f"at-{tick}-{victim}"
             assert not run_once(make, folder, world, tick=tick, victim=victim)
             assert run_once(make, folder, world)
             if result(folder) != wanted:
                 unlike.append(kind)
-        found = {
+        outcome = {
             "points": len(points),
             "kinds": sorted({kind for kind, _, _ in points}),
             "unlike": unlike,
         }
-        found["curve"] = wanted["curve"]
+        outcome["curve"] = wanted["curve"]
         if world > 1:
             alone = small_training(accumulate=world)
             assert run_once(alone, root / "alone")
-            found["alone"] = result(root / "alone")["curve"]
+            outcome["alone"] = result(root / "alone")["curve"]
             one, *several = rankings(root / "one", 1) + rankings(root / "several", world)
-            found["rankings"] = [one.equals(other) and len(one) > 0 for other in several]
-        return found
+            outcome["rankings"] = [one.equals(other) and len(one) > 0 for other in several]
+        return outcome
 
 
 if __name__ == "__main__":

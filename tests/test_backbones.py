@@ -70,7 +70,7 @@ def whole_sequence(generator, task: str, row: int, item: int) -> tuple[list[int]
 def scores_by_hand(generator, task: str, row: int) -> np.ndarray:
     """Log-probabilities (N,) of every item from the model's own forward pass over plain sequences,
     without a cache."""
-    layout, view, found = generator.layout, TASK_OF_EVENTS[task].view, []
+    layout, view, scores = generator.layout, TASK_OF_EVENTS[task].view, []
     for item in ITEMS:
         sequence, codes = whole_sequence(generator, task, row, item)
         with torch.no_grad():
@@ -84,8 +84,8 @@ def scores_by_hand(generator, task: str, row: int) -> np.ndarray:
                 else slice(None)
             )
             total += (z[code] - z[rows].logsumexp(0)).item()
-        found.append(total)
-    return np.array(found)
+        scores.append(total)
+    return np.array(scores)
 
 
 @pytest.mark.parametrize("head", ["level", "vocabulary"])
@@ -146,9 +146,9 @@ def test_a_decoder_alone_lists_what_generate_lists():
     for i, row in enumerate(rows):
         prompt = whole_sequence(generator, "search", row, 0)[0][:-3]
         children: dict[tuple, set] = {}
-        for own in codes:
+        for code in codes:
             for level in range(3):
-                children.setdefault(tuple(own[:level]), set()).add(own[level])
+                children.setdefault(tuple(code[:level]), set()).add(code[level])
 
         def allowed(_, ids, prompt=prompt, children=children):
             return sorted(children[tuple(ids.tolist()[len(prompt) :])])
@@ -197,8 +197,8 @@ def test_paths_that_are_chosen_again_go_on_from_their_own_past():
         advance(model, cache, steps[1].expand(size, -1))
         cache.select(parents[1].expand(size, -1))
         got = advance(model, cache, steps[2].expand(size, -1))  # (B, 2, d)
-        for path, told in enumerate([[6, 11, 12], [5, 9, 13]]):
-            target = torch.tensor([[*told, 0]]).expand(size, -1)
+        for path, path_tokens in enumerate([[6, 11, 12], [5, 9, 13]]):
+            target = torch.tensor([[*path_tokens, 0]]).expand(size, -1)
             wanted = hidden_states(model, batch.source, batch.mask, target)[:, -1]
             torch.testing.assert_close(got[:, path], wanted, atol=1e-4, rtol=1e-4)
 
@@ -227,7 +227,7 @@ def test_the_text_loss_of_a_decoder_alone_is_transformers_own():
     )
     generator = new_generator(small_corpus(), random_identifiers(40, 8), training)
     rows, total = generator.corpus.targets("train", "search")["event_id"].to_numpy()[:5], 0.0
-    found = task_loss(
+    loss = task_loss(
         generator.model.eval(),
         generator.builder.batch(TASKS["nsqp"], rows).to("cpu"),
         generator.layout,
@@ -240,7 +240,7 @@ def test_the_text_loss_of_a_decoder_alone_is_transformers_own():
         total += (
             generator.model(input_ids=sequence, labels=labels).loss.item() * batch.target.shape[1]
         )
-    assert found.total.item() == pytest.approx(total, rel=1e-4)
+    assert loss.total.item() == pytest.approx(total, rel=1e-4)
 
 
 def test_a_fresh_decoder_drops_out_only_in_training():
@@ -409,7 +409,7 @@ def test_only_safetensors_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         (hf.BartConfig(d_model=16), "of kind bart"),
         (
@@ -420,10 +420,10 @@ def test_only_safetensors_are_read(tmp_path):
         ),
     ],
 )
-def test_backbones_that_cannot_be_decoded_are_refused(tmp_path, config, said):
+def test_backbones_that_cannot_be_decoded_are_refused(tmp_path, config, message):
     TextCodec.train(["red thing"], 300).save(tmp_path)
     config.save_pretrained(tmp_path)
-    with pytest.raises(ArtifactError, match=said):
+    with pytest.raises(ArtifactError, match=message):
         new_generator(
             small_corpus(), random_identifiers(40, 8), tiny_settings(backbone=str(tmp_path))
         )
@@ -505,8 +505,8 @@ def test_attention_as_written_out_here_is_that_of_the_library(family):
     source, target = torch.randint(3, 40, (3, 7)), torch.randint(3, 40, (3, 4))
     mask = torch.arange(7)[None] < torch.tensor([[7], [4], [1]])
     wanted = model(input_ids=source, attention_mask=mask.long(), labels=target).logits
-    found = suited(model)(input_ids=source, attention_mask=mask.long(), labels=target).logits
-    assert torch.allclose(found, wanted, atol=1e-5)
+    logits = suited(model)(input_ids=source, attention_mask=mask.long(), labels=target).logits
+    assert torch.allclose(logits, wanted, atol=1e-5)
     assert not any(type(m) is torch.nn.Dropout for m in model.modules())
 
 

@@ -78,22 +78,22 @@ def test_harmonic_mean_by_hand():
 
 
 def checkpoint(
-    folder: Path, step: int, epochs: int = 0, said: list | None = None, **identity
+    folder: Path, step: int, epochs: int = 0, notes: list | None = None, **identity
 ) -> dict:
     tensors = {"w": torch.full((3,), float(step)), "b": torch.arange(4)}
     groups = {
         "model": Group(f"weights-{step}", tensors),
         "best": Group("weights-0", {"w": torch.zeros(3)}),
     }
-    there = Checkpoints(folder, identity or {"training.lr": 0.1}, (said or []).append)
+    there = Checkpoints(folder, identity or {"training.lr": 0.1}, (notes or []).append)
     there.newest()
     there.save(checkpoint_name(step, epochs), groups, {"step": step})
     return tensors
 
 
-def opened(folder: Path, said: list | None = None, **identity) -> Checkpoints:
+def opened(folder: Path, notes: list | None = None, **identity) -> Checkpoints:
     return Checkpoints(
-        folder, identity or {"training.lr": 0.1}, print if said is None else said.append
+        folder, identity or {"training.lr": 0.1}, print if notes is None else notes.append
     )
 
 
@@ -143,7 +143,7 @@ def test_without_links_a_file_is_copied(tmp_path, monkeypatch):
 def test_a_damaged_checkpoint_is_passed_over_with_a_note(tmp_path, harm):
     checkpoint(tmp_path, 2)
     checkpoint(tmp_path, 3)
-    newer, said = tmp_path / "step-00000003-epochs-0000", []
+    newer, notes = tmp_path / "step-00000003-epochs-0000", []
     weights = newer / "model.safetensors"
     data = bytearray(weights.read_bytes())
     if harm == "no manifest":
@@ -159,17 +159,17 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_note(tmp_path, harm):
         (newer / "manifest.json").write_text(
             '{"step": 3, "fing' if harm == "broken manifest" else "[1]"
         )
-    there = opened(tmp_path, said)
+    there = opened(tmp_path, notes)
     assert there.newest() == (2, 0)
-    assert len(said) == 1
-    assert "step-00000003" in said[0]
+    assert len(notes) == 1
+    assert "step-00000003" in notes[0]
     assert there.load(checkpoint_name(2, 0))[0]["model"]["w"].tolist() == [2.0] * 3
     checkpoint(tmp_path, 3)  # the run goes on and comes by again
     assert opened(tmp_path).newest() == (3, 0)
 
 
 @pytest.mark.parametrize(
-    ("identity", "said"),
+    ("identity", "message"),
     [
         (
             {"training.lr": 0.2, "processes": 2},
@@ -179,9 +179,9 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_note(tmp_path, harm):
         ({"training.lr": 0.1, "processes": 2, "data": "f" * 64}, r"data None -> ffffffff\.\.\."),
     ],
 )
-def test_a_checkpoint_of_another_run_is_refused_by_name(tmp_path, identity, said):
+def test_a_checkpoint_of_another_run_is_refused_by_name(tmp_path, identity, message):
     checkpoint(tmp_path, 1, **{"training.lr": 0.1, "processes": 2})
-    with pytest.raises(ArtifactError, match=said):
+    with pytest.raises(ArtifactError, match=message):
         opened(tmp_path, **identity).newest()
 
 
@@ -203,11 +203,21 @@ def test_an_epoch_is_computed_once_however_it_is_shared_out(num_batches, world, 
         mine = plans_of_step(plans, position, world, accumulate)
         assert 0 < len(mine) <= world * accumulate
         slots = [my_slots(mine, rank, world) for rank in range(world)]
-        assert all(0 < len(own) <= accumulate for own in slots)  # every process takes part
-        merged = sorted((s for own in slots for s in own if s.counts), key=lambda s: s.number)
+        assert all(
+            0 < len(mine_of_process) <= accumulate for mine_of_process in slots
+        )  # every process takes part
+        merged = sorted(
+            (s for mine_of_process in slots for s in mine_of_process if s.counts),
+            key=lambda s: s.number,
+        )
         assert [s.number for s in merged] == list(range(len(mine)))
         done += [int(s.plan.rows[0]) for s in merged]
-        assert all(len(s.plan.rows) == 1 for own in slots for s in own if not s.counts)
+        assert all(
+            len(s.plan.rows) == 1
+            for mine_of_process in slots
+            for s in mine_of_process
+            if not s.counts
+        )
     assert done == list(range(num_batches))  # none left out, none twice, in order
 
 
@@ -304,13 +314,19 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, minutes):
     at_step(killed, stop, raise_killed)
     with pytest.raises(Killed):
         killed.fit()
-    resumed, told = trainer_for(tmp_path, judge_by_weights, training), []
-    at_step(resumed, stop, lambda go_on: told.append(resumed.state.progress.sums.sum()) or go_on())
+    resumed, sums_at_stop = trainer_for(tmp_path, judge_by_weights, training), []
+    at_step(
+        resumed,
+        stop,
+        lambda go_on: sums_at_stop.append(resumed.state.progress.sums.sum()) or go_on(),
+    )
     assert resumed.state.checkpoints.newest() == (
         (stop, 1) if minutes == 0 else (killed.steps_per_epoch, 1)
     )
     assert timeless(resumed.fit()) == timeless(curve)
-    assert told[0] > 0  # the sums of the first half of the epoch were on disk, or computed again
+    assert (
+        sums_at_stop[0] > 0
+    )  # the sums of the first half of the epoch were on disk, or computed again
     assert resumed.step == whole.step == 3 * whole.steps_per_epoch
     assert torch.equal(weights(resumed), weights(whole))
     assert timeless(trainer_for(tmp_path, judge_by_weights, training).fit()) == timeless(
@@ -360,17 +376,17 @@ def test_a_second_press_does_not_wait_for_the_step():
 
 
 def test_in_another_thread_the_loop_leaves_signals_alone():
-    found = []
-    thread = threading.Thread(target=lambda: found.append(len(trainer_for(None).fit())))
+    epochs_done = []
+    thread = threading.Thread(target=lambda: epochs_done.append(len(trainer_for(None).fit())))
     thread.start()
     thread.join()
-    assert found == [3]
+    assert epochs_done == [3]
 
 
 def test_other_settings_are_refused_and_free_ones_are_not(tmp_path):
     first = trainer_for(tmp_path, training=override_training(epochs=1), inputs={"data": "a" * 64})
     first.fit()
-    for changes, inputs, said in (
+    for changes, inputs, message in (
         ({"epochs": 1, "lr": 0.5}, "a", r"training\.lr 0\.001 -> 0\.5"),
         ({"epochs": 1, "accumulate": 2}, "a", r"training\.accumulate 1 -> 2"),
         ({"epochs": 1}, "b", r"data aaaaaaaa\.\.\. -> bbbbbbbb"),
@@ -378,7 +394,7 @@ def test_other_settings_are_refused_and_free_ones_are_not(tmp_path):
         other = trainer_for(
             tmp_path, training=override_training(**changes), inputs={"data": inputs * 64}
         )
-        with pytest.raises(ArtifactError, match=said):
+        with pytest.raises(ArtifactError, match=message):
             other.fit()
     changes = {"epochs": 1, "max_minutes": 3.0, "checkpoint_minutes": 1.0}
     free = trainer_for(tmp_path, training=override_training(**changes), inputs={"data": "a" * 64})
@@ -449,19 +465,18 @@ def test_gradient_checkpointing_changes_no_bit():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
-        ({"compile": True}, r"training\.compile: measured slower"),
         ({"tracker": "tensorbored"}, r"there is no 'tensorbored'.*none, .*tensorboard"),
         ({"tracker": "wandb"}, r"pip install wandb"),
     ],
 )
-def test_what_cannot_be_had_is_named(changes, said, monkeypatch):
+def test_what_cannot_be_had_is_named(changes, message, monkeypatch):
     monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
     monkeypatch.setattr(
         "gensar_lite.training.loop.tracking.get_available_trackers", lambda: ["tensorboard"]
     )
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         trainer_for(None, training=override_training(**changes))
 
 
@@ -489,14 +504,14 @@ def test_tensorboard_holds_the_curve_and_a_resumed_run_tells_nothing_twice(tmp_p
         tmp_path / "c", judge_by_weights, training, logs=tmp_path / "logs", watch=seen.append
     )
     curve = resumed.fit()
-    told = scalars(tmp_path / "logs" / "training")
+    logged = scalars(tmp_path / "logs" / "training")
     for name in ("nrip/accuracy@2", "score", "nsip/ndcg@10"):
-        assert told[name] == [(row["step"], pytest.approx(row[name], rel=1e-6)) for row in curve]
-    steps = [step for step, _ in told["nrip/loss"]]
+        assert logged[name] == [(row["step"], pytest.approx(row[name], rel=1e-6)) for row in curve]
+    steps = [step for step, _ in logged["nrip/loss"]]
     between = [s for s in range(10, 2 * n, 10) if s % n]
     assert set(steps) == {*between, n, 2 * n}
     assert len(steps) == len(set(steps))
-    assert [step for step, _ in told["examples/s"]] == between
+    assert [step for step, _ in logged["examples/s"]] == between
     assert [row["epoch"] for row in seen if "epoch" in row] == [1, 2]
     assert all({"step", "lr", "examples/s"} <= set(row) for row in seen if "epoch" not in row)
     assert [row["lr"] for row in seen if "epoch" in row] == [row["lr"] for row in curve]
@@ -625,9 +640,9 @@ def test_two_launched_processes_train_the_model_of_one(tmp_path):
         tmp_path / "one", small_corpus(), random_identifiers(40, 8), changes | {"accumulate": 2}
     )
     train_with_ranking(one)
-    said, alone = (ws.meta("training")["statistics"] for ws in (two, one))
-    assert (said["processes"], alone["processes"]) == (2, 1)
-    assert said["steps"] == alone["steps"] == 4
+    shared, alone = (ws.meta("training")["statistics"] for ws in (two, one))
+    assert (shared["processes"], alone["processes"]) == (2, 1)
+    assert shared["steps"] == alone["steps"] == 4
     curve, wanted = (pd.read_parquet(ws.require("training") / "curve.parquet") for ws in (two, one))
     assert list(curve) == list(wanted)
     for name in ("nrip/loss", "nsip/loss", "lr"):

@@ -32,26 +32,26 @@ def crash_points(world: int) -> dict:
 
 @pytest.mark.slow
 def test_one_process_killed_at_every_kind_of_instant_ends_the_same():
-    found = crash_points(1)
-    assert found["unlike"] == []
-    assert found["points"] >= 45
+    outcome = crash_points(1)
+    assert outcome["unlike"] == []
+    assert outcome["points"] >= 45
     phases = ("step", "validation", "write", "link", "sync", "manifest", "rename", "remove")
-    assert set(found["kinds"]) == {
+    assert set(outcome["kinds"]) == {
         f"{when} {phase}" for phase in phases for when in ("before", "after")
     } | {"within write"}
-    assert max(row["score"] for row in found["curve"]) > 0  # something was chosen by
+    assert max(row["score"] for row in outcome["curve"]) > 0  # something was chosen by
 
 
 @pytest.mark.slow
 def test_two_processes_killed_end_the_same_and_equal_one():
-    found = crash_points(2)
-    assert found["unlike"] == []
-    assert found["points"] == 6
-    for one, two in zip(found["alone"], found["curve"], strict=True):
+    outcome = crash_points(2)
+    assert outcome["unlike"] == []
+    assert outcome["points"] == 6
+    for one, two in zip(outcome["alone"], outcome["curve"], strict=True):
         for name in one:
             if name.endswith("/loss"):
                 assert two[name] == pytest.approx(one[name], rel=1e-5), name
-    assert found["rankings"] == [True, True]  # on each process: that of one process, exactly
+    assert outcome["rankings"] == [True, True]  # on each process: that of one process, exactly
 
 
 @pytest.mark.slow
@@ -61,10 +61,10 @@ def test_the_stress_counts_its_kills():
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=600
     )
-    found = json.loads(done.stdout)
-    assert (found["name"], found["kills"], found["mismatches"]) == ("resume", 3, [])
-    assert found["equal"] == found["runs"] <= 3
-    assert sum(found["phases"].values()) == 3
+    outcome = json.loads(done.stdout)
+    assert (outcome["name"], outcome["kills"], outcome["mismatches"]) == ("resume", 3, [])
+    assert outcome["equal"] == outcome["runs"] <= 3
+    assert sum(outcome["phases"].values()) == 3
 
 
 def test_where_processes_cannot_be_forked_the_stress_says_so(monkeypatch):

@@ -76,9 +76,11 @@ def test_an_event_in_a_stream_has_the_states_of_its_own_history(seed, queries):
                 size = builder.tokens.lengths[row]
                 task = TASK_OF_EVENTS["search" if builder.is_search[row] else "recommend"]
                 alone = builder.batch(task, np.array([row])).to("cpu")
-                own = hidden_states(model, *alone[1:4])[0]  # (L, d), after the behaviour token
-                got = whole[piece, begin + size - 1 - len(own) : begin + size - 1]
-                torch.testing.assert_close(got, own, atol=2e-4, rtol=1e-4)
+                alone_states = hidden_states(model, *alone[1:4])[
+                    0
+                ]  # (L, d), after the behaviour token
+                got = whole[piece, begin + size - 1 - len(alone_states) : begin + size - 1]
+                torch.testing.assert_close(got, alone_states, atol=2e-4, rtol=1e-4)
                 assert (
                     batch.source[piece, begin : begin + size].tolist()
                     == builder.tokens[row].tolist()
@@ -169,17 +171,20 @@ def test_the_loss_of_a_stream_is_the_weighted_sum_over_its_events(head, smoothin
                 ):
                     continue
                 alone = builder.batch(task, np.array([row]))
-                found = task_loss(generator.model, alone.to("cpu"), generator.layout, training)
-                assert found.tokens == builder.target_tokens(task, np.array([row]))
-                total, tokens = total + weight * found.total, tokens + weight * found.tokens
+                event_loss = task_loss(generator.model, alone.to("cpu"), generator.layout, training)
+                assert event_loss.tokens == builder.target_tokens(task, np.array([row]))
+                total, tokens = (
+                    total + weight * event_loss.total,
+                    tokens + weight * event_loss.tokens,
+                )
                 if task.writes == "codes":
-                    hits, count = hits + weight * found.hits.numpy(), count + weight
+                    hits, count = hits + weight * event_loss.hits.numpy(), count + weight
         batch = builder.stream(np.arange(len(builder.pieces))).to("cpu")
-        found = task_loss(generator.model, batch, generator.layout, training)
-    assert found.total.item() == pytest.approx(total.item(), rel=1e-4)
-    assert found.tokens.item() == pytest.approx(tokens.item())
-    assert found.hits.tolist() == pytest.approx(hits.tolist())
-    assert found.count.item() == pytest.approx(count)
+        stream_loss = task_loss(generator.model, batch, generator.layout, training)
+    assert stream_loss.total.item() == pytest.approx(total.item(), rel=1e-4)
+    assert stream_loss.tokens.item() == pytest.approx(tokens.item())
+    assert stream_loss.hits.tolist() == pytest.approx(hits.tolist())
+    assert stream_loss.count.item() == pytest.approx(count)
 
 
 def test_what_a_stream_foretells_by_hand():
@@ -189,10 +194,10 @@ def test_what_a_stream_foretells_by_hand():
     for piece in range(len(builder.pieces)):
         wanted = []
         for row in events_of(builder, piece):
-            known, own = builder.end[row] > builder.start[row], builder.tokens[row].tolist()
-            asked = len(own) - 4
-            text = [*own[1:asked], EOS] if known else [PAD] * asked
-            codes = own[-3:] if known or builder.is_search[row] else [PAD] * 3
+            known, tokens = builder.end[row] > builder.start[row], builder.tokens[row].tolist()
+            asked = len(tokens) - 4
+            text = [*tokens[1:asked], EOS] if known else [PAD] * asked
+            codes = tokens[-3:] if known or builder.is_search[row] else [PAD] * 3
             wanted += [*(text if asked else []), *codes, PAD]
         size = len(wanted)
         assert batch.target[piece, :size].tolist() == wanted
@@ -278,13 +283,13 @@ def test_what_can_be_learned_is_learned_from_streams():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
-        ({"backbone": "t5-micro"}, "decoder alone"),
+        ({"backbone": "t5-micro"}, "decoder-only"),
     ],
 )
-def test_settings_that_no_stream_has_are_refused(changes, said):
-    with pytest.raises(ConfigError, match=said):
+def test_settings_that_no_stream_has_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
         new_generator(small_corpus(), random_identifiers(40, 8), stream_settings(**changes))
 
 
@@ -299,7 +304,7 @@ def test_planned_tokens_are_those_that_the_loss_counts():
     generator, training = stream_of(**tasks), stream_settings(**tasks)
     mixture = new_mixture(generator, training)
     for plan in mixture.epoch(1):
-        found = task_loss(
+        loss = task_loss(
             generator.model, generator.builder.of(plan).to("cpu"), generator.layout, training
         )
-        assert generator.builder.plan_tokens(plan) == pytest.approx(found.tokens.item(), rel=1e-5)
+        assert generator.builder.plan_tokens(plan) == pytest.approx(loss.tokens.item(), rel=1e-5)

@@ -3,6 +3,8 @@ name."""
 
 import dataclasses
 import math
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -147,7 +149,7 @@ def history_by_hand(corpus: Corpus, row: int, limit: int) -> list[int]:
     return sorted(kinds[0] + kinds[1])
 
 
-def said(generator, words: str) -> list[str]:
+def text_names(generator, words: str) -> list[str]:
     """The names of a text's tokens, as the tokenizer itself gives them."""
     return [
         f"text:{t}" for t in generator.codec.tokenizer(words, add_special_tokens=False)["input_ids"]
@@ -175,38 +177,38 @@ def source_by_hand(
 ) -> list[str]:
     """The names of the tokens of one source, spelled out event by event."""
     corpus, ids, marks = generator.corpus, generator.identifiers, training.behaviour_tokens
-    asked = lambda words: [*(["<S_Q>"] if marks else []), *said(generator, words)]  # noqa: E731
+    asked = lambda words: [*(["<S_Q>"] if marks else []), *text_names(generator, words)]  # noqa: E731
     after, base = (
-        said(generator, "; ") if training.history_separator else [],
+        text_names(generator, "; ") if training.history_separator else [],
         name.partition("/")[0],
     )
-    found = said(generator, PROMPTS[base][prompt]) if training.prompts else []
+    names = text_names(generator, PROMPTS[base][prompt]) if training.prompts else []
     if base == "desc2id":
-        found += said(generator, item_text(corpus, row))
+        names += text_names(generator, item_text(corpus, row))
     elif base == "id2desc":
-        found += named(row, ids, name.partition("/")[2], marks)
+        names += named(row, ids, name.partition("/")[2], marks)
     elif base == "adhoc":
-        found += asked(generator.builder.pseudo.texts[row])
+        names += asked(generator.builder.pseudo.texts[row])
     else:
         for other in (
             corpus.events.iloc[r] for r in history_by_hand(corpus, row, training.max_recommend)
         ):
             if other["task"] == "search" and training.history_queries:
-                found += asked(corpus.queries["text"][other["query_id"]])
+                names += asked(corpus.queries["text"][other["query_id"]])
             view = "semantic" if other["task"] == "search" else "collaborative"
-            found += [*named(other["item_id"], ids, view, marks), *after]
+            names += [*named(other["item_id"], ids, view, marks), *after]
     if base == "nsip":
-        found += asked(corpus.queries["text"][corpus.events["query_id"][row]])
-    return [*found, f"text:{EOS}"]
+        names += asked(corpus.queries["text"][corpus.events["query_id"][row]])
+    return [*names, f"text:{EOS}"]
 
 
 def target_by_hand(generator, name: str, row: int, marks: bool = True) -> list[str]:
     corpus, ids, (base, _, view) = generator.corpus, generator.identifiers, name.partition("/")
     if base == "nsqp":
         query = corpus.queries["text"][corpus.events["query_id"][row]]
-        return [*(["<S_Q>"] if marks else []), *said(generator, query), f"text:{EOS}"]
+        return [*(["<S_Q>"] if marks else []), *text_names(generator, query), f"text:{EOS}"]
     if base == "id2desc":
-        return [*said(generator, item_text(corpus, row)), f"text:{EOS}"]
+        return [*text_names(generator, item_text(corpus, row)), f"text:{EOS}"]
     if base in ("nrip", "nsip"):
         row, view = corpus.events["item_id"][row], "collaborative" if base == "nrip" else "semantic"
     if base == "adhoc":
@@ -247,9 +249,9 @@ def test_every_task_equals_a_rendering_by_hand(corpus, changes):
             wanted = source_by_hand(generator, name, row, prompt[i], training)
             assert [layout.name(t) for t in batch.source[i][batch.mask[i]]] == wanted
             assert (batch.source[i][~batch.mask[i]] == PAD).all()
-            told = [layout.name(t) for t in batch.target[i] if t != PAD]
-            assert told == target_by_hand(generator, name, row, training.behaviour_tokens)
-            assert (batch.target[i][len(told) :] == PAD).all()
+            names = [layout.name(t) for t in batch.target[i] if t != PAD]
+            assert names == target_by_hand(generator, name, row, training.behaviour_tokens)
+            assert (batch.target[i][len(names) :] == PAD).all()
             if task.events:
                 long += len(history_by_hand(corpus, row, 99)) > len(
                     history_by_hand(corpus, row, training.max_search)
@@ -351,14 +353,14 @@ def mixture_of(weights: dict[str, float], seed: int = 0, batch_size: int = 8) ->
 
 
 def test_mixture_is_a_function_of_seed_and_epoch():
-    def told(mixture, epoch):
+    def as_lists(mixture, epoch):
         return [(p.task, p.rows.tolist(), p.prompt.tolist()) for p in mixture.epoch(epoch)]
 
     one, again = mixture_of({"nrip": 1.0, "nsip": 1.0}), mixture_of({"nrip": 1.0, "nsip": 1.0})
-    later = told(one, 7)
-    assert told(one, 3) == told(again, 3)  # whatever was asked before
-    assert later != told(one, 3)
-    assert told(mixture_of({"nrip": 1.0, "nsip": 1.0}, seed=1), 3) != told(one, 3)
+    later = as_lists(one, 7)
+    assert as_lists(one, 3) == as_lists(again, 3)  # whatever was asked before
+    assert later != as_lists(one, 3)
+    assert as_lists(mixture_of({"nrip": 1.0, "nsip": 1.0}, seed=1), 3) != as_lists(one, 3)
 
 
 @given(st.floats(0.1, 3.0), st.integers(1, 90), st.integers(0, 5))
@@ -469,8 +471,8 @@ def test_items_without_text_are_no_example(corpus):
         random_identifiers(40, 8),
         override_training(**SIX),
     )
-    found = new_mixture(generator, override_training(**SIX)).rows
-    assert min(found["desc2id/semantic"].min(), found["id2desc/collaborative"].min()) > 4
+    rows = new_mixture(generator, override_training(**SIX)).rows
+    assert min(rows["desc2id/semantic"].min(), rows["id2desc/collaborative"].min()) > 4
     assert generator.builder.pseudo.item.min() > 4
 
 
@@ -489,6 +491,12 @@ def test_prompts_are_ten_different_ones_a_task():
     assert set(PROMPTS) == set(TASK_NAMES)
     assert {len(sentences) for sentences in PROMPTS.values()} == {10}
     assert len({sentence for sentences in PROMPTS.values() for sentence in sentences}) == 60
+
+
+def test_the_prompts_are_part_of_an_installed_package():
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
+    packaged = project["tool"]["setuptools"]["package-data"]
+    assert packaged["gensar_lite.training.sequences"] == ["prompts.toml"]
 
 
 @pytest.mark.parametrize("head", ["level", "vocabulary"])
@@ -527,14 +535,14 @@ def test_text_loss_with_the_vocabulary_head_is_transformers_own(six):
     batch = six.builder.batch(task, np.arange(6))
     source, mask, target = (torch.from_numpy(a) for a in (batch.source, batch.mask, batch.target))
     assert (target == PAD).any()
-    found = task_loss(model, batch.to("cpu"), six.layout, training)
+    loss = task_loss(model, batch.to("cpu"), six.layout, training)
     out = model(
         input_ids=source, attention_mask=mask, labels=target.masked_fill(target == PAD, -100)
     )
     tokens = int((target != PAD).sum())
-    assert found.total.item() == pytest.approx(out.loss.item() * tokens, rel=1e-4)
+    assert loss.total.item() == pytest.approx(out.loss.item() * tokens, rel=1e-4)
     right = (out.logits.argmax(-1) == target) & (target != PAD)
-    assert found.hits.tolist() == [int(right.sum())]
+    assert loss.hits.tolist() == [int(right.sum())]
 
 
 @pytest.mark.parametrize(
@@ -584,24 +592,24 @@ def test_a_text_that_spells_special_tokens_ends_once(corpus):
 
 
 def test_pseudo_queries_are_made_of_the_items_own_words(corpus):
-    made = word_queries(corpus.items, 12, seed=3)
-    assert (np.diff(made.item) >= 0).all()
+    queries = word_queries(corpus.items, 12, seed=3)
+    assert (np.diff(queries.item) >= 0).all()
     kinds = set()
-    for text, item in zip(made.texts, made.item, strict=True):
-        own = corpus.items.loc[item]
-        told = " ".join(own[["title", "text", "brand", "category"]]).lower()
-        words = {word.strip(",.") for word in told.split()}
+    for text, item in zip(queries.texts, queries.item, strict=True):
+        row = corpus.items.loc[item]
+        text_of_item = " ".join(row[["title", "text", "brand", "category"]]).lower()
+        words = {word.strip(",.") for word in text_of_item.split()}
         words |= {stem(word) for word in words}
         assert text
         assert set(text.split()) <= words
         assert len(set(text.split())) == len(text.split())
         kinds |= {
-            kind for kind in ("brand", "category") if own[kind].split(" > ")[-1].lower() in text
+            kind for kind in ("brand", "category") if row[kind].split(" > ")[-1].lower() in text
         }
     assert kinds == {"brand", "category"}
-    pairs = list(zip(made.texts, made.item.tolist(), strict=True))
+    pairs = list(zip(queries.texts, queries.item.tolist(), strict=True))
     assert len(set(pairs)) == len(pairs)
-    assert set(made.item) == set(range(40))
+    assert set(queries.item) == set(range(40))
 
 
 def test_pseudo_queries_depend_on_items_and_seed_alone(corpus, tmp_path):
@@ -628,8 +636,8 @@ def test_telling_words_are_drawn_more_often():
     items = pd.DataFrame(
         {"title": [f"common {a}{a}{a}" for a in "abcdefghijklmnop"], "text": "common stuff"}
     )
-    made = word_queries(items.assign(brand="", category=""), 40, seed=0)
-    first = [text.split()[0] for text in made.texts]
+    queries = word_queries(items.assign(brand="", category=""), 40, seed=0)
+    first = [text.split()[0] for text in queries.texts]
     assert first.count("common") < sum(word[0] == word[-1] for word in first)
 
 

@@ -93,6 +93,7 @@ def new_generator(
     pseudo = None
     if "adhoc" in settings.tasks:
         pseudo = make_pseudo_queries(corpus.items, settings, cache)
+    # after the vocabulary: its embedding table has a row per token of text, behaviour and code
     model = new_model(settings, layout)
     if settings.warm_embeddings:
         warm_start(model, codec)
@@ -235,8 +236,7 @@ def model_files(settings: TrainingConfig) -> dict[str, Path]:
 
 
 def save_generator(generator: Generator, folder: Path) -> None:
-    """Model (LoRA's adapters merged), tokenizer and token layout in one Hugging Face folder, and
-    the pseudo-queries where there are some."""
+    """Model (LoRA merged), tokenizer, token layout and pseudo-queries in a Hugging Face folder."""
     if generator.builder.pseudo.texts:
         generator.builder.pseudo.save(folder / "pseudo_queries.parquet")
     merge_lora(generator.model).save_pretrained(folder)

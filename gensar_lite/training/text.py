@@ -67,8 +67,7 @@ class TextCodec:
         self.tokenizer.save_pretrained(folder)
 
     def encode(self, texts: list[str], max_tokens: int | None = None) -> list[list[int]]:
-        """Token ids of each text, cut after `max_tokens`. A text that spells PAD or EOS (``</s>``)
-        loses them."""
+        """Token ids of each text, cut after `max_tokens`; a spelled PAD or EOS is left out."""
         if not texts:
             return []
         rows = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]

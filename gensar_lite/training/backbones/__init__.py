@@ -51,7 +51,7 @@ def new_model(settings: TrainingConfig, layout: TokenLayout) -> PreTrainedModel:
     Raises `ArtifactError` when a pretrained backbone cannot be loaded, `ConfigError` for LoRA on a
     fresh model.
     """
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(settings.seed)  # for weights; a pretrained table has new rows
     if not from_scratch(settings.backbone):
         model = pretrained(settings, layout)
         return add_lora(model, settings) if settings.lora_rank else model

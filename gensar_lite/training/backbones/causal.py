@@ -27,8 +27,7 @@ SIZES = {
 
 
 def fresh(settings: TrainingConfig, layout: TokenLayout) -> GPTNeoXForCausalLM:
-    """A GPT of a size of our own with rotary positions and random weights, words in and out one
-    table.
+    """A GPT of a size of our own: random weights, rotary positions, words in and out one table.
 
     GPT-NeoX and not Llama: it drops out of embeddings and residuals, without which the model learns
     a small log by heart, and its LayerNorm is one fused kernel.
@@ -73,8 +72,7 @@ def read(model: PreTrainedModel, tokens: torch.Tensor, sees: torch.Tensor, **kep
 def forward(
     model: PreTrainedModel, tokens: torch.Tensor, sees: torch.Tensor, place: torch.Tensor, **kept
 ):
-    """As `read`, with positions (B, N) given; `sees` (B, N, M) may go over more tokens than are
-    read now."""
+    """As `read`, with positions (B, N) given; `sees` (B, N, M) may hold tokens read before."""
     allowed = sees[:, None]  # (B, 1, N, M): a mask of four dimensions is taken as it is
     if model.config._attn_implementation == "eager":  # which adds the mask instead of asking it
         least = torch.finfo(torch.float).min
@@ -86,8 +84,7 @@ def forward(
 
 
 def visible(mask: torch.Tensor) -> torch.Tensor:
-    """Which token sees which, (B, S, S), from a mask of real tokens (B, S); one of three dimensions
-    says it itself."""
+    """Which token sees which, (B, S, S), from a mask of real tokens (B, S) or a `Batch.mask`."""
     if mask.ndim == 3:
         return mask[:, : mask.shape[2]]
     mask = mask.bool()
@@ -96,14 +93,12 @@ def visible(mask: torch.Tensor) -> torch.Tensor:
 
 
 def seen_after(mask: torch.Tensor) -> torch.Tensor:
-    """What a token that follows the source sees of it, (B, 1, S): all real tokens, or the last row
-    of (B, S + 1, S)."""
+    """What a token that follows the source sees of it, (B, 1, S), see `Batch.mask`."""
     return mask.bool()[:, None, :] if mask.ndim == 2 else mask[:, -1:]
 
 
 def append(mask: torch.Tensor, count: int) -> torch.Tensor:
-    """`visible` for the source and `count` tokens that follow it and see each other from left to
-    right."""
+    """`visible` for the source and `count` tokens that follow it, read from left to right."""
     batch = len(mask)
     size = mask.shape[-1]
     whole = mask.new_zeros(batch, size + count, size + count, dtype=torch.bool)

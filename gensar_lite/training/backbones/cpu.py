@@ -42,8 +42,7 @@ def t5_attention(
     position_bias: torch.Tensor | None = None,
     **_: object,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """T5's attention: queries (B, h, T, k), keys and values (B, h, S, k) to (B, T, h, k), and its
-    weights (B, h, T, S)."""
+    """T5's attention: query (B, h, T, k), key, value (B, h, S, k) to (B, T, h, k), and weights."""
     # 1. products, not divided by the root of k: T5's initial weights are small enough
     scores = torch.matmul(query, key.transpose(2, 3))  # (B, h, T, S)
     # 2. the bias (1, h, T, S), learned per head and distance of two tokens, stands for positions

@@ -47,13 +47,12 @@ def weight_of(layer: nn.Linear) -> torch.Tensor:
 
 
 def merge_lora(model: PreTrainedModel) -> PreTrainedModel:
-    """Add each adapter to the weight that it stands beside and take it away, in place. A model
-    without any stays."""
+    """Add each adapter, if any, to the weight that it stands beside and remove it, in place."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if _adapted(child):
                 child.merge()
-                setattr(parent, name, child.get_base_layer())
+                setattr(parent, name, child.get_base_layer())  # as if it had never been there
     return model.requires_grad_(True)
 
 

@@ -51,8 +51,7 @@ def loading(backbone: str) -> Iterator[None]:
 
 
 def pretrained_config(settings: TrainingConfig) -> PreTrainedConfig:
-    """A backbone's configuration. Raises `ArtifactError` for one that is not there or cannot be
-    decoded from."""
+    """A backbone's configuration. Raises `ArtifactError` for one that cannot be had or decoded."""
     with loading(settings.backbone):
         config = AutoConfig.from_pretrained(
             settings.backbone, revision=settings.revision or None, trust_remote_code=False
@@ -72,8 +71,7 @@ def pretrained_config(settings: TrainingConfig) -> PreTrainedConfig:
 
 
 def num_text_tokens(settings: TrainingConfig, tokenizer_size: int) -> int:
-    """Rows of the vocabulary that belong to text: a pretrained table may hold more rows than its
-    tokenizer."""
+    """Rows of the vocabulary for text: a pretrained table may hold more than its tokenizer."""
     if from_scratch(settings.backbone):
         return tokenizer_size
     return max(tokenizer_size, pretrained_config(settings).vocab_size)

@@ -45,8 +45,7 @@ def fresh(settings: TrainingConfig, layout: TokenLayout) -> T5ForConditionalGene
 
 
 def scales_output(model: PreTrainedModel) -> bool:
-    """Whether decoder states are divided by the root of their width before the output layer: T5
-    v1.0 alone."""
+    """Whether states are divided by the root of their width before the output: T5 v1.0 alone."""
     return bool(getattr(model.config, "scale_decoder_outputs", False))
 
 

@@ -48,7 +48,8 @@ class Checkpoints:
 
     def save(self, name: str, groups: dict[str, Group], progress: dict) -> None:
         """Write one checkpoint called `name` (see `checkpoint_name`), remove what it replaces."""
-        # 1. into a draft that no reader looks at, whatever instant the process is killed at
+        # 1. into a draft that no reader looks at, whatever instant the process is killed at; the
+        #    manifest last, with digests of all the rest
         self.folder.mkdir(parents=True, exist_ok=True)
         _clear_drafts(self.folder)
         draft = self.folder / f".draft-{os.getpid()}"
@@ -124,6 +125,7 @@ class Checkpoints:
         return entry
 
     def _prune(self, target: Path) -> None:
+        # the newest of an earlier step is kept; one of the same step would be damaged with it
         older = [path for path in checkpoints_in(self.folder) if path != target]
         spare = [p for p in older if place(p)[0] < place(target)[0]][-1:]
         for path in older:
@@ -132,6 +134,7 @@ class Checkpoints:
 
     def _refuse_another(self, identity: dict) -> None:
         mine = self.identity
+        # what either has and the other has not, or otherwise
         keys = [k for k in dict.fromkeys([*identity, *mine]) if identity.get(k) != mine.get(k)]
         if not keys:
             return
@@ -148,6 +151,7 @@ def damage(path: Path) -> str | None:
     """What is wrong with a checkpoint's folder, in words; None if it is whole."""
     try:
         manifest = json.loads((path / "manifest.json").read_text())
+        # all that a reader will ask of it, so that what is whole can be read
         entries = [
             (file, entry["size"], entry["sha256"]) for file, entry in manifest["files"].items()
         ]

@@ -53,6 +53,7 @@ def held_out_items(name: str, num_items: int, seed: int) -> np.ndarray:
     """Which items a task never sees, (N,) booleans: one at least; the same in both of its views."""
     rng = np.random.default_rng([seed, TASK_NAMES.index(name)])
     out = np.zeros(num_items, dtype=bool)
+    # a draw per task: an item may be learned by one and tested by another
     out[rng.permutation(num_items)[: max(round(HELD_OUT_RATE * num_items), 1)]] = True
     return out
 

@@ -35,7 +35,7 @@ class Interrupt:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._before.items():  # None: not set from Python
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before = {}
 

@@ -17,9 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import ProjectConfiguration
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
@@ -31,7 +28,7 @@ from gensar_lite.machine.processes import rank_and_world, together
 from gensar_lite.machine.threads import threads_for
 from gensar_lite.training.loop.checkpoint import Checkpoints
 from gensar_lite.training.loop.interrupt import Interrupt
-from gensar_lite.training.loop.losses import new_objective
+from gensar_lite.training.loop.losses import Objective
 from gensar_lite.training.loop.optimiser import (
     dropout_seed,
     learning_rate,
@@ -45,9 +42,9 @@ from gensar_lite.training.loop.tracking import (
     LOG_STEPS,
     Reporter,
     Watch,
-    check_tracker,
     figures,
     harmonic_mean,
+    new_accelerator,
 )
 from gensar_lite.training.sequences.examples import SequenceBuilder
 from gensar_lite.training.sequences.mixture import Plan, TaskMixture
@@ -88,8 +85,8 @@ class Trainer:
         identity |= {"processes": self.world, **(inputs or {})}
         folder = Checkpoints(checkpoints, identity, tqdm.write) if checkpoints else None
         self.bf16 = self._number_format(folder)
-        self.accelerator = _accelerator(settings.tracker, self.bf16, logs, self.world)
-        objective = new_objective(model, builder.layout, settings, self.accelerator.device)
+        self.accelerator = new_accelerator(settings.tracker, self.bf16, logs)
+        objective = Objective(model, builder.layout, settings)
         optimiser = new_optimiser(model, settings)
         self.objective, self.optimiser = self.accelerator.prepare(objective, optimiser)
         self.steps_per_epoch = steps_per_epoch(mixture.num_batches, self.world, settings.accumulate)
@@ -110,11 +107,9 @@ class Trainer:
         return self.state.progress.curve
 
     def fit(self) -> list[dict]:
-        """Train to the last epoch, the end of patience or of time; leaves the best weights in the
-        model.
+        """Train until epochs, patience or time are over; leaves the best weights in the model.
 
-        A signal to stop ends it after the step at work, saved: `KeyboardInterrupt`. Called again,
-        it goes on.
+        A signal to stop ends it after a step, saved: `KeyboardInterrupt`. Called again, it goes on.
         """
         if self.state.resume() and self.rank == 0:
             tqdm.write(f"training: goes on after step {self.step} of {self.num_steps}")
@@ -239,8 +234,7 @@ class Trainer:
         return threads_for(self.model.config.hidden_size)
 
     def _number_format(self, checkpoints: Checkpoints | None) -> bool:
-        """Whether products are in bf16: as in the checkpoint that the run will go on from, else as
-        the setting says or the machine prefers."""
+        """Whether products are in bf16: as in the checkpoint, else as set or measured."""
         begun = checkpoints.begun_with("bf16") if checkpoints else None
         with self._threads():
             bf16 = use_bf16(self.settings.precision) if begun is None else begun
@@ -293,14 +287,3 @@ class Trainer:
     def _save(self) -> None:
         self.state.save()
         self.saved = time.monotonic()
-
-
-def _accelerator(tracker: str, bf16: bool, logs: Path | None, world: int) -> Accelerator:
-    tracker = check_tracker(tracker)
-    AcceleratorState._reset_state()  # or a notebook could not train again with another precision
-    return Accelerator(
-        mixed_precision="bf16" if bf16 else "no",
-        cpu=world > 1 and not torch.accelerator.is_available(),
-        log_with=tracker if logs else None,
-        project_config=ProjectConfiguration(logging_dir=str(logs)) if logs else None,
-    )

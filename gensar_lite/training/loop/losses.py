@@ -51,22 +51,11 @@ class Objective(nn.Module):
     """The loss as a module's forward: Accelerate can wrap it for processes and number formats."""
 
     def __init__(self, model: PreTrainedModel, layout: TokenLayout, settings: TrainingConfig):
+        """Raises `ConfigError` where the model cannot do what ``gradient_checkpointing`` asks."""
         super().__init__()
         self.model, self.layout, self.settings = model, layout, settings
-
-    def forward(self, batch: Batch) -> Loss:
-        """The loss of one micro-batch."""
-        return task_loss(self.model, batch, self.layout, self.settings)
-
-
-def new_objective(
-    model: PreTrainedModel, layout: TokenLayout, settings: TrainingConfig, device: torch.device
-) -> nn.Module:
-    """The objective, with gradient checkpointing or compilation where the settings ask for them.
-
-    Raises `ConfigError` where either cannot be had.
-    """
-    if settings.gradient_checkpointing:
+        if not settings.gradient_checkpointing:
+            return
         if not getattr(model, "supports_gradient_checkpointing", False):
             raise ConfigError(
                 f"training.gradient_checkpointing: {type(model).__name__} does not support it. Set "
@@ -79,15 +68,10 @@ def new_objective(
         name = "activation" if has_name else "gradient"
         options = {f"{name}_checkpointing_kwargs": {"use_reentrant": False}}
         getattr(model, f"{name}_checkpointing_enable")(**options)
-    objective = Objective(model, layout, settings)
-    if not settings.compile:
-        return objective
-    if device.type != "cuda":
-        raise ConfigError(
-            f"training.compile: measured slower than plain PyTorch on a {device.type}. Set it to "
-            "false, or train on a CUDA GPU."
-        )
-    return torch.compile(objective, dynamic=True)  # widths differ from batch to batch
+
+    def forward(self, batch: Batch) -> Loss:
+        """The loss of one micro-batch."""
+        return task_loss(self.model, batch, self.layout, self.settings)
 
 
 def task_loss(
@@ -120,7 +104,8 @@ def task_loss(
         logits = output_rows(model, hidden, slice(None))  # (B, T, V)
     loss, right = _scored(logits, target, settings)
     hits = right.sum()[None] if is_text else right.sum(dim=0)[-num_levels:]
-    return Loss(loss.sum(), _number(target.numel(), loss), hits, _number(len(target), loss))
+    tokens, count = loss.new_tensor([target.numel(), len(target)])
+    return Loss(loss.sum(), tokens, hits, count)
 
 
 def level_logits(
@@ -190,7 +175,3 @@ def _scored(
         label_smoothing=settings.label_smoothing,
     )
     return loss, logits.detach().argmax(dim=-1) == wanted
-
-
-def _number(value: int, like: torch.Tensor) -> torch.Tensor:
-    return torch.tensor(float(value), device=like.device)

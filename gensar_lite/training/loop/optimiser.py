@@ -33,9 +33,11 @@ def new_optimiser(model: nn.Module, settings: TrainingConfig) -> torch.optim.Ada
 
 def learning_rate(step: int, num_steps: int, settings: TrainingConfig) -> float:
     """Linear warm-up, then a half cosine down to 2 % of the peak."""
+    # one step at least: the first must not have a rate of 0
     warmup = max(round(settings.warmup_rate * num_steps), 1)
     if step < warmup:
         return settings.lr * (step + 1) / warmup
+    # share of the way down, 0 to 1
     rest = (step - warmup) / max(num_steps - warmup, 1)
     return settings.lr * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(rest, 1.0))))
 
@@ -57,7 +59,7 @@ def steps_per_epoch(num_batches: int, world: int, accumulate: int) -> int:
 
 def plans_of_step(plans: list[Plan], position: int, world: int, accumulate: int) -> list[Plan]:
     """The batches that all processes together compute in step `position` (from 0) of an epoch."""
-    size = world * accumulate
+    size = world * accumulate  # batches per step
     return plans[position * size : (position + 1) * size]
 
 

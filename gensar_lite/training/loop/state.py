@@ -36,23 +36,9 @@ class Progress:
     seconds: float = 0.0
     bf16: bool | None = None
 
-    @property
-    def name(self) -> str:
-        """Its checkpoint's name."""
-        return checkpoint_name(self.step, len(self.curve))
-
-    def record(self, sums: np.ndarray) -> dict:
-        """For a manifest, with the `sums` of all processes. JSON keeps every bit of a float.
-
-        sums  (processes, tasks, 3 + L); each process goes on with its own: added up earlier or
-              later, they would differ in their last bits
-        """
-        return vars(self) | {"sums": sums.tolist()}
-
 
 class State:
-    """One run's state. With several processes all call the same method at the same step; the first
-    one writes."""
+    """One run's state. All processes call a method at the same step; the first one writes."""
 
     def __init__(
         self,
@@ -67,8 +53,7 @@ class State:
         self.best_tensors = self._copied()
 
     def keep_best(self, score: float) -> None:
-        """Remember the weights as they are, if their score is the best yet: of equal ones
-        the first."""
+        """Remember the weights, if their score is the best yet: of equal ones the first."""
         if score > self.progress.best:
             self.progress.best = score
             self.progress.best_step = self.progress.step
@@ -79,17 +64,21 @@ class State:
         if self.checkpoints is None:
             return
         progress = self.progress
-        sums = together(progress.sums)  # of all processes, though the first one writes
+        # each process goes on with its own sums: added up earlier or later, they would differ in
+        # their last bits; the first process writes those of all, (processes, tasks, 3 + L)
+        sums = together(progress.sums)
         if self.rank > 0:
             return
-        # files are named after the step that made them: where the best weights are those of the
+        # contents are named after the step that made them: where the best weights are those of the
         # last checkpoint, or of this very step, they are linked and not written again
         groups = {
             "model": Group(f"weights-{progress.step}", learned_tensors(self.model)),
             "best": Group(f"weights-{progress.best_step}", self.best_tensors),
             "optimizer": Group(f"moments-{progress.step}", optimiser_tensors(self.optimiser)),
         }
-        self.checkpoints.save(progress.name, groups, progress.record(sums))
+        name = checkpoint_name(progress.step, len(progress.curve))
+        record = vars(progress) | {"sums": sums.tolist()}  # JSON keeps every bit of a float
+        self.checkpoints.save(name, groups, record)
 
     def resume(self) -> bool:
         """Put the newest whole checkpoint into model, optimiser and progress, if there is one.

@@ -7,12 +7,17 @@ In: sums over batches. Out: rows of named numbers, a tracker's files (TensorBoar
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+from accelerate.utils import ProjectConfiguration
 
 from gensar_lite.config import ConfigError, one_of
+from gensar_lite.machine.processes import rank_and_world
 
 # called with a row every few steps (step, lr, examples/s, <task>/loss) and with the curve's row
 # after each epoch, which alone has an "epoch"
@@ -40,8 +45,7 @@ def harmonic_mean(values: list[float]) -> float:
 
 
 def check_tracker(name: str) -> str | None:
-    """Accelerate's word for a tracker, None for ``none``. Raises `ConfigError` that names the valid
-    ones, or the package that is missing."""
+    """Accelerate's word for a tracker, or None. `ConfigError` names what is valid or missing."""
     if name == "none":
         return None
     one_of("training.tracker", name, ["none", *map(str, LOGGER_TYPE_TO_CLASS)])
@@ -51,6 +55,19 @@ def check_tracker(name: str) -> str | None:
             f"Run: pip install {name}; or set training.tracker=none."
         )
     return name
+
+
+def new_accelerator(tracker: str, bf16: bool, logs: Path | None) -> Accelerator:
+    """Accelerate's view of the devices, processes and number format of a run, and of its tracker,
+    which writes to `logs`. Raises `ConfigError` as `check_tracker` does."""
+    tracker = check_tracker(tracker)
+    AcceleratorState._reset_state()  # or a notebook could not train again with another precision
+    return Accelerator(
+        mixed_precision="bf16" if bf16 else "no",
+        cpu=rank_and_world()[1] > 1 and not torch.accelerator.is_available(),
+        log_with=tracker if logs else None,
+        project_config=ProjectConfiguration(logging_dir=str(logs)) if logs else None,
+    )
 
 
 class Reporter:

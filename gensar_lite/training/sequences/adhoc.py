@@ -30,8 +30,7 @@ class Event(NamedTuple):
 
 
 def recent(history: Sequence[Event], settings: TrainingConfig) -> list[Event]:
-    """What the model reads of a history, in order: the last `max_recommend` purchases and
-    `max_search` searches."""
+    """What is read of a history: the last `max_recommend` purchases, `max_search` searches."""
     left = {False: settings.max_recommend, True: settings.max_search}
     kept = []
     for event in reversed(history):

@@ -95,16 +95,18 @@ class SequenceBuilder(Speller):
 
         Returns pairs, one per history event: position in `rows`, event row.
         """
+        # 1. whole histories, H events in all, as pairs (position in `rows`, event row)
         start, end = self.start[rows], self.end[rows]
         lengths = end - start
         position = np.repeat(np.arange(len(rows)), lengths)
         row = ranges(start, lengths)
+        # 2. of each kind the last ones: an event stays if it and the later ones of its kind, up to
+        #    the end of the history, are within the limit
         keep = np.zeros(len(row), dtype=bool)
         limits = {"recommend": self.settings.max_recommend, "search": self.settings.max_search}
         for kind, limit in limits.items():
             count = self.before[kind]
-            # this event and later ones of its kind, inside the history
-            left = count[end[position]] - count[row]
+            left = count[end[position]] - count[row]  # (H,)
             keep |= (self.is_search[row] == (kind == "search")) & (left <= limit)
         return position[keep], row[keep]
 
@@ -118,6 +120,7 @@ class SequenceBuilder(Speller):
     def frame(self, task: Task, parts: list[Ragged], prompt: np.ndarray | None = None) -> Ragged:
         """Parts of B rows each, joined between the prompt and the end."""
         num_rows = len(parts[0].lengths)
+        # at test every source has the first prompt
         prompt = np.zeros(num_rows, dtype=np.int64) if prompt is None else prompt
         first = self.prompts[task.base].take(prompt)
         return hstack([first, *parts, Ragged.repeat([EOS], num_rows)])

@@ -33,7 +33,9 @@ class Speller:
         }
         self.num_items = len(self.item_tokens[VIEWS[0]])
         # 2N rows: every item by its semantic, then every item by its collaborative identifier
-        self._items = Ragged.concatenate([self._spell_all(view) for view in VIEWS])
+        codes = np.concatenate(list(self.item_tokens.values()))  # (2N, L)
+        marks = [Ragged.repeat(self.behaviour(view), self.num_items) for view in VIEWS]
+        self._items = hstack([Ragged.concatenate(marks), Ragged.table(codes)])
 
     def behaviour(self, view: str) -> list[int]:
         """The behaviour token before an identifier of a view, or nothing if the settings say so."""
@@ -67,7 +69,3 @@ class Speller:
         after = self.codec.encode(["; "])[0] if self.settings.history_separator else []
         events = self.spell_events(items, is_search, queries)
         return hstack([events, Ragged.repeat(after, len(items))])
-
-    def _spell_all(self, view: str) -> Ragged:
-        codes = self.item_tokens[view]
-        return hstack([Ragged.repeat(self.behaviour(view), len(codes)), Ragged.table(codes)])

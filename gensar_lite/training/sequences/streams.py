@@ -15,7 +15,6 @@ from functools import cached_property
 import numpy as np
 
 from gensar_lite.artifacts import Corpus
-from gensar_lite.config import ConfigError
 from gensar_lite.machine.ranges import ranges
 from gensar_lite.training.sequences.examples import SequenceBuilder
 from gensar_lite.training.sequences.mixture import Plan
@@ -33,11 +32,6 @@ class StreamBuilder(SequenceBuilder):
 
     def __init__(self, corpus: Corpus, *others, **named):
         super().__init__(corpus, *others, **named)
-        if not self.settings.behaviour_tokens or self.settings.history_separator:
-            raise ConfigError(
-                "training.stream: only behaviour tokens stand between events. Set "
-                "training.behaviour_tokens=true and training.history_separator=false."
-            )
         self.is_train = (corpus.events["split"] == "train").to_numpy()
 
     # ---------------------------------------------------------------- every event, token by token
@@ -61,8 +55,7 @@ class StreamBuilder(SequenceBuilder):
 
     @cached_property
     def wanted(self) -> tuple[np.ndarray, np.ndarray]:
-        """What each token predicts (M,) (PAD: nothing), and how much that counts (M,): the weight
-        of its task."""
+        """What each token predicts (M,) (PAD: nothing), and the weight of its task (M,)."""
         weights = dict(zip(self.settings.tasks, self.settings.task_weights, strict=True))
         known = self.end > self.start  # (E,) there is a history
         # (E,) what an event's codes count, and what its query counts
