@@ -100,6 +100,7 @@ def _mirror() -> str:
     mirror = os.environ.get("GENSAR_MIRROR", "")
     if not mirror:
         return "not set (GENSAR_MIRROR)"
+    # a mirror is an address or a folder
     if "://" in mirror and not mirror.startswith("file:"):
         return f"{mirror}, a server that is asked only when a file is needed"
     folder = Path(urlsplit(mirror).path if mirror.startswith("file:") else mirror)
@@ -116,6 +117,7 @@ def _source(name: str) -> str:
 
 
 def _encoder() -> str:
+    # its files are compared with the hashes that the project knows, no model is loaded
     try:
         return f"all-MiniLM-L6-v2 verified, in package {minilm_folder().parent.name}"
     except (ArtifactError, OSError) as problem:

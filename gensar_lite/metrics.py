@@ -94,6 +94,7 @@ def make_qrels(relevance: pd.DataFrame, num_queries: int, num_items: int, depth:
 
     Grades below 1 mean "not relevant"; of doubles the highest counts.
     """
+    # doubles: the highest grade comes first and is kept
     table = relevance[relevance["grade"] >= 1].sort_values(
         ["query_id", "grade", "item_id"], ascending=[True, False, True]
     )
@@ -144,15 +145,19 @@ def relevance_metrics(
             f"metrics: k = {max(ks)} is deeper than the qrels, made with depth "
             f"{qrels.best.shape[1]}"
         )
+    # gain: what each listed item is worth; ideal: the best list there could be
     gain = gains(qrels, queries, ranked)  # (B, k)
     ideal = qrels.best[queries]  # (B, depth)
     counts = qrels.counts[queries]  # (B,)
     if clicked is not None:
-        grade = gains(qrels, queries, clicked[:, None])[:, 0]
+        # one grade more in the list where it stands, and in the ideal list; a new answer if it
+        # had no grade
+        grade = gains(qrels, queries, clicked[:, None])[:, 0]  # (B,)
         gain = gain + (ranked == clicked[:, None])
         ideal = _raise_one(ideal, grade)
         counts = counts + (grade == 0)
     table = {f"recall@{k}": (gain[:, :k] > 0).sum(axis=1) / np.maximum(counts, 1) for k in ks}
+    # both sums over the first k, so a list that is shorter than k is not excused
     table |= {f"ndcg@{k}": _ratio(_dcg(gain[:, :k]), _dcg(ideal[:, :k])) for k in ks}
     hit = gain > 0
     first = hit.argmax(axis=1) + 1 if hit.shape[1] else np.ones(len(hit))

@@ -36,6 +36,7 @@ def start(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", message="IProgress not found")
     name = os.environ.get(PRESET_VARIABLE) or preset_name
+    # a user's own tables bring settings of their own
     config = override(preset(name), for_own_files(overrides or {}))
     ws = Workspace.open(config, root=os.environ.get(ROOT_VARIABLE) or project_root(), run=run)
     say(f"preset {config.name}, source {config.data.source}, artefacts in artifacts/{ws.run}/")
@@ -68,6 +69,7 @@ def record(name: str, value: float) -> None:
         raise ConfigError(
             f"record: {name} is {number}, which is no result. Look at the cell that computed it."
         )
+    # both kinds: the first is read back by tests, the second by people
     display(
         {RECORD_MIME: {"name": name, "value": number}, "text/plain": f"{name} = {number:.4g}"},
         raw=True,

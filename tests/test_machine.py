@@ -6,10 +6,12 @@ import json
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from gensar_lite.config import TrainingConfig
 from gensar_lite.machine import atomic, measured, precision, threads
 
 
@@ -200,3 +202,22 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     atomic.write_bytes(path, b"\xff")
     assert path.read_bytes() == b"\xff"
     assert [p.name for p in path.parent.iterdir()] == ["a.txt"], "no draft is left"
+
+
+def test_a_run_that_goes_on_keeps_the_format_it_began_with(tmp_path, monkeypatch):
+    from gensar_lite.training.loop import loop
+    from gensar_lite.training.loop.checkpoint import Checkpoints, Group, checkpoint_name
+
+    trainer = loop.Trainer.__new__(loop.Trainer)
+    trainer.settings = TrainingConfig(precision="auto")
+    trainer.model = SimpleNamespace(config=SimpleNamespace(hidden_size=8))
+    checkpoints = Checkpoints(tmp_path / "c", {}, lambda text: None)
+    for prefers in (True, False):
+        monkeypatch.setattr(loop, "use_bf16", lambda _, prefers=prefers: prefers)
+        assert trainer._number_format(None) is prefers
+        assert trainer._number_format(checkpoints) is prefers, "nothing to go on from"
+    group = {"model": Group("weights-1", {"w": torch.ones(1)})}
+    checkpoints.save(checkpoint_name(1, 0), group, {"bf16": True})
+    assert trainer._number_format(checkpoints) is True, "the machine would prefer fp32 by now"
+    (tmp_path / "c" / checkpoint_name(1, 0) / "manifest.json").write_text("{half")
+    assert trainer._number_format(checkpoints) is False

@@ -33,14 +33,16 @@ def path_digest(path: Path) -> str | None:
     from them.
     """
     if path.is_file():
-        return file_digest(path)
+        return file_digest(path)  # a table
     if not path.is_dir():
         return None
     # os.walk follows links, as programs that read the folder do; rglob would not
     walked = os.walk(path, followlinks=True)
     files = [Path(folder, name) for folder, _, names in walked for name in names]
+    # sorted and with "/" on every system: the digest does not depend on where the folder lies
     names = sorted(file.relative_to(path).as_posix() for file in files if file.is_file())
     shown = [name for name in names if not any(part.startswith(".") for part in Path(name).parts)]
+    # a name ends with a zero byte, which no name holds: no two folders give the same text
     lines = [f"{name}\0{file_digest(path / name)}\n" for name in shown]
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -56,7 +58,7 @@ def read_meta(folder: Path) -> dict | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (IsADirectoryError, ValueError, RecursionError):
-        meta = None
+        meta = None  # no JSON, or JSON made to break a reader
     if isinstance(meta, dict) and set(meta) >= _META_KEYS and meta["stage"] == folder.name:
         return meta
     raise ArtifactError(
@@ -67,6 +69,7 @@ def read_meta(folder: Path) -> dict | None:
 
 def damage(folder: Path, meta: dict) -> str | None:
     """What is wrong with a finished folder's files, in words; None if all are as recorded."""
+    # files that came in addition do no harm here: `strangers` looks for them before a rebuild
     for name, digest in meta["files"].items():
         if not (folder / name).exists():
             return f"has lost its file {name}"
@@ -98,6 +101,7 @@ def draft_of(target: Path) -> Path:
 
 def clear_drafts(target: Path) -> None:
     """Remove what killed builds of `target` left behind, nothing else beside it."""
+    # the number at the end tells a draft of ours from a folder that somebody named alike
     pattern = re.compile(rf"\.{re.escape(target.name)}-gensar-(draft|replaced)-\d+")
     for path in target.parent.iterdir():
         if pattern.fullmatch(path.name):
@@ -110,7 +114,8 @@ def swap(draft: Path, target: Path) -> None:
     When that fails, all is as before.
     """
     old = target.with_name(f".{target.name}-gensar-replaced-{os.getpid()}")
-    replaces = os.path.lexists(target)
+    replaces = os.path.lexists(target)  # a link that leads nowhere is there too
+    # two renames and no copy: at every instant the old folder or the new one is whole on disk
     if replaces:
         os.rename(target, old)
     try:

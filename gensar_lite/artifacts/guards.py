@@ -17,6 +17,7 @@ from gensar_lite.config import STAGES
 
 def refuse_inside(ws: RunFolders, stage: str, outside: dict[str, Path]) -> None:
     """What a build replaces or removes must not be what it reads."""
+    # links are followed on both sides: another name of the folder is the folder
     for name in (*STAGES, "training-checkpoints"):
         folder = ws.folder(name).resolve()
         for path in outside.values():
@@ -32,7 +33,7 @@ def refuse_strangers(ws: RunFolders, stage: str) -> None:
     target = ws.folder(stage)
     if target.exists() and not target.is_dir():
         problem = "is a file"
-    elif names := strangers(target):
+    elif names := strangers(target):  # of a folder that is absent or all ours there are none
         count = f"{len(names)} files that were" if len(names) > 1 else "a file that was"
         problem = f"holds {count} not written by this program ({', '.join(names[:3])})"
     else:
@@ -45,7 +46,7 @@ def refuse_strangers(ws: RunFolders, stage: str) -> None:
 
 def refuse_changed(ws: RunFolders, stage: str, before: Sources, outside: dict[str, Path]) -> None:
     """Nothing is published under the names of inputs that are not those it was made from."""
-    now = ws.sources(stage, outside)
+    now = ws.sources(stage, outside)  # digests anew, however long the build took
     changed = [ws.place(k) for k in INPUTS[stage] if before.inputs[k] != now.inputs[k]]
     for name, path in outside.items():
         if before.outside.get(name) != now.outside.get(name):
@@ -60,8 +61,9 @@ def refuse_changed(ws: RunFolders, stage: str, before: Sources, outside: dict[st
 def refuse_edited(ws: RunFolders, stage: str) -> None:
     """Upstream stages must stand on the user's files as they are now; absent files say nothing."""
     for name in upstream(stage):
-        meta = ws.meta(name)
+        meta = ws.meta(name)  # there is one: `require` came before
         for what, path in meta.get("read", {}).items():
+            # a table that was moved away since is no reason: what was made of it still stands
             now = path_digest(Path(path))
             if now and now != meta.get("outside", {}).get(what):
                 raise ArtifactError(

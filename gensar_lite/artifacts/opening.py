@@ -60,6 +60,7 @@ def recorded_run(root: Path | str, run: str) -> Workspace | None:
 
 def finished_runs(root: Path | str, stage: str = "training") -> list[str]:
     """Runs below ``root/artifacts`` whose `stage` was finished, sorted, without studies' cells."""
+    # a study builds a run for each of its cells, named after its own run
     folders = [path for path in Path(root).glob("artifacts/*") if path.is_dir()]
     kinds = ("identifiers", "baselines")
     cells = tuple(f"{kind}-{path.name}-" for kind in kinds for path in folders)
@@ -74,12 +75,14 @@ def recorded_config(sections: dict[str, dict], run: str) -> Config:
     `run` breaks a tie. Names that this version does not know are left out: the stage is then
     refused as built with other settings. Raises `ArtifactError` for a value that it refuses.
     """
+    # a setting that is gone cannot be asked for; comparing it later finds the stage stale
     known = set(flat(Config()))
     pairs = {f"{stage}.{k}": v for stage, section in sections.items() for k, v in section.items()}
     pairs = {key: value for key, value in pairs.items() if key in known}
 
     def distance(name: str) -> tuple[int, bool]:
         base = flat(preset(name))
+        # False sorts before True: of two presets as near, the one of the run's own name
         return sum(base[key] != value for key, value in pairs.items()), name != run
 
     try:

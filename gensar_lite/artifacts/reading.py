@@ -57,6 +57,7 @@ class RunFolders:
         A stage that was never built has the digest "", a file that is not there has none.
         """
         inputs = {name: (self.meta(name) or {}).get("digest", "") for name in INPUTS[stage]}
+        # of a folder, every file below it is read: seconds for a large model
         files = {name: path_digest(path) for name, path in outside.items()}
         return Sources(inputs, {name: digest for name, digest in files.items() if digest})
 
@@ -67,10 +68,11 @@ class RunFolders:
             return "has not been built"
         settings = section_dict(getattr(self.config, stage))
         built = without_constants(stage, meta["settings"])
-        if built != settings:
+        if built != settings:  # the first reason that a user can do something about
             keys = [k for k in settings | built if settings.get(k) != built.get(k)]
             pairs = [f"{stage}.{k} {built.get(k)!r} -> {settings.get(k)!r}" for k in keys]
             return f"was built with other settings ({', '.join(pairs)})"
+        # depth first: the message names the stage furthest upstream that is to blame
         for name in INPUTS[stage]:
             reason = self.why_stale(name)
             if reason:
@@ -91,6 +93,7 @@ class RunFolders:
         reason = self.why_stale(stage)
         if reason:
             return reason
+        # then the user's own files, then our own: digests of large folders come last
         recorded, now = self.meta(stage).get("outside", {}), sources.outside
         edited = [name for name in recorded | now if recorded.get(name) != now.get(name)]
         if edited:
@@ -109,6 +112,7 @@ class RunFolders:
 
     def _advice(self, stage: str) -> str:
         """The next step; never one that would put another source into a run that holds one."""
+        # building this stage again would begin with data, so data decides what may be advised
         held = (self.meta("data") or {}).get("settings", {}).get("source")
         wanted = self.config.data.source
         if held in (None, wanted):
@@ -125,6 +129,7 @@ class RunFolders:
 
     def command(self, verb: str) -> str:
         """The shell line that runs `verb` here: preset, run, and each setting that differs."""
+        # from the nearest preset, so that the line is as short as it can be
         base, changed = changed_settings(self.config)
         words = ["gensar", verb, "--preset", base]
         if self.run != base:

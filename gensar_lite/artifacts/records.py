@@ -78,12 +78,14 @@ class Corpus:
 
     def check(self) -> Corpus:
         """Assert the promises; returns self. Raises `ArtifactError` that names table and row."""
+        # columns first, since every later check reads some
         for name, columns in _COLUMNS.items():
             missing = [c for c in columns if c not in getattr(self, name).columns]
             if missing:
                 raise ArtifactError(
                     f"{name}: no column {', '.join(missing)}. Rebuild the data stage."
                 )
+        # the row number is the id: no table of ids is needed anywhere
         for name, column in (("items", "item_id"), ("queries", "query_id"), ("events", "event_id")):
             ids = getattr(self, name)[column].to_numpy()
             message = f"{name}: {column} must be the row number; row {{row}} holds {{value}}."
@@ -108,6 +110,7 @@ class Corpus:
             odd = sorted(set(events[column].unique()) - set(valid))
             if odd:
                 raise ArtifactError(f"events: {column} {odd[0]!r} is none of {', '.join(valid)}.")
+        # a search without a query could not be asked, a recommendation with one would leak it
         is_search = (events["task"] == "search").to_numpy()
         _refuse(
             is_search != (events["query_id"].to_numpy() >= 0),
@@ -120,13 +123,14 @@ class Corpus:
         for name in _COLUMNS:
             getattr(self, name).to_parquet(folder / f"{name}.parquet", index=False)
         (folder / "corpus.json").write_text(json.dumps({"exclude_seen": self.exclude_seen}))
-        if self.user_ids is not None:
+        if self.user_ids is not None:  # a user's own files had names for their users
             users = {"user_id": np.arange(len(self.user_ids)), "source_id": self.user_ids}
             pd.DataFrame(users).to_parquet(folder / "users.parquet", index=False)
 
     @staticmethod
     def load(folder: Path) -> Corpus:
         """The checked corpus of a folder that `save` has written."""
+        # columns beyond the promised ones (kind, seen, source_id) come along
         tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in _COLUMNS}
         rules = json.loads((folder / "corpus.json").read_text())
         users = folder / "users.parquet"
@@ -158,7 +162,7 @@ class ItemEmbeddings:
                 raise ArtifactError(
                     f"embeddings: {len(self.semantic)} semantic rows but {len(table)} {name}."
                 )
-            if name != "cold":
+            if name != "cold":  # flags, not vectors
                 check_vectors(table, name)
         return self
 
@@ -233,6 +237,7 @@ class Identifiers:
             raise ArtifactError(
                 f"identifiers: shapes differ: {shapes[0]} semantic, {shapes[1]} collaborative."
             )
+        # the shared trunk: the same codes, whichever task asks
         shared = slice(0, self.num_shared)
         differ = (self.semantic[:, shared] != self.collaborative[:, shared]).any(axis=1)
         if differ.any():
@@ -246,6 +251,7 @@ class Identifiers:
                 raise ArtifactError(
                     f"identifiers: a {name} code lies outside [0, {self.codebook_size})."
                 )
+            # a model that generates a shared identifier could not say which item it means
             twins = len(codes) - len(np.unique(codes, axis=0))
             if twins:
                 raise ArtifactError(

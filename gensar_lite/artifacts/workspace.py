@@ -76,14 +76,17 @@ class Workspace(RunFolders):
         """
         target, outside = self.folder(stage), outside or {}
         with _plain_errors(stage):
+            # 1. before anything is computed: what is read must be sound and stay out of the way
             refuse_inside(self, stage, outside)
             for name in INPUTS[stage]:
                 self.require(name)
             refuse_edited(self, stage)
             target.parent.mkdir(parents=True, exist_ok=True)
+            # 2. helpers take part in what `make` does together, and publish nothing
             if rank > 0:
                 self._compute_along(stage, make, outside)
                 return target
+            # 3. one builder at a time; whoever waited finds the stage fresh and reuses it
             with _lock(target.parent / f".{stage}.lock", stage):
                 sources = self.sources(stage, outside)
                 reason = self.rebuild_reason(stage, sources)
@@ -103,11 +106,12 @@ class Workspace(RunFolders):
         """Fill a draft and put it in the stage's place; returns the seconds of it."""
         started = time.perf_counter()
         target = self.folder(stage)
-        clear_drafts(target)
+        clear_drafts(target)  # safe under the lock: nobody else has a draft here
         draft = draft_of(target)  # not mkdtemp's, which others could not read
         draft.mkdir()
         try:
             statistics = make(draft)
+            # the inputs may have been rebuilt or edited while this one was made from them
             refuse_changed(self, stage, sources, outside)
             meta = {
                 "stage": stage,
@@ -136,7 +140,7 @@ class Workspace(RunFolders):
         sources = self.sources(stage, outside)
         if self.rebuild_reason(stage, sources):
             with tempfile.TemporaryDirectory(dir=self.folder(stage).parent) as scratch:
-                make(Path(scratch))
+                make(Path(scratch))  # what it writes is thrown away
             refuse_changed(self, stage, sources, outside)
 
 
@@ -148,7 +152,7 @@ def _plain_errors(stage: str) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         problem = disk_problem(error)
         if problem is None:
-            raise
+            raise  # a mistake in a program is shown as one
         raise ArtifactError(f"{stage}: {problem}") from error
 
 

@@ -52,6 +52,7 @@ def trace_figure(trace: Trace, titles: list[str] | None = None) -> tuple[go.Figu
     steps = trace.steps.reset_index(drop=True)
     heights = _heights(steps)
     figure = go.Figure(_edges(steps, heights))
+    # the target's way wins over kept and cut, or it could not be followed
     kind = np.where(steps["on_target"], TARGET, np.where(steps["kept"], KEPT, CUT))
     for name, look in LOOKS.items():
         part = steps[kind == name]
@@ -87,6 +88,7 @@ def _fate(trace: Trace) -> str:
             f"The item taken was lost at code {lost.level}: its prefix stood at place {lost.place} "
             f"with {lost.score:.2f}, the last one kept had {lost.worst_kept:.2f}."
         )
+    # never lost and yet not returned: no allowed item has its codes
     place = np.flatnonzero(trace.ranking.items[0] == trace.target)
     if not len(place):
         return "The item taken was not allowed."

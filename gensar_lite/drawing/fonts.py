@@ -36,11 +36,13 @@ def drawable_labels(names: Sequence[str], noun: str = "name") -> Labels:
     Signs without a glyph (emoji) are left out; a name with such a letter is shown as ``noun 2``
     (its place, from 1) and written out in the note, which a browser can show.
     """
+    # all names at once: one legend has one list of families
     families, known = fonts_for(frozenset("".join(names)))
     labels, numbered = [], []
     for place, name in enumerate(names, start=1):
         number = f"{noun} {place}"
         label = "".join(character for character in name if character in known).strip()
+        # a sign may be missing, a letter may not: the name would be another one
         if any(character.isalnum() for character in set(name) - known):
             numbered.append(f"{number}: {name}")
             label = number

@@ -41,6 +41,7 @@ def flat_map(
             "maps: umap needs the package umap-learn. Run: pip install umap-learn, or choose tsne."
         )
     x = np.ascontiguousarray(x, dtype=np.float32)
+    # by content: other vectors, another method or seed are another map
     key = hashlib.sha256(x.tobytes() + str((x.shape, method, seed)).encode()).hexdigest()
     stored = cache / f"map-{key[:24]}.safetensors" if cache else None
     if stored and stored.exists():

@@ -49,10 +49,11 @@ def tradeoff_figure(points: list[Point], metric: str = "ndcg@10") -> Drawn:
     figure, (axes,) = canvas(6.4, 4.6)
     for point in points:
         _draw_point(axes, point)
+    # the oracle knows the answers: it is no system to be compared
     _staircase(axes, [p for p in points if p.search and p.recommend and p.system != "oracle"])
     names = [f"{title} {metric}, full catalogue" for title in TASK_TITLE.values()]
     axes.set(xlabel=names[0], ylabel=names[1])
-    axes.set_xlim(left=0)
+    axes.set_xlim(left=0)  # from 0: a small difference looks small
     axes.set_ylim(bottom=0)
     if points:
         axes.legend(fontsize=9, **_BESIDE)

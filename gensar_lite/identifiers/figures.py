@@ -62,6 +62,7 @@ def _level_figure(table: pd.DataFrame, panels: dict[str, tuple[str, ...]], x_tit
     """
     figure = make_subplots(rows=1, cols=len(panels), subplot_titles=list(panels))
     in_legend, words = set(), []
+    # every line of every panel, in the order of the legend
     lines = [
         (column, title, view, symbol, measure, dash)
         for column, (title, measures) in enumerate(panels.items(), start=1)
@@ -125,6 +126,7 @@ def code_tree(
     for node, group in zip(nodes[1:], top[1:], strict=True):
         colours.append(GREY if node.name.endswith(OTHERS) else colour_of.get(group, GREY))
         labels.append(f"{node.name}<br>{escape(group)}")
+    # what a mouse finds: how many items, and which
     for node in nodes:
         examples = "<br>".join(shown[row] for row in node.rows[:4])
         hovers.append(f"{len(node.rows)} items, e.g.<br>{examples}")
@@ -172,4 +174,5 @@ def _children(codes: np.ndarray, inside: np.ndarray, count: int) -> list[tuple[s
 def _largest(values: np.ndarray, count: int) -> list:
     """The `count` most frequent values, equals in their own order."""
     distinct, sizes = np.unique(values, return_counts=True)
+    # a stable sort: of codes as frequent, the smaller one
     return distinct[np.argsort(-sizes, kind="stable")[:count]].tolist()

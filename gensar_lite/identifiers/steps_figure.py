@@ -24,6 +24,7 @@ def residual_steps(
     (N, L) keep a colour and a symbol each throughout, other items are grey. A slider and a button
     lead through the frames.
     """
+    # the same items in every frame, or points would not move but jump
     chosen = np.sort(np.random.default_rng(seed).permutation(len(codes))[:sample])
     whole = max((steps[0] ** 2).sum(), 1e-12)
     shares = [float((step**2).sum() / whole) for step in steps]
@@ -31,6 +32,7 @@ def residual_steps(
     frames = []
     for level, (step, share) in enumerate(zip(steps, shares, strict=True)):
         what = f"left after level {level}" if level else "the items themselves"
+        # two decimals: the file stays small, and a pixel is coarser
         x, y = (step[chosen] @ plane).round(2).T.tolist()
         frames.append(
             go.Frame(

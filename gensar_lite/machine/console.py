@@ -34,7 +34,7 @@ class Forgiving:
 
     def write(self, text: str) -> int:
         try:
-            try:
+            try:  # the whole text at once, which nearly always works
                 self.stream.write(text)
             except UnicodeEncodeError:
                 encoding = getattr(self.stream, "encoding", None) or "ascii"
@@ -53,6 +53,7 @@ class Forgiving:
         """The buffer's rest goes nowhere, or Python itself would complain about it in the end."""
         if isinstance(error, OSError) and error.errno not in LOST_READER:
             self.problem = error
+        # a stream of a notebook has no file number: then there is nothing to redirect
         with contextlib.suppress(Exception):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.stream.fileno())
@@ -76,7 +77,7 @@ def forgiving_output() -> Iterator[None]:
     """
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (stream and Forgiving(stream) for stream in before)
-    mine = sys.stdout
+    mine = sys.stdout  # the block may put other streams in its place
     try:
         yield
     finally:

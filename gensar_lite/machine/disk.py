@@ -12,6 +12,7 @@ import re
 
 from safetensors import SafetensorError
 
+# the next step depends on the kind of refusal; systems have several numbers for each
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_FOLDER = (errno.ENOTDIR, errno.EEXIST)
@@ -44,6 +45,7 @@ def disk_problem(error: BaseException) -> str | None:
     else:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
     place = getattr(error, "filename", None)
+    # a lock or a temporary folder fails without naming its place
     if number in _DENIED + _NO_FOLDER and place is None:
         place = "the folder"
     where = f"{os.fsdecode(place)}: " if isinstance(place, str | bytes) else ""

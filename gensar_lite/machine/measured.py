@@ -60,8 +60,9 @@ def kept(choice: str, measure: Callable[[], float]) -> float:
         path.parent.mkdir(parents=True, exist_ok=True)
         # processes that start together wait here and all take the first one's answer
         with FileLock(path.with_suffix(".lock"), timeout=20):
-            answers = _read(path)
+            answers = _read(path)  # read under the lock: it may have come while we waited
             if key not in answers:
+                # rounded before it is used: this run must decide as the next one will
                 answers[key] = round(measure(), 3)
                 write_json(path, answers)
             return answers[key]

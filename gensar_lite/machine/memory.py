@@ -13,5 +13,6 @@ import ctypes
 
 def give_back() -> None:
     """Hand free pages back to the system, in a fraction of a second; nothing without glibc."""
+    # None is the program itself with all its libraries; another C library has no malloc_trim
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

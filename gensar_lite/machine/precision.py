@@ -25,7 +25,7 @@ def use_bf16(precision: str) -> bool:
     """
     if precision != "auto":
         return precision == "bf16"
-    if torch.cuda.is_available():
+    if torch.cuda.is_available():  # whose products in bf16 are faster wherever they exist
         return torch.cuda.is_bf16_supported()
     return bf16_speedup() >= WORTH
 
@@ -35,6 +35,7 @@ def bf16_speedup() -> float:
 
     0 where it does not know the format: emulated products are always slower.
     """
+    # with other threads other products win, so each number of threads has its own answer
     return _speedup(torch.get_num_threads()) if _knows_bf16() else 0.0
 
 
@@ -51,7 +52,7 @@ def _knows_bf16() -> bool:
     return mkldnn and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-@cache
+@cache  # one process decides once, also where nothing can be kept
 def _speedup(threads: int) -> float:
     return kept(
         f"bf16 on {threads} threads",

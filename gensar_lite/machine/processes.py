@@ -35,6 +35,7 @@ def my_share(parts: Sequence[Part], rank: int, world: int) -> list[Part]:
     Whole batches are dealt out, never rows: what shares a batch stays the same, so results over
     several processes are those of one, bit by bit, and no row is padded in to be counted twice.
     """
+    # every world-th, not a block: parts are often sorted by length, and all get as much work
     return list(parts[rank::world])
 
 
@@ -54,7 +55,7 @@ def gather_frame(frame: pd.DataFrame) -> pd.DataFrame:
 
     The tables may differ in length, also be empty, but not in columns and types.
     """
-    counts = together(np.array([len(frame)]))[:, 0]
+    counts = together(np.array([len(frame)]))[:, 0]  # (world,)
     columns = {}
     # a gather needs equal shapes: every column is padded to the longest table, then cut again
     for name in frame:

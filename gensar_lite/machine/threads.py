@@ -25,6 +25,7 @@ WIDEST = 512  # wider models are measured at this width: it decides alike and st
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """numpy, faiss and torch compute with one thread each: one order of sums on any machine."""
+    # threadpoolctl reaches numpy's and faiss's pools, torch has its own switch
     with threadpool_limits(1), _torch_threads(1):
         yield
 
@@ -48,7 +49,7 @@ def preferred_threads(width: int) -> int:
     return threads if threads_speedup(threads, min(width, WIDEST)) >= WORTH else 1
 
 
-@cache
+@cache  # as for the number format
 def threads_speedup(threads: int, width: int) -> float:
     """How many times faster `threads` threads train a layer of `width` than one, measured once."""
     return kept(
@@ -70,6 +71,7 @@ def chosen_by_user(threads: int) -> bool:
     """Whether `threads` is a number that torch would not have started with by itself."""
     if os.environ.get("OMP_NUM_THREADS") or os.environ.get("MKL_NUM_THREADS"):
         return True
+    # torch starts with all cores or, on some machines, with one thread for two of them
     return threads not in (psutil.cpu_count(logical=False), psutil.cpu_count(), usable_cores())
 
 
