@@ -17,7 +17,7 @@ from gensar_lite.data.words import LETTERS, words_of
 
 _STOP = """
     a an and are as at be but by for from if in into is it its no not of on or other s such t that
-    their then there these they this to was will with"""
+    the their then there these they this to was will with"""
 STOP_WORDS = frozenset(_STOP.split())
 # Plurals that name a thing of their own and stay, as in Krovetz' dictionary, and those that lose
 # only their s
