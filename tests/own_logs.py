@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from gensar_lite.config import DataConfig
 from gensar_lite.data import Tables
-from gensar_lite.data.own.event_rules import check_events
+from gensar_lite.data.own.event_rules import Known, check_events
 from gensar_lite.data.own.files import load_files
-from gensar_lite.data.own.rules import Rules
-from gensar_lite.data.report import Finding
+from gensar_lite.data.report import Checks, Finding
 
-RULES = Rules(max_drop_rate=0.01, by_file=False, now=1_800_000_000)
+NOW = 1_800_000_000
 DAY = 86_400
 
 
@@ -28,9 +28,20 @@ def log(counts: dict[str, int]) -> pd.DataFrame:
 
 
 def checked(
-    events: pd.DataFrame, queries: pd.Series | None = None
+    events: pd.DataFrame, queries: pd.Series | None = None, items: pd.Index | None = None
 ) -> tuple[pd.DataFrame, list[Finding]]:
-    return check_events(events, pd.Index(map(str, range(50))), queries, RULES)
+    """Clean events and findings; the catalogue is 0 to 49 unless `items` are given."""
+    checks = Checks("events", max_drop_rate=0.01)
+    items = pd.Index(map(str, range(50))) if items is None else items
+    return check_events(events, Known(items, queries), checks, NOW), checks.findings
+
+
+def checked_table(
+    rule: Callable[[pd.DataFrame, Checks], pd.DataFrame], table: pd.DataFrame, name: str = "items"
+) -> tuple[pd.DataFrame, list[Finding]]:
+    """The same for the rules of items or queries."""
+    checks = Checks(name, max_drop_rate=0.01)
+    return rule(table, checks), checks.findings
 
 
 def messages(findings: list[Finding], part: str) -> list[str]:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from gensar_lite.artifacts import Corpus
 from gensar_lite.data.families import PHRASES, attribute_family, category_family, text_family
-from gensar_lite.data.own.files import _other_scripts
+from gensar_lite.data.own.files import check_scripts
 from gensar_lite.data.queries import path_query
+from gensar_lite.data.report import Checks
 from gensar_lite.data.words import LETTERS, TOKEN, WRITTEN, other_scripts, words_of
 from gensar_lite.embeddings.encoders import find_encoder
 from gensar_lite.embeddings.lsa import LSA
@@ -121,8 +122,8 @@ TITLES = [
 
 @pytest.mark.parametrize(
     ("query", "item"),
-    [("ヘッドホン", 0), ("wh 1000xm4", 0), ("革靴", 1), ("耳机", 2), ("皮鞋", 3), ("กาแฟ", 4), ("รองเท้า", 5),
-     ("किताब", 6), ("चाय", 7), ("신발", 8), ("ОБУВЬ", 9)],
+    [("ヘッドホン", 0), ("wh 1000xm4", 0), ("革靴", 1), ("耳机", 2), ("皮鞋", 3), ("กาแฟ", 4),
+     ("รองเท้า", 5), ("किताब", 6), ("चाय", 7), ("신발", 8), ("ОБУВЬ", 9)],
 )  # fmt: skip
 def test_bm25_answers_in_every_script(query, item):
     corpus = corpus_of(TITLES, [query])
@@ -189,9 +190,12 @@ def test_typical_words_and_lsa_know_unspaced_scripts():
 
 def test_the_data_report_advises_another_encoder_where_the_language_asks_for_it():
     items = pd.DataFrame({"title": ["ソニー ヘッドホン", "革靴", "Red shoes"]})
-    (finding,) = _other_scripts(items)
+    checks = Checks("items", max_drop_rate=0.01)
+    check_scripts(items[2:], checks)
+    assert checks.findings == []
+    check_scripts(items, checks)
+    (finding,) = checks.findings
     assert (finding.level, finding.count, finding.total) == ("WARN", 2, 3)
     assert "56% Japanese" in finding.what  # 3 + 5 + 2 letters, and 8 Latin ones
     assert "embeddings.encoder=multilingual" in finding.then
-    assert _other_scripts(items[2:]) == []
     assert re.fullmatch("[0-9a-f]{40}", find_encoder("multilingual").revision)

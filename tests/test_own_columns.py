@@ -1,4 +1,4 @@
-"""Which column becomes which field: what an override takes away from the guesses, and paths as users write them.
+"""Which column becomes which field: what an override takes away from the guesses, and users' paths.
 
 Tables are lists of names written by hand, so that the right answer is known.
 """

@@ -1,7 +1,8 @@
-"""A user's own files: what is guessed, what every bad input is told, what comes out, and the whole road on it.
+"""A user's own files: what is guessed, what each bad input says, what comes out, the whole road.
 
-Inputs are small MovieLens-like files written here. Each bad input has one documented outcome: FIX, DROP and WARN are
-findings of the report, STOP is an `ArtifactError`; messages are compared as a reader sees them.
+Inputs are small MovieLens-like files written here. Each bad input has one documented outcome: FIX,
+DROP and WARN are findings of the report, STOP is an `ArtifactError`; messages are compared as a
+reader sees them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from gensar_lite.data.own.columns import choose_columns, parse_overrides
 from gensar_lite.data.own.files import load_files
 from gensar_lite.data.own.jsontables import as_text
 from gensar_lite.data.own.times import read_times
-from gensar_lite.data.report import Report, find
+from gensar_lite.data.report import Checks, Report
 from gensar_lite.decoding import ranking_judge
 from gensar_lite.parser import read_settings
 from gensar_lite.training.stage import new_generator, present_tasks
@@ -117,7 +118,7 @@ def one(messages: list[str], part: str) -> str:
     return message
 
 
-# ------------------------------------------------------------------------------------------ clean files
+# -------------------------------------------------------------------------------------- clean files
 
 
 def test_clean_files_become_tables_and_ids_stay_as_they_are_written(desk):
@@ -229,14 +230,15 @@ def test_the_order_of_rows_changes_nothing(seed, tmp_path_factory):
     pd.testing.assert_frame_equal(found.users, wanted.users)
 
 
-# ----------------------------------------------------------------------------------------------- columns
+# ------------------------------------------------------------------------------------------ columns
 
 
 @pytest.mark.parametrize(
     ("table", "names", "wanted"),
     [
         ("events", ["user", "item", "ts"], {"user_id": "user", "item_id": "item", "time": "ts"}),
-        ("events", ["User ID", "ASIN", "Date"], {"user_id": "User ID", "item_id": "ASIN", "time": "Date"}),
+        ("events", ["User ID", "ASIN", "Date"],
+         {"user_id": "User ID", "item_id": "ASIN", "time": "Date"}),
         ("events", ["uid", "movieId", "rating", "timestamp"],
          {"user_id": "uid", "item_id": "movieId", "time": "timestamp"}),
         ("events", ["reviewerID", "asin", "unixReviewTime"],
@@ -255,11 +257,12 @@ def test_the_order_of_rows_changes_nothing(seed, tmp_path_factory):
          {"user_id": "uid", "item_id": "song_id", "time": "purchase_date", "query": "searchterm"}),
         ("events", ["user_id:token", "item_id:token", "rating:float", "timestamp:float"],
          {"user_id": "user_id:token", "item_id": "item_id:token", "time": "timestamp:float"}),
-        *(("items", [name], {"item_id": name}) for name in ("business_id", "track_id", "artistId", "recipe_id",
-                                                             "news_id", "game_id", "app_id")),
+        *(("items", [name], {"item_id": name}) for name in (
+            "business_id", "track_id", "artistId", "recipe_id", "news_id", "game_id", "app_id")),
         ("queries", ["query_id", "text"], {"query_id": "query_id", "query": "text"}),
         ("events", ["user_id", "item_id", "time", "search_term", "event_type"],
-         {"user_id": "user_id", "item_id": "item_id", "time": "time", "query": "search_term", "task": "event_type"}),
+         {"user_id": "user_id", "item_id": "item_id", "time": "time", "query": "search_term",
+          "task": "event_type"}),
     ],
 )  # fmt: skip
 def test_usual_names_are_guessed(table, names, wanted):
@@ -302,8 +305,10 @@ def test_a_column_can_be_named(desk):
 @pytest.mark.parametrize(
     ("rename", "said"),
     [
-        ({"userId": "usr"}, "events: no column for user_id (nearest: 'usr'; columns: 'usr', 'movieId', 'timestamp'). "
-         "Call it one of user_id, user, uid, reviewer_id, customer_id, customer, visitor_id, or say which it is: "
+        ({"userId": "usr"}, "events: no column for user_id (nearest: 'usr'; "
+         "columns: 'usr', 'movieId', 'timestamp'). "
+         "Call it one of user_id, user, uid, reviewer_id, customer_id, customer, visitor_id, or "
+         "say which it is: "
          "data.columns=events.user_id=usr."),
         ({"timestamp": "when"}, "data.columns=events.time=when, or set data.order=file."),
     ],
@@ -330,7 +335,7 @@ def test_an_override_of_another_form_lists_the_fields(text):
         parse_overrides((text,))
 
 
-# ----------------------------------------------------------------------------------- bad input: the files
+# ----------------------------------------------------------------------------- bad input: the files
 
 
 def test_a_file_that_is_not_there_stops_with_the_nearest_name(desk):
@@ -349,7 +354,8 @@ def test_both_tables_are_needed(desk, name):
 
 def test_another_kind_of_file_stops(desk):
     assert desk.raw("events", b"PK", ".xlsx").stops() == (
-        "events: 'events.xlsx' is none of .csv, .tsv, .tab, .txt, .dat, .data, .inter, .item, .jsonl, .ndjson, .json, "
+        "events: 'events.xlsx' is none of .csv, .tsv, .tab, .txt, .dat, .data, .inter, .item, "
+        ".jsonl, .ndjson, .json, "
         ".parquet (or .gz of one). Rename or convert it."
     )
 
@@ -399,15 +405,18 @@ def test_a_web_page_stops(desk, suffix):
 def test_text_that_is_not_utf8_stops_with_the_offset(desk):
     text = "movieId,title\n1,Tea\n2,Café\n".encode("latin-1")
     assert desk.raw("items", text).stops() == (
-        f"items: 'items.csv' is not UTF-8 at byte {text.index(0xE9)} (line 3: {text[text.index(0xE9) - 8 :]!r}). "
-        "Save it as UTF-8, or name its encoding: --set data.encoding=... (e.g. cp1252, latin-1, shift_jis, gb18030)."
+        f"items: 'items.csv' is not UTF-8 at byte {text.index(0xE9)} (line 3: "
+        f"{text[text.index(0xE9) - 8 :]!r}). "
+        "Save it as UTF-8, or name its encoding: --set data.encoding=... (e.g. cp1252, latin-1, "
+        "shift_jis, gb18030)."
     )
 
 
 def test_utf16_stops(desk):
     message = desk.raw("items", "movieId,title\n".encode("utf-16")).stops()
     assert message == (
-        "items: 'items.csv' is UTF-16, not UTF-8 (byte 0). Save it as UTF-8, or say so: --set data.encoding=utf-16."
+        "items: 'items.csv' is UTF-16, not UTF-8 (byte 0). Save it as UTF-8, or say so: --set "
+        "data.encoding=utf-16."
     )
 
 
@@ -430,7 +439,8 @@ def test_a_ragged_csv_stops(desk):
     text[9] = "u001,7"
     message = desk.raw("events", "\n".join(text).encode()).stops()
     assert message == (
-        "events: 2 of 200 rows have another number of cells than the 3 columns 'userId', 'movieId', "
+        "events: 2 of 200 rows have another number of cells than the 3 columns 'userId', "
+        "'movieId', "
         f"'timestamp' (rows 5, 9; first: 4 cells, {text[5]!r}). "
         "Put texts that hold ',' or a line end into double quotes."
     )
@@ -532,7 +542,7 @@ def test_a_line_that_is_no_json_object_is_dropped(desk, line):
     desk.raw("events", "\n".join([*lines[:7], line, *lines[7:]]).encode(), ".jsonl")
     (message,) = desk.found("DROP")
     assert message.startswith("events: 1 of 201 lines are no JSON object (line 8; first: ")
-    assert message.endswith("Write one JSON object a line.")
+    assert message.endswith("Write one JSON object per line.")
     assert len(message) < 200
     pd.testing.assert_frame_equal(desk.load().events, wanted)
 
@@ -556,7 +566,8 @@ def test_python_dict_lines_are_fixed(desk):
     desk.raw("items", "\n".join(lines).encode(), ".jsonl")
     pd.testing.assert_frame_equal(desk.load().items, wanted)
     assert one(desk.found("FIX"), "Python") == (
-        "items: 6 of 6 lines are Python dicts, not JSON (lines 1, 2, 3, 4, 5, ...; first: {...}). Read as such."
+        "items: 6 of 6 lines are Python dicts, not JSON (lines 1, 2, 3, 4, 5, ...; first: {...}). "
+        "Read as such."
     )
 
 
@@ -574,14 +585,15 @@ def test_json_values_become_cells():
     assert as_text(True) == "True"
 
 
-# -------------------------------------------------------------------------------------- bad input: ids
+# ----------------------------------------------------------------------------------- bad input: ids
 
 
 def test_an_empty_id_is_dropped(desk):
     (message,) = desk.events(changed(7, userId=" ")).found("DROP")
     _, item, time = ratings().loc[6]
     assert message == (
-        f"events: 1 of 200 rows have no user_id (row 7; first: {{item_id: {item!r}, time: {time!r}}}). "
+        f"events: 1 of 200 rows have no user_id (row 7; first: "
+        f"{{item_id: {item!r}, time: {time!r}}}). "
         "Fill in the user_id, or take these rows out."
     )
     assert len(desk.load().events) == 199
@@ -601,7 +613,8 @@ def test_small_losses_add_up_to_a_stop(desk):
     events.loc[[0, 1], "userId"] = ""
     events.loc[9, "movieId"] = ""
     assert desk.events(events).stops() == (
-        "events: 3 of 200 rows would be dropped (2 have no user_id; 1 have no item_id). Repair the file, or allow "
+        "events: 3 of 200 rows would be dropped (2 have no user_id; 1 have no item_id). Repair the "
+        "file, or allow "
         "more than 1% with data.max_drop_rate."
     )
 
@@ -650,7 +663,7 @@ def test_lost_leading_zeros_are_recognised(desk):
     assert "Items has '00123' where events has '123': some tool took ids for numbers." in message
 
 
-# -------------------------------------------------------------------------------------- bad input: time
+# ---------------------------------------------------------------------------------- bad input: time
 
 
 def test_a_row_without_a_time_is_dropped_and_three_stop(desk):
@@ -760,7 +773,8 @@ def test_unsorted_rows_are_counted(desk):
     events = ratings()
     desk.events(events.iloc[[1, 0, *range(2, 200)]])
     assert one(desk.found("FIX"), "earlier row").startswith(
-        "events: 1 of 200 rows come before an earlier row of their user (row 2; first: {user_id: 'u000',"
+        "events: 1 of 200 rows come before an earlier row of their user (row 2; first: {user_id: "
+        "'u000',"
     )
 
 
@@ -771,7 +785,7 @@ def test_without_a_time_the_order_of_the_file_can_be_the_time(desk):
     assert events["item_id"].tolist() == wanted["item_id"].tolist()
 
 
-# --------------------------------------------------------------------------- bad input: users and items
+# ----------------------------------------------------------------------- bad input: users and items
 
 
 def test_users_with_fewer_than_three_steps_are_dropped(desk):
@@ -788,7 +802,8 @@ def test_users_with_fewer_than_three_steps_are_dropped(desk):
 
 def test_nobody_left_stops_with_the_funnel(desk):
     assert desk.events(ratings(length=2)).stops() == (
-        "events: no user has at least 3 time steps (80 events read, 80 events usable, 40 users). Bring a longer log: "
+        "events: no user has at least 3 time steps (80 events read, 80 events usable, 40 users). "
+        "Bring a longer log: "
         "training, validation and test need a step each."
     )
     assert "Lower data.min_events, or bring a longer log" in desk.stops(min_events=4)
@@ -832,7 +847,8 @@ def test_the_core_equals_a_loop(rows, k):
     while True:
         stays = [
             row for row in kept
-            if len({r[1] for r in kept if r[0] == row[0]}) >= 2 and sum(r[2] == row[2] for r in kept) >= k
+            if len({r[1] for r in kept if r[0] == row[0]}) >= 2
+            and sum(r[2] == row[2] for r in kept) >= k
         ]  # fmt: skip
         if stays == kept:
             break
@@ -850,7 +866,8 @@ def test_duplicate_events_are_fixed(desk):
     events = ratings()
     desk.events(pd.concat([events, events[:3]]))
     assert one(desk.found("FIX"), "repeat user").startswith(
-        "events: 3 of 203 rows repeat user, item, time and query of another (rows 201, 202, 203; first: {"
+        "events: 3 of 203 rows repeat user, item, time and query of another (rows 201, 202, 203; "
+        "first: {"
     )
     pd.testing.assert_frame_equal(desk.load().events, wanted)
 
@@ -863,8 +880,9 @@ def test_equal_item_rows_are_fixed_and_different_ones_stop(desk):
     )
     message = desk.items([*ITEMS, ITEMS[2] | {"title": "Tea at Six"}]).stops()
     assert message == (
-        "items: 1 of 7 rows tell another story about an item of an earlier row (row 7; first: {item_id: '7', "
-        "title: 'Tea at Six', category: 'Comedy'}). Keep one row an item."
+        "items: 1 of 7 rows tell another story about an item of an earlier row (row 7; first: "
+        "{item_id: '7', "
+        "title: 'Tea at Six', category: 'Comedy'}). Keep one row per item."
     )
 
 
@@ -884,13 +902,14 @@ def test_items_of_test_events_alone_are_kept_and_reported_as_cold(desk, tmp_path
     )
     report = Report.load(folder)
     assert one([f.message for f in report.findings], "cold") == (
-        "items: 1 of 7 rows occur in no train event (cold). They are kept: only their text is known."
+        "items: 1 of 7 rows occur in no train event (cold). They are kept: only their text is "
+        "known."
     )
     assert set(report.table()["level"]) <= {"DROP", "WARN", "FIX"}
     assert Corpus.load(folder).num_items == 7
 
 
-# -------------------------------------------------------------------------------------- bad input: text
+# ---------------------------------------------------------------------------------- bad input: text
 
 
 def test_items_without_title_or_text_are_named_after_what_there_is(desk):
@@ -960,7 +979,7 @@ def test_odd_characters_in_a_title_are_cleaned(desk, title, clean):
     assert all(character.isprintable() for character in message)
 
 
-# ------------------------------------------------------------------------------------- search and tasks
+# --------------------------------------------------------------------------------- search and tasks
 
 
 def searches(every: int = 4) -> pd.DataFrame:
@@ -991,7 +1010,8 @@ def test_queries_may_have_a_table_of_their_own(desk):
         events.assign(query_id=events["search_term"].map(number)).drop(columns="search_term")
     )
     assert desk.stops() == (
-        "events: there are query ids and no texts. Bring a table of queries (data.queries=queries.csv, with query_id "
+        "events: there are query ids and no texts. Bring a table of queries "
+        "(data.queries=queries.csv, with query_id "
         "and query), or a column query in the events."
     )
     desk.queries([{"query_id": number[text], "text": text} for text in texts])
@@ -1022,8 +1042,10 @@ def test_an_empty_query_is_dropped(desk):
     events.loc[4, "search_term"] = "\u200b"
     (message,) = desk.events(events).found("DROP")
     assert message == (
-        "events: 1 of 200 rows have a query without a word (row 5; first: {user_id: 'u000', item_id: "
-        f"{events['movieId'][4]!r}, time: {events['timestamp'][4]}}}). Write the query's words, or leave the cell "
+        "events: 1 of 200 rows have a query without a word (row 5; first: {user_id: 'u000', "
+        "item_id: "
+        f"{events['movieId'][4]!r}, time: "
+        f"{events['timestamp'][4]}}}). Write the query's words, or leave the cell "
         "empty for a recommendation."
     )
 
@@ -1045,7 +1067,8 @@ def test_a_search_without_a_query_is_dropped_and_a_recommendation_loses_its_quer
 
 def test_a_log_of_searches_alone_stops(desk):
     assert desk.events(searches(1)).stops() == (
-        "events: every event has a query. The collaborative view needs recommendations: add events without one."
+        "events: every event has a query. The collaborative view needs recommendations: add events "
+        "without one."
     )
 
 
@@ -1078,24 +1101,20 @@ def test_queries_are_made_only_when_asked_for(desk):
     )
 
 
-# ------------------------------------------------------------------------------- report and command line
+# -------------------------------------------------------------------------- report and command line
 
 
 def test_a_finding_reads_as_a_sentence():
     table = pd.DataFrame({"user_id": ["a", "", "b"], "item": ["x", "y\n", ""]}, index=[4, 5, 9])
-    (finding,) = find(
-        "DROP",
-        "events",
-        table,
-        (table["user_id"] == "").to_numpy(),
-        "have no user_id",
-        "Fill it in.",
+    checks = Checks("events", max_drop_rate=0.5)
+    kept = checks.drop(table, table["user_id"] == "", "have no user_id", "Fill it in.")
+    assert kept["user_id"].tolist() == ["a", "b"]
+    (finding,) = checks.findings
+    assert finding.message == (
+        "events: 1 of 3 rows have no user_id (row 5; first: {item: 'y\\n'}). Fill it in."
     )
-    assert (
-        finding.message
-        == "events: 1 of 3 rows have no user_id (row 5; first: {item: 'y\\n'}). Fill it in."
-    )
-    assert find("FIX", "events", table, np.zeros(3, dtype=bool), "are odd", "") == []
+    assert checks.find("FIX", table, np.zeros(3, dtype=bool), "are odd", "") is None
+    assert checks.findings == [finding]
 
 
 def test_a_report_comes_back_from_disk(desk, tmp_path):
@@ -1146,7 +1165,8 @@ def test_the_command_writes_the_report_and_notices_an_edited_file(desk, capsys):
     said = capsys.readouterr().out
     assert said.splitlines() == [
         "data: reused artifacts/tiny-own/data",
-        "data: 5 findings in artifacts/tiny-own/data/report.json; kept: 6 items, 40 users, 200 events, 0 queries, "
+        "data: 5 findings in artifacts/tiny-own/data/report.json; kept: 6 items, 40 users, 200 "
+        "events, 0 queries, "
         "0 searches, 40 validation recommend targets, 40 test recommend targets",
     ]
     desk.events(ratings(39))
@@ -1170,7 +1190,7 @@ def test_a_bad_file_is_one_line_on_the_command_line(desk, capsys):
     assert (out, err) == ("", "gensar: events: 'events.csv' is empty. Check what wrote it.\n")
 
 
-# ------------------------------------------------------------------------------- a task that never happens
+# ------------------------------------------------------------------------ a task that never happens
 
 
 def test_training_leaves_out_a_task_without_events():
@@ -1203,7 +1223,7 @@ def test_a_task_without_validation_targets_is_not_judged():
     assert set(found) == {"nrip/recall@10", "nrip/ndcg@10"}
 
 
-# ---------------------------------------------------------------------------------------- the whole road
+# ----------------------------------------------------------------------------------- the whole road
 
 
 def road(

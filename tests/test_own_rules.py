@@ -1,6 +1,8 @@
-"""Rules for strangers' items, queries and events: nothing merged, nothing lost, nothing misleading without a word.
+"""Rules for strangers' items, queries and events: nothing is merged, lost or misleading without a
+word.
 
-Tables are written by hand, so that the right answer is known; what a whole file gives goes through `load_files`.
+Tables are written by hand, so that the right answer is known; what a whole file gives goes through
+`load_files`.
 """
 
 from __future__ import annotations
@@ -10,14 +12,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from own_logs import FILMS, RULES, checked, load, log, messages
+from own_logs import FILMS, checked, checked_table, load, log, messages
 
 from gensar_lite.artifacts import ArtifactError
-from gensar_lite.data.own.event_rules import check_events
-from gensar_lite.data.own.item_rules import check_items, check_queries
+from gensar_lite.data.own.rules import check_items, check_queries
 from gensar_lite.data.own.times import read_times, rounded_times
 
-# ------------------------------------------------------------------------------------------------ merged users
+# ------------------------------------------------------------------------------------- merged users
 
 NOBODY = [
     "NA",
@@ -48,9 +49,11 @@ def test_a_word_for_nobody_is_warned_about_whatever_its_share(user, count):
 
 
 @pytest.mark.parametrize(("user", "count", "warned"), [
-    ("0", 50, True), ("0", 49, False), ("0", 5, False),  # numbered from 0, or a nobody ten times the median
+    # numbered from 0, or a nobody ten times the median
+    ("0", 50, True), ("0", 49, False), ("0", 5, False),
     ("00000000-0000-0000-0000-000000000000", 50, True),
-    ("shop account", 500, True), ("shop account", 50, False),  # a name may be anybody's: a large share alone tells
+    # a name may be anybody's: a large share alone tells
+    ("shop account", 500, True), ("shop account", 50, False),
     ("natasha", 50, False), ("nil7", 5, False), ("x" * 900, 500, True),
 ])  # fmt: skip
 def test_who_leads_the_log_by_far_is_warned_about(user, count, warned):
@@ -72,17 +75,18 @@ def test_ids_that_look_alike_are_named_and_stay_apart():
     assert table["user"].nunique() == 6
     (message,) = messages(findings, "differs from another")
     assert message == (
-        "WARN events: 5 of 6 ids are a user_id that differs from another one in case, spaces or leading zeros only "
+        "WARN events: 5 of 6 ids are a user_id that differs from another one in case, spaces or "
+        "leading zeros only "
         "(first: '007', '7'). They stay different. If they are one, write them alike."
     )
     (message,) = messages(
-        check_items(pd.DataFrame({"item_id": ["b1", "B1", "b2"]}), RULES)[1], "differs from"
+        checked_table(check_items, pd.DataFrame({"item_id": ["b1", "B1", "b2"]}))[1], "differs from"
     )
     assert "(first: 'B1', 'b1')" in message
     assert not messages(checked(log({"u1": 3, "u2": 3}))[1], "differs from")
 
 
-# ----------------------------------------------------------------------------------------------- ids of numbers
+# ----------------------------------------------------------------------------------- ids of numbers
 
 ROUNDED = ["1.001E+12", "1e+05", "1.0e-5", "1,001E+12", "2.5E10", "-1.5e+3", "1E+12"]
 IDS = ["e5", "1e5", "2E9F", "12E04", "E+5", "1e5.jpg", "1.2.3", "3-1e5", "A1.5E+3"]
@@ -103,23 +107,26 @@ def test_ids_that_a_spreadsheet_rounded_stop(field, value):
         (check_queries, {"query_id": [value], "query": ["x"]}),
     ):
         with pytest.raises(ArtifactError, match="have a rounded number for"):
-            rule(pd.DataFrame(table), RULES)
+            checked_table(rule, pd.DataFrame(table))
 
 
 @pytest.mark.parametrize("value", IDS)
 def test_ids_with_an_e_stay_ids(value):
     assert checked(log({value: 5}))[0]["user"].tolist() == [value] * 5
-    assert check_items(pd.DataFrame({"item_id": [value]}), RULES)[0]["item_id"].tolist() == [value]
+    items, _ = checked_table(check_items, pd.DataFrame({"item_id": [value]}))
+    assert items["item_id"].tolist() == [value]
 
 
 def test_query_ids_as_decimal_numbers_stop():
-    """A column of whole numbers with gaps is written as 12.0 by many tools: no query would be known."""
+    """A column of whole numbers with gaps is written as 12.0 by many tools: no query would be
+    known.
+    """
     events = log({"u1": 5}).assign(query_id=["12.0", "", "", "", ""])
     with pytest.raises(ArtifactError, match="have a decimal number for query_id"):
         checked(events, pd.Series({"12": "red tent"}))
 
 
-# ------------------------------------------------------------------------------------------------------- times
+# -------------------------------------------------------------------------------------------- times
 
 SECONDS = [1_406_073_600, 1_406_160_000, 1_420_000_000]
 
@@ -202,14 +209,15 @@ def test_dates_of_other_forms_are_refused_with_one_that_is_read(date):
         checked(log({"u": 3}).assign(time=date))
 
 
-# ------------------------------------------------------------------------------------------- losses and limits
+# -------------------------------------------------------------------------------- losses and limits
 
 
 def test_large_losses_of_users_are_warned_about(tmp_path):
     counts = {f"u{n}": 5 for n in range(62)} | {f"v{n}": 2 for n in range(38)}
     (message,) = messages(load(tmp_path, FILMS, log(counts)).report.findings, "are dropped")
     assert message == (
-        "WARN events: 38 of 100 users are dropped, 38% of them. All figures will be about the others. "
+        "WARN events: 38 of 100 users are dropped, 38% of them. All figures will be about the "
+        "others. "
         "Bring longer logs."
     )
     few = {f"u{n}": 5 for n in range(81)} | {f"v{n}": 2 for n in range(19)}
@@ -228,7 +236,7 @@ def test_large_losses_of_items_are_warned_about(tmp_path):
     assert any(f.level == "DROP" and f.table == "items" for f in findings), "and listed as before"
 
 
-# ------------------------------------------------------------------------------------------------------ advice
+# ------------------------------------------------------------------------------------------- advice
 
 
 def test_tasks_that_are_neither_search_nor_recommend_are_named():
@@ -248,4 +256,4 @@ def test_an_item_in_another_case_is_named():
     with pytest.raises(
         ArtifactError, match="Items has 'AB8000' where events has 'ab8000': write ids alike"
     ):
-        check_events(events, items, None, RULES)
+        checked(events, items=items)

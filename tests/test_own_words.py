@@ -9,12 +9,12 @@ import time
 
 import pandas as pd
 import pytest
-from own_logs import RULES, checked, log, messages
+from own_logs import checked, checked_table, log, messages
 
-from gensar_lite.data.own.item_rules import check_items
+from gensar_lite.data.own.rules import check_items
 from gensar_lite.data.text import clean, has_tags, plain
 
-# ------------------------------------------------------------------------------------------ words for nothing
+# -------------------------------------------------------------------------------- words for nothing
 
 
 def test_query_ids_that_say_there_is_none_are_recommendations():
@@ -48,7 +48,7 @@ def test_no_brand_and_no_category_are_made_empty_and_counted():
         "brand": ["Unknown", "N/A", "unbranded", "Nord", "Unknown Pleasures", "generic"],
         "category": ["(no genres listed)", "Drama", "Unknown", "n/a", "Other", "Drama"],
     })  # fmt: skip
-    table, findings = check_items(items, RULES)
+    table, findings = checked_table(check_items, items)
     assert table["brand"].tolist() == ["", "", "", "Nord", "Unknown Pleasures", ""]
     assert table["category"].tolist() == ["", "Drama", "", "", "Other", "Drama"]
     assert table["title"].tolist() == ["Tent", "Drama", "item c", "None", "Mat", "Lamp"]
@@ -62,7 +62,7 @@ def test_no_brand_and_no_category_are_made_empty_and_counted():
     }
 
 
-# -------------------------------------------------------------------------------------------------------- HTML
+# --------------------------------------------------------------------------------------------- HTML
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_html_is_taken_out(text, kept):
 
 @pytest.mark.parametrize(
     "text",
-    ["a < b and c > d", "<3", "I <3 you", "a<b and b>c", "<TENT>", "Map<a, b>", "5 <6> 7", "-> <-", "<>", "< b >",
-     "x <script", "1 <b", "b> <", "<b2b>"],
+    ["a < b and c > d", "<3", "I <3 you", "a<b and b>c", "<TENT>", "Map<a, b>", "5 <6> 7", "-> <-",
+     "<>", "< b >", "x <script", "1 <b", "b> <", "<b2b>"],
 )  # fmt: skip
 def test_what_is_no_html_stays(text):
     assert clean(text) == text
@@ -122,12 +122,13 @@ def test_tags_are_counted_apart_in_titles_texts_and_queries():
     items = pd.DataFrame(
         {"item_id": ["1", "2"], "title": ["<b>Tent</b>", "Mat &amp; bag"], "text": ["a<br>b", "<3"]}
     )
-    table, findings = check_items(items, RULES)
+    table, findings = checked_table(check_items, items)
     assert table["title"].tolist() == ["Tent", "Mat & bag"]
     assert table["text"].tolist() == ["a b", "<3"]
     (message,) = messages(findings, "title with HTML tags")
     assert message == (
-        "FIX items: 1 of 2 rows have a title with HTML tags or scripts (row 0; first: {item_id: '1', "
+        "FIX items: 1 of 2 rows have a title with HTML tags or scripts (row 0; first: {item_id: "
+        "'1', "
         "title: '<b>Tent</b>', text: 'a<br>b'}). Taken out; the words between tags stay."
     )
     assert len(messages(findings, "text with HTML tags")) == 1

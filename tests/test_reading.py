@@ -1,4 +1,5 @@
-"""What is read from a file equals what was written, whatever the writer, or the message names the cause.
+"""What is read from a file equals what was written, whatever the writer, or the message names the
+cause.
 
 The other way of knowing is the writer: csv.writer, json, pyarrow, and by hand.
 """
@@ -18,11 +19,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gensar_lite.artifacts import ArtifactError
-from gensar_lite.config import ConfigError
+from gensar_lite.config import ConfigError, DataConfig
 from gensar_lite.data.own.columns import choose_columns, usual
 from gensar_lite.data.own.filetext import check_encoding
 from gensar_lite.data.own.quoting import choose_reading, line_cells
-from gensar_lite.data.own.reading import Options, read_table
+from gensar_lite.data.own.reading import read_table
 from gensar_lite.data.own.separated import check_separator, guess_separator
 
 HEADER = ["user_id", "item_id", "time", "query"]
@@ -33,13 +34,13 @@ def read(folder: Path, file: str, content: str | bytes, **options) -> Rows:
     """The rows of a file, after a look at its columns."""
     path = folder / file
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    table, columns, _ = read_table(path, "events", Options(**options))
+    table, columns, _ = read_table(path, "events", DataConfig(**options))
     assert columns == list(table.columns)
     assert list(table.index) == list(range(1, len(table) + 1))
     return table.to_numpy().tolist()
 
 
-# ------------------------------------------------------------------------------------- a quote that nobody closes
+# ----------------------------------------------------------------------- a quote that nobody closes
 
 
 def log(size: int = 360) -> Rows:
@@ -77,7 +78,9 @@ def test_a_quote_taken_as_a_character_is_counted(tmp_path, separator, level):
 
 
 def pair(separator: str) -> str:
-    """One query starts with a quote, a later one ends with one: by the book they are one cell of five lines."""
+    """One query starts with a quote, a later one ends with one: by the book they are one cell of
+    five lines.
+    """
     rows = log(40)
     for row in rows:
         row[3] = "plain words"
@@ -159,7 +162,7 @@ def test_a_line_alone():
     assert line_cells('1::""::"', "::", 3) == ["1", "", '"']
 
 
-# ------------------------------------------------------------------------------------------- header and separator
+# ----------------------------------------------------------------------------- header and separator
 
 
 @pytest.mark.parametrize(
@@ -216,13 +219,13 @@ def test_a_carriage_return_ends_lines_only_where_nothing_else_does(tmp_path):
 def test_files_without_a_header_have_numbered_columns(tmp_path):
     path = tmp_path / "u.data"
     path.write_text("196\t242\t3\n186\t302\t3\n")
-    table, columns, _ = read_table(path, "events", Options(header=False))
+    table, columns, _ = read_table(path, "events", DataConfig(header=False))
     assert (columns, table.to_numpy().tolist()) == (
         ["column_1", "column_2", "column_3"],
         [*map(str.split, path.open())],
     )
     path.write_text("user_id,item_id\n1,2\n")
-    table, columns, findings = read_table(path, "events", Options(header=False))
+    table, columns, findings = read_table(path, "events", DataConfig(header=False))
     assert (columns, len(table)) == (["user_id", "item_id"], 1)
     assert "names its columns in the first row" in findings[0].what
 
@@ -238,7 +241,7 @@ def test_an_unknown_encoding_names_near_ones():
         check_encoding("base64")
 
 
-# --------------------------------------------------------------------------------------------------- wide records
+# ------------------------------------------------------------------------------------- wide records
 
 
 def test_a_wide_record_costs_what_is_taken_from_it(tmp_path):
@@ -266,7 +269,7 @@ def test_a_wide_record_costs_what_is_taken_from_it(tmp_path):
     assert len(str(error.value)) < 1000
 
 
-# ------------------------------------------------------------------------------------- what was written is what is read
+# ----------------------------------------------------------------- what was written is what is read
 
 TEXT = st.text(alphabet="ab \"'\t,;|:\n\r\\é日.0", max_size=8)
 ID = st.text(alphabet="ab019é-_./", min_size=1, max_size=6)

@@ -1,4 +1,6 @@
-"""The order of rows is nothing: any permutation of own files' events gives the same corpus and the same report."""
+"""The order of rows is nothing: any permutation of own files' events gives the same corpus and the
+same report.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ QUERIES = ["", "", "red tent", "a mat", "NULL"]
 
 @st.composite
 def own_logs(draw) -> pd.DataFrame:
-    """Rows of five users, three steps or more each, searches beside purchases of the same item and time among them."""
+    """Rows of five users, three steps or more each, searches beside purchases of the same item and
+    time among them.
+    """
     rows = []
     for user in ("ann", "bob", "cyd", "0", "NA"):
         for step in range(draw(st.integers(3, 5))):
@@ -33,7 +37,9 @@ def own_logs(draw) -> pd.DataFrame:
 
 
 def corpus_of(folder: Path, events: pd.DataFrame, **changes) -> tuple[Corpus, dict, list]:
-    """The corpus of own files, its funnel, and the report but for what speaks of the order of rows itself."""
+    """The corpus of own files, its funnel, and the report but for what speaks of the order of rows
+    itself.
+    """
     tables = load(folder, FILMS[:5], events, split="auto", **changes)
     corpus, funnel = build_corpus(tables, DataConfig(source="files", split="auto"))
     report: Report = tables.report
@@ -71,7 +77,9 @@ def test_any_order_of_rows_gives_the_same_corpus(events, seed, made, tmp_path_fa
 
 
 def test_a_search_row_before_its_purchase_is_the_same_log(tmp_path):
-    """The natural order: first searched, then bought, both at one time; training must find the same targets."""
+    """The natural order: first searched, then bought, both at one time; training must find the same
+    targets.
+    """
     rows = [
         (f"u{user}", str((user + step) % 5), str(1_400_000_000 + step), query)
         for user in range(30)

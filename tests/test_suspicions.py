@@ -1,4 +1,6 @@
-"""An order of rows that is no time: what is warned about, on logs sorted by something that is known."""
+"""An order of rows that is no time: what is warned about, on logs sorted by something that is
+known.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from gensar_lite.data.report import Finding
 
 
 def plays(num_users: int = 30, length: int = 8, seed: int = 0) -> pd.DataFrame:
-    """Users who play `length` of 40 artists, in a random order, with a play count: ``user, artist, plays``."""
+    """Users who play `length` of 40 artists, in a random order, with a play count: ``user, artist,
+    plays``.
+    """
     rng = np.random.default_rng(seed)
     rows = []
     for user in range(num_users):

@@ -1,7 +1,7 @@
-"""What was wrong with somebody's tables and what was done about it: findings with counts, rows and an example.
+"""What was wrong with a user's tables and what was done about it: counts, rows and an example.
 
-In: a table, a mask of the rows that break a rule, words. Out: a `Finding`, the table without them, or a stop.
-This file does not know the rules (rules.py, times.py, reading.py).
+In: a table, a mask of the rows that break a rule, words. Out: a `Finding`, the table without those
+rows, or a stop. This file does not know the rules (own/rules.py, own/event_rules.py).
 """
 
 from __future__ import annotations
@@ -16,38 +16,41 @@ import pandas as pd
 
 from gensar_lite.artifacts import ArtifactError, write_json
 
-LEVELS = (
-    "DROP",
-    "WARN",
-    "FIX",
-)  # removed | kept, but look at it | normalised; the fourth, STOP, is an ArtifactError
-MAX_ROWS, MAX_CELL, MAX_COLUMNS = 5, 40, 20
+# removed; kept, but look at it; normalised. The fourth, STOP, is an ArtifactError
+LEVELS = ("DROP", "WARN", "FIX")
+MAX_ROWS, MAX_CELL, MAX_COLUMNS = 5, 40, 20  # rows, characters, names that a message lists
 
 
 class Finding(NamedTuple):
-    """One rule that some rows broke. `rows` are counted from 1, without the header, and are the first few only."""
+    """One rule that some rows broke."""
 
     level: str  # one of LEVELS
     table: str  # items | events | queries
     what: str  # "have no time", read after "3 of 120 rows"
     count: int
     total: int
-    rows: tuple[int, ...]
+    rows: tuple[int, ...]  # the first few, counted from 1 without the header
     first: str  # the first of them as it stands in the file, non-empty cells only
     then: str  # what was done, or what to do
-    unit: str = "rows"  # what is counted: rows | lines | files
+    unit: str = "rows"  # what is counted: rows | lines | files ...
 
     @property
     def message(self) -> str:
-        told = [
-            text for text in (_place(self), f"first: {self.first}" if self.first else "") if text
-        ]
-        where = f" ({'; '.join(told)})" if told else ""
-        return f"{self.table}: {self.count:,} of {self.total:,} {self.unit} {self.what}{where}. {self.then}"
+        """``events: 3 of 120 rows have no time (rows 5, 77, 81; first: {...}). Add ...``"""
+        details = [self._place()] if self.rows else []
+        details += [f"first: {self.first}"] if self.first else []
+        where = f" ({'; '.join(details)})" if details else ""
+        counts = f"{self.count:,} of {self.total:,} {self.unit}"
+        return f"{self.table}: {counts} {self.what}{where}. {self.then}"
+
+    def _place(self) -> str:
+        unit = self.unit if self.count > 1 else self.unit.removesuffix("s")
+        more = ", ..." if self.count > len(self.rows) else ""
+        return f"{unit} {', '.join(map(str, self.rows))}{more}"
 
 
 class Report(NamedTuple):
-    """Everything there is to say about a user's files; `save` and `load` keep it as ``report.json``."""
+    """All there is to say about a user's files; `save` and `load` keep it as ``report.json``."""
 
     files: dict[str, dict]  # table -> {"file": name, "rows": rows as read}
     columns: dict[str, dict[str, str]]  # table -> field -> column of the file
@@ -56,7 +59,7 @@ class Report(NamedTuple):
     kept: dict[str, int]  # what came out: items, users, events, searches, queries
 
     def table(self) -> pd.DataFrame:
-        """A row a finding, what was dropped first: ``level, table, count, of, unit, what, example, then``."""
+        """A row for each finding, what was dropped first."""
         columns = ["level", "table", "count", "of", "unit", "what", "example", "then"]
         rows = [
             (f.level, f.table, f.count, f.total, f.unit, f.what, f.first, f.then)
@@ -65,31 +68,32 @@ class Report(NamedTuple):
         return pd.DataFrame(rows, columns=columns)
 
     def ordered(self) -> list[Finding]:
+        """The findings by level, as in `LEVELS`."""
         return sorted(self.findings, key=lambda finding: LEVELS.index(finding.level))
 
     def text(self) -> str:
-        """The same for a terminal: columns as they were understood, then a line a finding, then what came out."""
+        """The same for a terminal: columns as understood, a line per finding, what came out."""
         lines = []
         for name, chosen in self.columns.items():
             pairs = ", ".join(f"{field} = {show(column)}" for field, column in chosen.items())
             rest = f"; not used: {some(self.unused[name])}" if self.unused[name] else ""
-            lines.append(
-                f"{name}: {self.files[name]['file']!r}, {self.files[name]['rows']:,} rows; {pairs}{rest}"
-            )
+            file = self.files[name]
+            lines.append(f"{name}: {file['file']!r}, {file['rows']:,} rows; {pairs}{rest}")
         lines += [f"{finding.level:<4} {finding.message}" for finding in self.ordered()]
         return "\n".join([*lines, self.kept_line()])
 
     def kept_line(self) -> str:
+        """``kept: 320 items, 650 users, ...``"""
         return "kept: " + ", ".join(f"{count:,} {name}" for name, count in self.kept.items())
 
     def save(self, folder: Path) -> None:
-        write_json(
-            folder / "report.json",
-            self._asdict() | {"findings": [f._asdict() for f in self.findings]},
-        )
+        """Write ``report.json``."""
+        findings = [finding._asdict() for finding in self.findings]
+        write_json(folder / "report.json", self._asdict() | {"findings": findings})
 
     @classmethod
     def load(cls, folder: Path) -> Report:
+        """The report that `save` wrote."""
         stored = json.loads((folder / "report.json").read_text())
         stored["findings"] = [Finding(**f | {"rows": tuple(f["rows"])}) for f in stored["findings"]]
         return cls(**stored)
@@ -108,62 +112,65 @@ def some(columns: Iterable[str]) -> str:
     return ", ".join(map(show, columns[:MAX_COLUMNS])) + (f" and {rest:,} more" if rest > 0 else "")
 
 
-def _place(finding: Finding) -> str:
-    if not finding.rows:
-        return ""
-    listed = ", ".join(map(str, finding.rows)) + (
-        ", ..." if finding.count > len(finding.rows) else ""
-    )
-    return f"{finding.unit if finding.count > 1 else finding.unit.removesuffix('s')} {listed}"
+class Checks:
+    """Collects the findings about one table, `name`, while it is read and checked.
 
+    Of its rows a share of `max_drop_rate` may be dropped. Several tables may share one list of
+    `findings`. A mask `bad` is (R,) bool; a table's index numbers its rows from 1.
+    """
 
-def find(
-    level: str, name: str, table: pd.DataFrame, bad: np.ndarray, what: str, then: str
-) -> list[Finding]:
-    """A finding about the rows where `bad` (R,) holds; an empty list if there are none. The index numbers rows."""
-    where = np.flatnonzero(bad)
-    if not len(where):
-        return []
-    cells = {key: value for key, value in table.iloc[where[0]].items() if value != ""}
-    told = [
-        f"{key}: {show(value) if isinstance(value, str) else value}" for key, value in cells.items()
-    ]
-    first = "{" + ", ".join(told) + "}"
-    rows = tuple(int(row) for row in table.index[where[:MAX_ROWS]])
-    return [Finding(level, name, what, len(where), len(table), rows, first, then)]
+    def __init__(self, name: str, max_drop_rate: float, findings: list[Finding] | None = None):
+        self.name = name
+        self.max_drop_rate = max_drop_rate
+        self.findings = [] if findings is None else findings
 
+    def note(self, level: str, what: str, then: str, count: int = 1, total: int = 1,
+             unit: str = "files", rows: tuple[int, ...] = (), first: str = "") -> None:  # fmt: skip
+        """Add a finding that is not about rows of the table, but about its file, lines or users."""
+        self.findings.append(Finding(level, self.name, what, count, total, rows, first, then, unit))
 
-def stop(name: str, table: pd.DataFrame, bad: np.ndarray, what: str, then: str) -> None:
-    """Raises `ArtifactError` with the finding's message if `bad` (R,) holds anywhere."""
-    for finding in find("STOP", name, table, bad, what, then):
-        raise ArtifactError(finding.message)
+    def find(
+        self, level: str, table: pd.DataFrame, bad: np.ndarray, what: str, then: str
+    ) -> Finding | None:
+        """Add a finding about the `bad` rows and return it; None if there are none."""
+        places = np.flatnonzero(np.asarray(bad, dtype=bool))
+        if not len(places):
+            return None
+        row = table.iloc[places[0]].items()
+        cells = [f"{k}: {show(v) if isinstance(v, str) else v}" for k, v in row if v != ""]
+        rows = tuple(int(number) for number in table.index[places[:MAX_ROWS]])
+        first = "{" + ", ".join(cells) + "}"
+        self.note(level, what, then, len(places), len(table), "rows", rows, first)
+        return self.findings[-1]
 
+    def stop(self, table: pd.DataFrame, bad: np.ndarray, what: str, then: str) -> None:
+        """Raises `ArtifactError` with the finding's message if there are `bad` rows."""
+        if finding := self.find("STOP", table, bad, what, then):
+            raise ArtifactError(finding.message)
 
-def drop(
-    name: str, table: pd.DataFrame, bad: np.ndarray, what: str, then: str, max_rate: float
-) -> tuple[pd.DataFrame, list[Finding]]:
-    """`table` without the rows where `bad` (R,) holds. More than a share of `max_rate` raises `ArtifactError`."""
-    found = find("DROP", name, table, bad, what, then)
-    for finding in found:
-        stop_if_many(finding, max_rate)
-    return table[~np.asarray(bad)], found
+    def drop(self, table: pd.DataFrame, bad: np.ndarray, what: str, then: str) -> pd.DataFrame:
+        """`table` without the `bad` rows. Raises `ArtifactError` when they are too many."""
+        if self.find("DROP", table, bad, what, then):
+            self.stop_if_many()
+        return table[~np.asarray(bad, dtype=bool)]
 
+    def stop_if_many(self) -> None:
+        """Raises `ArtifactError` when the newest finding would drop more than the share allowed."""
+        finding = self.findings[-1]
+        if finding.count > self.max_drop_rate * finding.total:
+            raise ArtifactError(
+                f"{finding.message} "
+                f"(Up to {self.max_drop_rate:.0%} would be dropped: data.max_drop_rate.)"
+            )
 
-def stop_if_many(finding: Finding, max_rate: float) -> None:
-    """Raises `ArtifactError` when a finding is about more than a share of `max_rate` of its table."""
-    if finding.count > max_rate * finding.total:
-        raise ArtifactError(
-            f"{finding.message} (Up to {max_rate:.0%} would be dropped: data.max_drop_rate.)"
-        )
-
-
-def check_drops(name: str, rows: int, found: list[Finding], max_rate: float) -> None:
-    """Many small losses are a large one: raises `ArtifactError` when all dropped rows of a table exceed the share."""
-    dropped = [f for f in found if f.level == "DROP" and f.table == name]
-    total = sum(f.count for f in dropped)
-    if total > max_rate * rows:
-        listed = "; ".join(f"{f.count:,} {f.what}" for f in dropped)
-        raise ArtifactError(
-            f"{name}: {total:,} of {rows:,} rows would be dropped ({listed}). Repair the file, or allow more than "
-            f"{max_rate:.0%} with data.max_drop_rate."
-        )
+    def stop_if_many_together(self, rows: int) -> None:
+        """Many small losses are a large one: the same for all rows dropped of the `rows` read."""
+        # lines that were dropped before they were rows have another unit
+        dropped = [f for f in self.findings if f[:2] == ("DROP", self.name) and f.unit == "rows"]
+        total = sum(finding.count for finding in dropped)
+        if total > self.max_drop_rate * rows:
+            listed = "; ".join(f"{f.count:,} {f.what}" for f in dropped)
+            raise ArtifactError(
+                f"{self.name}: {total:,} of {rows:,} rows would be dropped ({listed}). Repair the "
+                f"file, or allow more than {self.max_drop_rate:.0%} with data.max_drop_rate."
+            )

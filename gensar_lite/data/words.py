@@ -20,14 +20,16 @@ from itertools import groupby, pairwise
 WRITTEN = r"\w"  # letters, digits, the underscore
 TOKEN = r"[^\W_]"  # letters and digits
 LETTERS = r"[^\W\d_]"
-# Thai, Lao; Burmese; Khmer; kana and the iteration marks of Han; Bopomofo; Han with its extensions; half-width kana
+# Thai, Lao; Burmese; Khmer; kana and the iteration marks of Han; Bopomofo; Han with its extensions;
+# half-width kana
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
 _SYLLABLES = "\uac00-\ud7a3"  # Hangul
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
-_SCRIPTS = {  # the first word of a letter's Unicode name -> what people call the script; other names stay
+# the first word of a letter's Unicode name -> what people call the script; other names stay
+_SCRIPTS = {
     "CJK": "Han",
     "IDEOGRAPHIC": "Han",
     "HIRAGANA": "Japanese",
@@ -47,13 +49,16 @@ def words_of(text: str, written: str = TOKEN, least: int = 1, whole: bool = Fals
     `whole` the run stays in one piece, as people would type it.
     """
     if text.isascii():
-        return _runs(written, least).findall(text.lower())
+        return _pattern("ascii", written, least).findall(text.lower())
     text = _one_form(text)
     if not _IS_UNSPACED.search(text):
-        return _marked_runs(written, least).findall(text)
+        return _pattern("spaced", written, least).findall(text)
     pieces = []
-    for run, spaced_run in _mixed_runs(written, least).findall(text):
-        pieces += [spaced_run] if spaced_run else [run] if whole else _pairs(run)
+    for run, spaced_run in _pattern("mixed", written, least).findall(text):
+        if spaced_run or whole:
+            pieces.append(spaced_run or run)
+        else:
+            pieces += _pairs(run)
     return pieces
 
 
@@ -97,35 +102,28 @@ def _one_form(text: str) -> str:
     """
     form = "NFKC" if _IS_UNSPACED.search(text) else "NFC"
     text = unicodedata.normalize(form, text).lower()
-    return text.replace(
-        "i\u0307", "i"
-    )  # what lower() makes of the Turkish capital letter with a dot
+    # what lower() makes of the Turkish capital letter with a dot
+    return text.replace("i\u0307", "i")
 
 
 @cache
-def _runs(written: str, least: int) -> re.Pattern[str]:
-    return re.compile(f"{written}{{{least},}}")
+def _pattern(scripts: str, written: str, least: int) -> re.Pattern[str]:
+    """What finds the words of a text in ``ascii``, in ``spaced`` scripts, or in both sorts.
 
-
-@cache
-def _marked_runs(written: str, least: int) -> re.Pattern[str]:
-    return re.compile(_run(written, least))
-
-
-@cache
-def _mixed_runs(written: str, least: int) -> re.Pattern[str]:
-    """A run of an unspaced script, or (second group) a run of anything else that is written."""
+    Of ``mixed`` scripts two groups: a run of an unspaced one, or a run of anything else.
+    """
+    if scripts == "ascii":
+        return re.compile(f"{written}{{{least},}}")
+    if scripts == "spaced":
+        return re.compile(_run(written, least))
     unspaced = f"(?:(?={written})[{_UNSPACED}][{_marks()}]*)+"
     return re.compile(f"({unspaced})|({_run(f'(?={written})[^{_UNSPACED}]', least)})")
 
 
 def _run(written: str, least: int) -> str:
-    """A run that begins with a letter; vowel signs count as letters do, and a Korean syllable is
-    worth two.
-    """
-    return (
-        f"{written}(?:{written}|[{_marks()}]){{{least - 1},}}|[{_SYLLABLES}]{{{(least + 1) // 2},}}"
-    )
+    """A run that begins with a letter; vowel signs count as letters, a Korean syllable as two."""
+    spelled = f"{written}(?:{written}|[{_marks()}]){{{least - 1},}}"
+    return f"{spelled}|[{_SYLLABLES}]{{{(least + 1) // 2},}}"
 
 
 def _pairs(run: str) -> list[str]:
@@ -141,14 +139,10 @@ def _character() -> re.Pattern[str]:
 
 @cache
 def _marks() -> str:
-    """Every combining mark of Unicode as the inside of a character class; also the joiners of
-    Indian scripts.
-    """
+    """Every combining mark of Unicode, and the joiners of Indian scripts, as a character class."""
     points = [*range(0x20000), *range(0xE0100, 0xE01F0)]  # the planes that hold marks
-    marks = [
-        i
-        for i in points
-        if unicodedata.category(chr(i)) in ("Mn", "Mc", "Me") or i in (0x200C, 0x200D)
-    ]
+    joiners = (0x200C, 0x200D)
+    marks = [i for i in points if unicodedata.category(chr(i))[0] == "M" or i in joiners]
+    # neighbours have one difference to their place in the list: they become one range
     runs = [list(run) for _, run in groupby(enumerate(marks), lambda pair: pair[1] - pair[0])]
     return "".join(f"{chr(run[0][1])}-{chr(run[-1][1])}" for run in runs)

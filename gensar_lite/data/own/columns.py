@@ -1,122 +1,84 @@
-"""Which column of a user's file is which field: guessed from usual names, shown, and overridable.
+"""Which column of a user's file is which field: guessed from usual names, shown, overridable.
 
-In: column names and ``table.field=column`` overrides. Out: field -> column, and findings where a guess was not
-the only one. This file reads no rows.
+In: column names and ``table.field=column`` overrides. Out: field -> column, and findings where a
+guess was not the only one. This file reads no rows.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
+import tomllib
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError
-from gensar_lite.data.report import Finding, show, some
+from gensar_lite.data.report import Checks, Finding, show, some
 
-_ITEM = (
-    "item_id", "item", "parent_asin", "asin", "movie_id", "product_id", "book_id", "track_id", "sku",
-    "article_id", "video_id", "business_id", "song_id", "artist_id", "album_id", "recipe_id", "news_id", "game_id",
-    "app_id", "anime_id", "show_id", "podcast_id", "course_id", "job_id", "hotel_id", "restaurant_id", "venue_id",
-    "place_id", "poi_id", "beer_id", "document_id", "doc_id", "content_id", "goods_id", "offer_id", "listing_id",
-    "stock_code", "isbn", "iid",
-)  # fmt: skip
-_QUERY = (
-    "query", "query_text", "search_term", "search_query", "keyword", "keywords", "q", "search_text", "search_phrase",
-    "search_keyword", "query_string", "search_string",
-)  # fmt: skip
-
-# usual names of each field, the likelier first; spelling as in user_id, userId, UserID, "user id", user_id:token
-FIELDS: dict[str, dict[str, tuple[str, ...]]] = {
-    "items": {
-        "item_id": (*_ITEM, "id"),
-        "title": (
-            "title", "name", "item_name", "product_title", "product_name", "item_title", "movie_title", "book_title",
-            "track_name", "song_name", "artist_name", "video_title", "recipe_name", "news_title", "game_title",
-            "app_name", "prod_name", "headline",
-        ),
-        "text": ("text", "description", "overview", "summary", "abstract", "detail_desc", "synopsis", "plot"),
-        "brand": ("brand", "manufacturer", "maker", "store", "brand_name"),
-        "category": (
-            "category", "categories", "category_path", "genres", "genre", "category_name", "product_category",
-            "main_category", "product_type_name",
-        ),
-    },
-    "events": {
-        "user_id": (
-            "user_id", "user", "uid", "reviewer_id", "customer_id", "customer", "visitor_id", "session_id", "member_id",
-            "client_id", "household_key", "profile_id", "author_id",
-        ),
-        "item_id": _ITEM,
-        "time": (
-            "timestamp", "time", "ts", "unix_review_time", "datetime", "date", "created_at", "t_dat", "event_time",
-            "event_date", "event_timestamp", "visit_time", "purchase_date", "order_date", "date_time",
-            "rating_timestamp", "review_date", "review_time", "utc_time", "utc_timestamp", "unix_time", "played_at",
-            "listened_at", "click_time", "transaction_date", "invoice_date", "date_added",
-        ),
-        "query": _QUERY,
-        "query_id": ("query_id", "qid"),
-        "task": ("task", "event_type", "type"),
-    },
-    "queries": {"query_id": ("query_id", "qid", "id"), "query": (*_QUERY, "text")},
-}  # fmt: skip
+_USUAL_NAMES = tomllib.loads(Path(__file__).with_name("column_names.toml").read_text())
+# table -> field -> usual names of its column, the likelier first
+FIELDS: dict[str, dict[str, list[str]]] = {
+    table: {field: names.split() for field, names in fields.items()}
+    for table, fields in _USUAL_NAMES.items()
+}
+FIELDS["items"]["item_id"] = FIELDS["events"]["item_id"] + FIELDS["items"]["item_id"]
+FIELDS["queries"]["query"] = FIELDS["events"]["query"] + FIELDS["queries"]["query"]
 REQUIRED = {
     "items": ("item_id",),
     "events": ("user_id", "item_id"),
     "queries": ("query_id", "query"),
 }
-_ALL_NAMES = [group for fields in FIELDS.values() for group in fields.values()]
 _SHOWN_NAMES = 7  # in a message
 _MOST_WITHOUT_NAMES = 50  # a table of more columns whose names are numbers means them
 _COMPARED = 200  # columns among which the nearest name is looked for
 _RECBOLE = re.compile(r":(token|float)(_seq)?$")  # a column's kind, after its name
+# a number, or a date: no column is called so
+_VALUE = re.compile(r"\s*(-?\d+(\.\d+)?|\d{4}-\d\d-\d\d.{0,30})\s*")
 
 
 def parse_overrides(texts: tuple[str, ...]) -> dict[str, dict[str, str]]:
     """``("events.user_id=uid", ...)`` -> table -> field -> column, "" for a field that has none.
 
-    Raises `ConfigError` that lists the fields, or names the field that cannot do without a column.
+    Raises `ConfigError` that lists the fields, or names the one that cannot do without a column.
     """
-    found: dict[str, dict[str, str]] = {name: {} for name in FIELDS}
+    overrides: dict[str, dict[str, str]] = {name: {} for name in FIELDS}
     for text in texts:
         left, equals, column = text.partition("=")
         table, _, field = left.strip().partition(".")
         if not equals or field not in FIELDS.get(table, {}):
-            listed = ", ".join(f"{name}.{key}" for name, fields in FIELDS.items() for key in fields)
-            raise ConfigError(
-                f"data.columns: {show(text)} is no table.field=column. Fields: {listed}."
-            )
+            fields = ", ".join(f"{name}.{key}" for name in FIELDS for key in FIELDS[name])
+            problem = f"{show(text)} is no table.field=column. Fields: {fields}."
+            raise ConfigError(f"data.columns: {problem}")
         if field in REQUIRED[table] and not column.strip():
             example = f"{table}.{field}={FIELDS[table][field][0]}"
             raise ConfigError(f"data.columns: {table}.{field} needs a column. Name it: {example}.")
-        found[table][field] = column.strip()
-    return found
+        overrides[table][field] = column.strip()
+    return overrides
 
 
-def usual(table: str, overrides: dict[str, str]) -> Callable[[str], bool]:
-    """Whether a column's name may be one of the table's fields: only such columns need to be read."""
+def usual(table: str, overrides: dict[str, str], others: int = 0) -> Callable[[str], bool]:
+    """Whether a column's name may be one of the table's fields: only such columns need to be read.
+
+    The first few `others` that it is asked about are wanted as well: a file may be sorted by one.
+    """
     names = {_plain(name) for field in FIELDS[table].values() for name in field}
-    named = {_bare(column) for column in overrides.values() if column}
-    return lambda column: (
-        _plain(column) in names or _bare(column) in named or column in overrides.values()
-    )
+    overriding = {*overrides.values(), *map(_without_kind, overrides.values())} - {""}
+    early: set[str] = set()
+
+    def is_wanted(column: str) -> bool:
+        if _plain(column) in names or not overriding.isdisjoint((column, _without_kind(column))):
+            return True
+        if len(early) < others:
+            early.add(column)
+        return column in early
+
+    return is_wanted
 
 
 def fits(table: str, field: str, column: str) -> bool:
     """Whether the column's name is a usual one of the field."""
     return _plain(column) in map(_plain, FIELDS[table][field])
-
-
-def and_some(wanted: Callable[[str], bool], most: int = 20) -> Callable[[str], bool]:
-    """The wanted columns and the first few others: a file may be sorted by one of them."""
-    others: set[str] = set()
-
-    def wanted_or_early(column: str) -> bool:
-        if not wanted(column) and len(others) < most:
-            others.add(column)
-        return wanted(column) or column in others
-
-    return wanted_or_early
 
 
 def is_header(table: str, cells: list[str]) -> bool:
@@ -137,10 +99,12 @@ def choose_columns(
     is guessed for no other field. Raises `ArtifactError` naming the nearest column when an override
     or a field that is `needed` has none, and when one column is to be two fields.
     """
+    needed = (*REQUIRED[table], *needed)
+    checks = Checks(table, max_drop_rate=0)
     named = {field: _named(table, field, c, columns) for field, c in overrides.items() if c}
     for field in reversed(named):
         _refuse_taken(table, field, named[field], named)
-    chosen, found = {}, []
+    chosen = {}
     for field in FIELDS[table]:
         if field in overrides:
             chosen |= {field: named[field]} if field in named else {}
@@ -150,117 +114,108 @@ def choose_columns(
         free = [c for c in candidates if c not in taken]
         if free:
             chosen[field] = free[0]
-        elif candidates and field in (*REQUIRED[table], *needed):
+        elif candidates and field in needed:
             _refuse_taken(table, field, candidates[0], named)
         if len(free) > 1:
-            found.append(_ambiguous(table, field, free))
-    for field in (*REQUIRED[table], *needed):
+            what = f"could be {field}: {', '.join(map(show, free))}"
+            another = f"data.columns={table}.{field}={free[1][:40]}"
+            then = f"{show(free[0])} is taken. Another one: {another}"
+            checks.note("WARN", what, then, len(free), len(free), "columns")
+    for field in needed:
         if field not in chosen:
             raise ArtifactError(_missing(table, field, columns, needed))
-    return chosen, found
+    return chosen, checks.findings
 
 
 def _candidates(table: str, field: str, columns: list[str]) -> list[str]:
     """The columns that have a usual name of the field, the likelier first."""
     names = FIELDS[table][field]
-    places = {_plain(name): place for place, name in reversed(list(enumerate(names)))}
-    fitting = [c for c in columns if _plain(c) in places]
-    return sorted(fitting, key=lambda c: (places[_plain(c)], c not in names))
+    plain = list(map(_plain, names))
+    fitting = [column for column in columns if _plain(column) in plain]
+    return sorted(fitting, key=lambda column: (plain.index(_plain(column)), column not in names))
 
 
 def _may_share(table: str, one: str, other: str) -> bool:
-    """Whether two fields may have one column: the ids of artists or brands are often their names."""
+    """Whether two fields may have one column: ids of artists or brands are often their names."""
     return table == "items" and {one, other} == {"item_id", "title"}
 
 
 def _refuse_taken(table: str, field: str, column: str, named: dict[str, str]) -> None:
     """Raises `ArtifactError` when an override takes the column of `field` for another field."""
-    for other, theirs in named.items():
-        if theirs == column and other != field and not _may_share(table, field, other):
+    for other, its_column in named.items():
+        if its_column == column and other != field and not _may_share(table, field, other):
             raise ArtifactError(
-                f"{table}: the column {show(column)} is taken for {other}, so it cannot be {field} as well. "
-                f"Say which column is which: data.columns={table}.{other}=...,{table}.{field}=..."
+                f"{table}: the column {show(column)} is taken for {other}, so it cannot be {field} "
+                f"as well. Say which column is which: "
+                f"data.columns={table}.{other}=...,{table}.{field}=..."
             )
 
 
 def refuse_doubled(columns: list[str], table: str) -> None:
-    """Raises `ArtifactError` when two columns have one name (columns without a name are not taken anyway)."""
+    """Raises `ArtifactError` when two columns have one name (those without one are not taken)."""
     first: dict[str, int] = {}
     for place, column in enumerate(columns, start=1):
         if column and first.setdefault(column, place) < place:
-            then = _no_header(table, columns, ()) or "Rename one."
+            then = _no_header(table, columns, REQUIRED[table]) or "Rename one."
             raise ArtifactError(
-                f"{table}: two columns are called {show(column)} (columns {first[column]} and {place}). {then}"
+                f"{table}: two columns are called {show(column)} "
+                f"(columns {first[column]} and {place}). {then}"
             )
 
 
-def _bare(name: str) -> str:
+def _without_kind(name: str) -> str:
     """The name without RecBole's kind of its column."""
     return _RECBOLE.sub("", name)
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", _bare(name[:64]).lower())
+    """Lower-case letters and digits only: how a name is spelled does not matter."""
+    return re.sub(r"[^a-z0-9]", "", _without_kind(name[:64]).lower())
 
 
 def _named(table: str, field: str, column: str, columns: list[str]) -> str:
+    """The column that an override names, with or without RecBole's kind."""
     if column in columns:
         return column
     for other in columns:
-        if _bare(other) == column:
+        if _without_kind(other) == column:
             return other
     near = difflib.get_close_matches(column, columns, n=1, cutoff=0.4)
     hint = f" Did you mean {show(near[0])}?" if near else ""
-    raise ArtifactError(
-        f"{table}: there is no column {show(column)} for {field}.{hint} Columns: {some(columns)}."
-    )
-
-
-def _ambiguous(table: str, field: str, fits: list[str]) -> Finding:
-    what = f"could be {field}: {', '.join(map(show, fits))}"
-    then = f"{show(fits[0])} is taken. Another one: data.columns={table}.{field}={fits[1][:40]}"
-    return Finding("WARN", table, what, len(fits), len(fits), (), "", then, "columns")
+    problem = f"there is no column {show(column)} for {field}.{hint} Columns: {some(columns)}."
+    raise ArtifactError(f"{table}: {problem}")
 
 
 def _missing(table: str, field: str, columns: list[str], needed: tuple[str, ...]) -> str:
+    """No column fits a field: the nearest one, and what to do."""
     names = FIELDS[table][field]
-    others = {_plain(name) for group in _ALL_NAMES for name in group} - set(map(_plain, names))
-    by_plain = {_plain(c): c for c in columns}
-    offered = [plain for plain in by_plain if plain not in others][
-        :_COMPARED
-    ]  # a good name of another field is none
-    near = [
-        by_plain[m] for name in names for m in difflib.get_close_matches(_plain(name), offered, n=1)
-    ]
-    example = (near or [by_plain[plain] for plain in offered] or ["COLUMN"])[0]
-    nearest = f"nearest: {show(near[0])}; " if near else ""
+    every_name = {name for fields in FIELDS.values() for group in fields.values() for name in group}
+    others = set(map(_plain, every_name)) - set(map(_plain, names))
+    # a good name of another field is not near to this one's
+    offered = {_plain(c): c for c in columns if _plain(c) not in others}
+    compared = list(offered)[:_COMPARED]
+    near = (difflib.get_close_matches(_plain(name), compared, n=1) for name in names)
+    nearest = next((offered[match[0]] for match in near if match), "")
+    example = nearest or next(iter(offered.values()), "COLUMN")
+    hint = f"nearest: {show(nearest)}; " if nearest else ""
     order = ", or set data.order=file" if field == "time" else ""
     then = _no_header(table, columns, needed) or (
         f"Call it one of {', '.join(names[:_SHOWN_NAMES])}, or say which it is: "
         f"data.columns={table}.{field}={example[:40]}{order}."
     )
-    return f"{table}: no column for {field} ({nearest}columns: {some(columns)}). {then}"
+    return f"{table}: no column for {field} ({hint}columns: {some(columns)}). {then}"
 
 
 def _no_header(table: str, columns: list[str], needed: tuple[str, ...]) -> str:
-    """What to do when the columns have no names: a first row of data was taken for them, or none was."""
+    """What to do when the columns have no names: the first row was taken for them, or none was."""
     if not 0 < len(columns) <= _MOST_WITHOUT_NAMES:
         return ""
-    numbered = columns[0] == "column_1"
-    counted = columns == [
-        str(place) for place in range(len(columns))
-    ]  # an index that was written as names
-    if not numbered and (counted or not any(map(_is_value, columns))):
-        return ""
-    fields = zip((*REQUIRED[table], *needed), range(1, len(columns) + 1), strict=False)
-    pairs = ",".join(f"{table}.{field}=column_{place}" for field, place in fields)
-    if numbered:
+    pairs = ",".join(f"{table}.{f}=column_{n}" for n, f in enumerate(needed[: len(columns)], 1))
+    if columns[0] == "column_1":
         return f"Say what they are: --columns {pairs}."
-    return (
-        f"The first row looks like data, not like names: --set data.header=false --columns {pairs}."
-    )
-
-
-def _is_value(name: str) -> bool:
-    """A number, or a date: no column is called so."""
-    return bool(re.fullmatch(r"\s*(-?\d+(\.\d+)?|\d{4}-\d\d-\d\d.{0,30})\s*", name[:64]))
+    # names 0, 1, 2, ...: a table that was written with the numbers of its columns
+    is_counted = columns == list(map(str, range(len(columns))))
+    if is_counted or not any(_VALUE.fullmatch(name[:64]) for name in columns):
+        return ""
+    how = f"--set data.header=false --columns {pairs}"
+    return f"The first row looks like data, not like names: {how}."

@@ -1,7 +1,8 @@
-"""From a file of somebody's to its bytes, and from bytes to text with one kind of line end.
+"""From a user's file to its bytes, and from bytes to text with one kind of line end.
 
-In: a path, and the encoding that the settings name. Out: bytes that were unpacked, text without byte order mark, and
-what was found on the way. This file does not know what a table is.
+In: an `OwnFile`, a path with what the settings say about it. Out: bytes that were unpacked, text
+without byte order mark; what was noticed goes to its `Checks`. This file does not know what a table
+is.
 """
 
 from __future__ import annotations
@@ -11,15 +12,43 @@ import difflib
 import encodings.aliases
 import gzip
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+from data_download import is_web_page
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError
-from gensar_lite.data.report import Finding, show
+from gensar_lite.data.report import Checks, show
 
 _GZIP = b"\x1f\x8b"
 _UTF8_MARK = b"\xef\xbb\xbf"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _EXAMPLES = "cp1252, latin-1, shift_jis, gb18030"
+
+
+class OwnFile(NamedTuple):
+    """A file while it is read, and what the settings say about it."""
+
+    path: Path
+    checks: Checks  # of the table that the file holds
+    wanted: Callable[[str], bool]  # which columns are kept
+    header: bool = True  # the first row of separated cells names the columns
+    separator: str = ""  # between cells; "": guessed
+    encoding: str = ""  # "": UTF-8
+
+    @property
+    def label(self) -> str:
+        """The file's whole name for a message: it has to be looked for, so it is never cut."""
+        return repr(own_name(self.path))
+
+    def error(self, message: str) -> ArtifactError:
+        """What to raise: the message after the table's name."""
+        return ArtifactError(f"{self.checks.name}: {message}")
+
+
+# what every kind of file gives: names of all columns, the wanted columns as text, number of rows
+TextColumns = tuple[list[str], dict, int]
 
 
 def own_path(text: str) -> Path:
@@ -35,143 +64,97 @@ def own_name(path: Path) -> str:
     return path.name if path.name.strip(".") else path.resolve().name or str(path)
 
 
-def file_name(path: Path) -> str:
-    """The file's whole name for a message: it is what the reader has to look for, so it is never cut."""
-    return repr(own_name(path))
-
-
-def file_finding(
-    name: str,
-    what: str,
-    then: str,
-    count: int = 1,
-    total: int = 1,
-    unit: str = "files",
-    level: str = "FIX",
-) -> Finding:
-    """A finding about the file, not about rows of a table."""
-    return Finding(level, name, what, count, total, (), "", then, unit)
-
-
-# ---------------------------------------------------------------------------------------------------- bytes
-
-
-def read_bytes(path: Path, name: str) -> bytes:
-    """The file's bytes, unpacked. Raises `ArtifactError` when there are none, or they are a web page."""
+def read_bytes(file: OwnFile) -> bytes:
+    """The file's bytes, unpacked. Raises `ArtifactError` for none, damage, or a web page."""
+    path = file.path
     if not path.is_file():
-        others = sorted(p.name for p in path.parent.glob("*")) if path.parent.is_dir() else []
-        near = difflib.get_close_matches(path.name, others, n=1)
+        near = difflib.get_close_matches(path.name, sorted(p.name for p in path.parent.glob("*")))
         hint = f" Nearest: {near[0]}." if near else ""
-        raise ArtifactError(f"{name}: there is no file {str(path)!r}.{hint}")
+        raise file.error(f"there is no file {str(path)!r}.{hint}")
     try:
         data = path.read_bytes()
     except OSError as problem:
-        reason = problem.strerror
-        raise ArtifactError(f"{name}: {file_name(path)} cannot be read ({reason}).") from None
-    data = _unpacked(data, path, name)
+        raise file.error(f"{file.label} cannot be read ({problem.strerror}).") from None
+    # the first bytes tell what is packed, the name does not: browsers unpack and keep ".gz"
+    is_packed = data.startswith(_GZIP)
+    try:
+        data = gzip.decompress(data) if is_packed else data
+    except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
+        raise file.error(
+            f"{file.label} is a damaged or truncated gzip file ({problem}). Copy or fetch it again."
+        ) from None
     if not data.strip():
-        raise ArtifactError(f"{name}: {file_name(path)} is empty. Check what wrote it.")
-    if _is_page(data):
-        raise ArtifactError(
-            f"{name}: {file_name(path)} is a web page, not data (first bytes {data[:20]!r}). A download that needs a "
-            "login or a click leaves such pages: fetch the file again."
+        raise file.error(f"{file.label} is empty. Check what wrote it.")
+    if is_web_page(data[:512].removeprefix(_UTF8_MARK)):
+        raise file.error(
+            f"{file.label} is a web page, not data (first bytes {data[:20]!r}). A download that "
+            "needs a login or a click leaves such pages: fetch the file again."
         )
+    if path.suffix.lower() == ".gz" and not is_packed:
+        raise file.error(f"{file.label} is called .gz and is not compressed. Rename it.")
     return data
-
-
-def _unpacked(data: bytes, path: Path, name: str) -> bytes:
-    if data[:2] == _GZIP:
-        try:
-            return gzip.decompress(data)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
-            raise ArtifactError(
-                f"{name}: {file_name(path)} is a damaged or truncated gzip file ({problem}). Copy or fetch it again."
-            ) from None
-    if path.suffix.lower() == ".gz" and data and not _is_page(data):
-        raise ArtifactError(
-            f"{name}: {file_name(path)} is called .gz and is not compressed. Rename it."
-        )
-    return data
-
-
-def _is_page(data: bytes) -> bool:
-    return data[:200].lstrip(_UTF8_MARK + b" \t\r\n").lower().startswith((b"<!doctype", b"<html"))
-
-
-# ----------------------------------------------------------------------------------------------------- text
 
 
 def check_encoding(encoding: str) -> str:
-    """The name that Python uses; "" stays "". Raises `ConfigError` with near names for what is no text encoding."""
+    """Python's name of an encoding; "" stays "". Raises `ConfigError` for none, with near names."""
     if not encoding:
         return ""
     try:
         "a".encode(encoding)  # also refuses codecs that are no text, such as base64
         return codecs.lookup(encoding).name
     except (LookupError, ValueError):
-        known = sorted(
-            {
-                *encodings.aliases.aliases,
-                *encodings.aliases.aliases.values(),
-                "shift_jis",
-                "latin-1",
-            }
-        )
-        near = difflib.get_close_matches(encoding.lower(), known, n=3)
+        known = {*encodings.aliases.aliases, *encodings.aliases.aliases.values()}
+        near = difflib.get_close_matches(encoding.lower(), sorted(known))
         hint = f"Near: {', '.join(near)}." if near else f"Usual ones: {_EXAMPLES}, utf-16."
-        raise ConfigError(
-            f"data.encoding: {show(encoding)} is no encoding of text. {hint}"
-        ) from None
+        problem = f"data.encoding: {show(encoding)} is no encoding of text. {hint}"
+        raise ConfigError(problem) from None
 
 
-def decode(data: bytes, path: Path, name: str, encoding: str = "") -> tuple[str, list[Finding]]:
-    """Text without byte order mark, lines ended by one character; UTF-8, or the `encoding` of `check_encoding`.
+def decode(data: bytes, file: OwnFile) -> str:
+    """Text without byte order mark, lines ended by one character.
 
-    A file that starts with UTF-8's mark is UTF-8 whatever the settings say: they stand for all files together.
+    A file that starts with UTF-8's mark is UTF-8 whatever the settings say: they stand for all
+    files together. Raises `ArtifactError` that says where the text is none in its encoding.
     """
+    encoding = file.encoding
     if not encoding or data.startswith(_UTF8_MARK):
-        _refuse_utf16(data, path, name)
+        _refuse_utf16(data, file)
         encoding = "utf-8"
     try:
         text = data.decode(encoding)
         if encoding != "utf-8":
             text.encode()  # half a character (a lone surrogate) is no text
     except UnicodeError as problem:
-        raise ArtifactError(_undecodable(data, problem, path, name, encoding)) from None
-    found = []
+        raise file.error(_undecodable(data, problem, file.label, encoding)) from None
     if text.startswith("\ufeff"):
         text = text[1:]
-        found.append(file_finding(name, "starts with a byte order mark", "It is left out."))
-    ends = text.count("\r\n")
-    if ends:
+        file.checks.note("FIX", "starts with a byte order mark", "It is left out.")
+    if ends := text.count("\r\n"):
         lines = text.count("\n")
-        found.append(file_finding(name, "end in CR LF", "Read as line ends.", ends, lines, "lines"))
-    text = text.replace("\r\n", "\n")
-    return text if "\n" in text else text.replace(
-        "\r", "\n"
-    ), found  # alone it ends lines, else it stands in a text
+        file.checks.note("FIX", "end in CR LF", "Read as line ends.", ends, lines, "lines")
+        text = text.replace("\r\n", "\n")
+    # a carriage return alone ends lines where nothing else does; elsewhere it stands in a text
+    return text if "\n" in text else text.replace("\r", "\n")
 
 
-def _refuse_utf16(data: bytes, path: Path, name: str) -> None:
-    marked = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    if marked or 3 * data[:200].count(0) > len(data[:200]):
-        guess = "utf-16" if marked else "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
-        raise ArtifactError(
-            f"{name}: {file_name(path)} is UTF-16, not UTF-8 (byte 0). Save it as UTF-8, or say so: "
+def _refuse_utf16(data: bytes, file: OwnFile) -> None:
+    is_marked = data.startswith(_UTF16_MARKS)
+    start = data[:200]  # where every second byte of Latin text is zero
+    if is_marked or 3 * start.count(0) > len(start):
+        guess = "utf-16" if is_marked else "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
+        raise file.error(
+            f"{file.label} is UTF-16, not UTF-8 (byte 0). Save it as UTF-8, or say so: "
             f"--set data.encoding={guess}."
         )
 
 
-def _undecodable(data: bytes, problem: UnicodeError, path: Path, name: str, encoding: str) -> str:
-    """What cannot be read, where and what to try. Not every codec says where."""
+def _undecodable(data: bytes, problem: UnicodeError, label: str, encoding: str) -> str:
+    # not every codec says where
     start = problem.start if isinstance(problem, UnicodeDecodeError) else 0
     line = data.count(b"\n", 0, start) + 1
     around = data[max(start - 8, 0) : start + 8]
-    label = "UTF-8" if encoding == "utf-8" else encoding
-    then = (
-        "Save it as UTF-8, or name its encoding" if encoding == "utf-8" else "Name another encoding"
-    )
-    return (
-        f"{name}: {file_name(path)} is not {label} at byte {start:,} (line {line:,}: {around!r}). {then}: "
-        f"--set data.encoding=... (e.g. {_EXAMPLES})."
-    )
+    then = f"Name another encoding: --set data.encoding=... (e.g. {_EXAMPLES})."
+    if encoding == "utf-8":
+        encoding = "UTF-8"
+        then = then.replace("Name another", "Save it as UTF-8, or name its")
+    return f"{label} is not {encoding} at byte {start:,} (line {line:,}: {around!r}). {then}"

@@ -1,7 +1,7 @@
 """When it happened: seconds, milliseconds or dates as text become seconds since 1970.
 
-In: a column of text. Out: numbers, and the unit they were in. Ties and order are the log's business
-(event_rules.py).
+In: a column of text. Out: numbers, and the unit they were in. What is wrong with a time, ties and
+order are the log's business (event_rules.py).
 """
 
 from __future__ import annotations
@@ -9,54 +9,50 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-# a median of 1e11 seconds lies in the year 5138, of 1e11 milliseconds in 1973: nothing real is near
-# the border
-UNITS = (
+# from which median on; a median of 1e11 seconds lies in the year 5138, of 1e11 milliseconds in
+# 1973: nothing real is near the border
+_UNITS = (
     (1e17, "nanoseconds", 1e9),
     (1e14, "microseconds", 1e6),
     (1e11, "milliseconds", 1e3),
     (0.0, "seconds", 1.0),
 )
-
 # dates that look like numbers (20140723): digits -> how they are read, what they are called
 COMPACT = {
     8: ("%Y%m%d", "dates written YYYYMMDD"),
     12: ("%Y%m%d%H%M", "dates written YYYYMMDDHHMM"),
     14: ("%Y%m%d%H%M%S", "dates written YYYYMMDDHHMMSS"),
 }
-YEARS = (1990, 2100)  # of such dates: as seconds they are thirteen days of August 1970
-
+_YEARS = (1990, 2100)  # of such dates: as seconds they are thirteen days of August 1970
 # 1.40607E+12 (1,40607E+12 in half of Europe); a negative exponent cuts no whole second
-EXPONENT = r"[+-]?([0-9]+(?:[.,][0-9]+)?)[eE]\+?[0-9]{1,2}"
-MOST_ROUNDED = (
-    7  # digits that a rounded number keeps: spreadsheets show 6, a full double has up to 17
-)
-UNIVERSAL = r" ?(?:UTC|GMT|Z)$"  # after a date; each means what is read where no zone is named
+_EXPONENT = r"[+-]?([0-9]+(?:[.,][0-9]+)?)[eE]\+?[0-9]{1,2}"
+_MOST_ROUNDED = 7  # digits that a rounded number keeps: spreadsheets show 6, doubles have up to 17
+_UNIVERSAL = r" ?(?:UTC|GMT|Z)$"  # after a date; each means what is read where no zone is named
 
 
 def read_times(texts: pd.Series) -> tuple[np.ndarray, str]:
-    """Seconds (E,) float64, NaN where there is no time, and what they were: ``dates``, or a name in
-    `UNITS` or `COMPACT`.
+    """Seconds (E,) float64, NaN for no time, and what they were: ``dates``, a unit or `COMPACT`.
 
     One unit for the whole column, by its median. ISO 8601 dates without a zone are UTC, and so are
     those that end in UTC, GMT or Z.
     """
+    half = (texts != "").sum() / 2
+    # 1. Dates without signs. Of seconds in that range only one in thirty is a date by chance
     for digits, (_, unit) in COMPACT.items():
         dates = _compact_dates(texts, digits)
-        # of seconds in that range, one in thirty is a date
-        if dates.notna().any() and 2 * dates.notna().sum() >= (texts != "").sum():
+        if dates.notna().sum() >= max(half, 1):
             return _seconds(dates), unit
+    # 2. Numbers
     numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    numbers = np.where(np.isfinite(numbers), numbers, np.nan)
-    if 2 * np.isfinite(numbers).sum() >= (texts != "").sum():
-        median = float(np.nanmedian(numbers)) if np.isfinite(numbers).any() else 0.0
-        _, unit, divisor = next(row for row in UNITS if abs(median) >= row[0])
-        return numbers / divisor, unit
-    bare = texts.str.replace(UNIVERSAL, "", regex=True)
-    dates = pd.to_datetime(
-        bare.where(bare != "", None), format="ISO8601", utc=True, errors="coerce"
-    )
-    return _seconds(dates), "dates"
+    is_finite = np.isfinite(numbers)
+    if is_finite.sum() >= half:
+        median = abs(np.median(numbers[is_finite])) if is_finite.any() else 0.0
+        _, unit, divisor = next(row for row in _UNITS if median >= row[0])
+        return np.where(is_finite, numbers, np.nan) / divisor, unit
+    # 3. Dates as ISO 8601 writes them
+    bare = texts.str.replace(_UNIVERSAL, "", regex=True)
+    bare = bare.where(bare != "", None)
+    return _seconds(pd.to_datetime(bare, format="ISO8601", utc=True, errors="coerce")), "dates"
 
 
 def rounded_times(texts: pd.Series) -> np.ndarray:
@@ -65,29 +61,23 @@ def rounded_times(texts: pd.Series) -> np.ndarray:
     None are where a column has numbers in this form with all their digits: programs write large
     doubles so, and there a short one just ends in zeros.
     """
-    rounded = texts.str.fullmatch(EXPONENT).to_numpy(dtype=bool)
-    digits = texts[rounded].str.extract(f"^{EXPONENT}$")[0].str.count("[0-9]")
-    return rounded & bool((digits <= MOST_ROUNDED).all())
+    is_rounded = texts.str.fullmatch(_EXPONENT).to_numpy(dtype=bool)
+    digits = texts[is_rounded].str.extract(f"^{_EXPONENT}$")[0].str.count("[0-9]")
+    return is_rounded & bool((digits <= _MOST_ROUNDED).all())
 
 
 def _compact_dates(texts: pd.Series, digits: int) -> pd.Series:
-    """The column as dates of that form of `COMPACT`, NaT for what is none of `YEARS`.
-
-    A table of numbers may have added ``.0``.
-    """
-    whole = texts.str.removesuffix(".0")
+    """The column as dates of that form of `COMPACT`, NaT for what is none of `_YEARS`."""
+    whole = texts.str.removesuffix(".0")  # which a table of numbers may have added
     fits = whole.str.fullmatch(rf"(?:19|20|21)[0-9]{{{digits - 2}}}").to_numpy(dtype=bool)
-    dates = pd.to_datetime(
-        whole.where(fits, None), format=COMPACT[digits][0], utc=True, errors="coerce"
-    )
-    return dates.where(dates.dt.year.between(*YEARS), pd.NaT)
+    whole = whole.where(fits, None)
+    dates = pd.to_datetime(whole, format=COMPACT[digits][0], utc=True, errors="coerce")
+    return dates.where(dates.dt.year.between(*_YEARS), pd.NaT)
 
 
 def _seconds(dates: pd.Series) -> np.ndarray:
-    """Dates as seconds since 1970, NaN for none."""
-    seconds = (
-        dates.dt.as_unit("us").astype("int64").to_numpy() / 1e6
-    )  # not ns: the year 3024 does not fit
+    """Dates as seconds since 1970, NaN for none. Not by nanoseconds: the year 3024 does not fit."""
+    seconds = dates.dt.as_unit("us").astype("int64").to_numpy() / 1e6
     return np.where(dates.isna(), np.nan, seconds)
 
 
