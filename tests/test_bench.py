@@ -10,7 +10,8 @@ import torch
 
 import benchmarks as bench
 from benchmarks.contest import Contest, measure
-from benchmarks.identifiers import _many, generated_embeddings
+from benchmarks.identifiers import _many
+from benchmarks.inputs import generated_embeddings
 from benchmarks.plain_codes import (
     PlainRQVAE,
     plain_epoch,
@@ -20,8 +21,8 @@ from benchmarks.plain_codes import (
 )
 from gensar_lite.config import IdentifiersConfig
 from gensar_lite.identifiers import collision_rate
+from gensar_lite.identifiers.balanced import sinkhorn_codes
 from gensar_lite.identifiers.rqvae import DualRQVAE, initialise
-from gensar_lite.identifiers.sinkhorn import sinkhorn_codes
 
 FIGURES = [
     "ratio",

@@ -1,4 +1,6 @@
-"""Diagnostics against other ways of knowing: by hand on five items, loops over pairs, scikit-learn, constructions."""
+"""Diagnostics against other ways of knowing: by hand on five items, loops over pairs, scikit-learn,
+constructions.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,7 @@ def log(rows: list[tuple], split: str = "train", task: str = "recommend") -> pd.
     return events.assign(split=split, task=task)
 
 
-# --------------------------------------------------------------------------------------------- codes alone
+# -------------------------------------------------------------------------------------- codes alone
 
 
 def test_five_items_by_hand():
@@ -70,7 +72,8 @@ def test_five_items_by_hand():
     table = prefix_collisions(FIVE).set_index("depth")
     assert table.loc[1].tolist() == pytest.approx([2, 1.0])
     assert table.loc[2].tolist() == pytest.approx([4, 0.4])
-    # counts 0 0 2 3: differences of the six pairs 0 2 3 2 3 1 = 11, twice over 4 * 4 pairs, over twice the mean 1.25
+    # counts 0 0 2 3: differences of the six pairs 0 2 3 2 3 1 = 11, twice over 4 * 4 pairs, over
+    # twice the mean 1.25
     assert code_imbalance(FIVE, 4) == pytest.approx(
         [22 / 16 / 2.5, (0 + 1 + 2 + 1 + 2 + 1) * 2 / 16 / 2.5]
     )
@@ -106,7 +109,7 @@ def test_usage_by_other_ways(codes, size):
         assert 0 <= imbalance[level] <= 1 - 1 / size + 1e-12
 
 
-# ------------------------------------------------------------------------------------------------ category
+# ----------------------------------------------------------------------------------------- category
 
 
 def test_purity_of_five_items():
@@ -140,7 +143,7 @@ def test_information_by_entropies():
         assert level_information(FIVE, groups)[level] == normalized_mutual_info_score(groups, code)
 
 
-# -------------------------------------------------------------------------------------------- co-purchase
+# -------------------------------------------------------------------------------------- co-purchase
 
 
 def lift_by_pairs(codes, events):
@@ -164,7 +167,8 @@ def lift_by_pairs(codes, events):
 
 def test_co_purchase_lift_of_five_items():
     events = log([(0, 0), (0, 1), (1, 3), (1, 4), (2, 2), (2, 4)])
-    # own pairs: 0-1 and 3-4 share a first code, 2-4 does not. Of 15 pairs of purchases one is of the same item (4-4);
+    # own pairs: 0-1 and 3-4 share a first code, 2-4 does not. Of 15 pairs of purchases one is of
+    # the same item (4-4);
     # of the others 0-1, 0-2, 1-2 and twice 3-4 share it
     assert co_purchase_lift(FIVE, events)[0] == pytest.approx((2 / 3) / (5 / 14))
     assert co_purchase_lift(FIVE, events)[1] == 0  # 1-2 share both codes; nobody bought both
@@ -194,7 +198,9 @@ def test_only_train_recommendations_count():
 
 @pytest.fixture(scope="module")
 def tastes():
-    """200 items of 10 tastes; 400 users buy eight items of one taste each, some items more often than others."""
+    """200 items of 10 tastes; 400 users buy eight items of one taste each, some items more often
+    than others.
+    """
     rng = np.random.default_rng(0)
     taste, liked = rng.permutation(np.repeat(np.arange(10), 20)), rng.integers(10, size=400)
     share = rng.random(200) ** 2 + 0.1
@@ -217,7 +223,7 @@ def test_codes_that_are_tastes_have_a_high_lift_and_random_codes_one_of_about_1(
     assert np.mean(random) == pytest.approx(1, abs=0.08)
 
 
-# ------------------------------------------------------------------------------------------------- vectors
+# ------------------------------------------------------------------------------------------ vectors
 
 
 def test_neighbour_recall_by_loops():
@@ -298,13 +304,14 @@ def test_random_codes_explain_next_to_nothing():
     assert abs(distance_correlation(codes, vectors, rng.integers(2000, size=(4000, 2)))[0]) < 0.2
 
 
-# --------------------------------------------------------------------------------------------------- words
+# -------------------------------------------------------------------------------------------- words
 
 
 def test_typical_words_by_hand():
     texts = ["red tent tent", "red lamp", "red kettle kettle", "blue kettle"]
     found = typical_words(texts, np.array([7, 7, 9, 9]), top=2)
-    # ten words in two groups: A = 5. Group 7: tent 2 log(1 + 5/2) = 2.51, red 2 log(1 + 5/3) = 1.96, lamp log 6 = 1.79
+    # ten words in two groups: A = 5. Group 7: tent 2 log(1 + 5/2) = 2.51, red 2 log(1 + 5/3) =
+    # 1.96, lamp log 6 = 1.79
     # Group 9: kettle 3 log(1 + 5/3) = 2.94, blue log 6 = 1.79, red log(1 + 5/3) = 0.98
     assert found == {7: ["tent", "red"], 9: ["kettle", "blue"]}
     assert typical_words(["the", ""], np.array([0, 1])) == {0: [], 1: []}
@@ -324,12 +331,14 @@ def test_code_words_of_a_level_and_after_a_prefix():
     assert code_words(codes, items, prefix=(3,)).empty
 
 
-# ------------------------------------------------------------------------------------------------ together
+# ----------------------------------------------------------------------------------------- together
 
 
 @pytest.fixture(scope="module")
 def made():
-    """First codes are categories, second ones random; one view's vectors follow the category, the other's are noise."""
+    """First codes are categories, second ones random; one view's vectors follow the category, the
+    other's are noise.
+    """
     rng = np.random.default_rng(6)
     group, corpus = np.arange(60) % 6, small_corpus(60, 40)
     items = corpus.items.assign(category=[f"Top {g % 2} > Leaf {g}" for g in group])
@@ -411,7 +420,7 @@ def test_describe_keeps_the_headline():
         )
 
 
-# ------------------------------------------------------------------------------------------------- figures
+# ------------------------------------------------------------------------------------------ figures
 
 
 def test_figures_show_the_table_and_say_it(made):
@@ -466,7 +475,9 @@ def test_the_code_tree_counts_items_and_escapes_strangers():
 
 
 def test_residuals_shrink_frame_by_frame():
-    """Two dimensions are their own plane, so distances stay; the shares of the norm are counted by hand."""
+    """Two dimensions are their own plane, so distances stay; the shares of the norm are counted by
+    hand.
+    """
     items = np.array([[4.5, 3.0], [3.5, 2.0], [-3.0, 1.0], [-2.5, 2.5], [0.5, -3.0]])
     books = np.array(
         [[[4.0, 2.5], [-3.0, 2.0], [0.0, -3.0]], [[0.5, 0.5], [-0.25, -0.75], [0.5, -0.25]]]
@@ -505,7 +516,7 @@ def test_residual_steps_are_a_fixed_sample_and_mark_the_largest_codes():
     assert few.to_json() != residual_steps(steps, codes, sample=12, seed=4)[0].to_json()
 
 
-# ---------------------------------------------------------------------------------------------------- grid
+# --------------------------------------------------------------------------------------------- grid
 
 
 @pytest.fixture(scope="module")
@@ -583,7 +594,7 @@ def test_the_pages_picture_is_there_and_said(grid):
     assert sum(path.stat().st_size for path in folder.rglob("*")) < 300_000
 
 
-# -------------------------------------------------------------------------------------------------- growing
+# ------------------------------------------------------------------------------------------ growing
 
 
 def test_held_out_items_are_drawn_once_a_seed():

@@ -1,4 +1,6 @@
-"""Identifiers against other ways of knowing: loops by hand, every permutation, gradients, and known constructions."""
+"""Identifiers against other ways of knowing: loops by hand, every permutation, gradients, and known
+constructions.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,7 @@ def views_of(embeddings: ItemEmbeddings) -> tuple[torch.Tensor, torch.Tensor]:
     )
 
 
-# ------------------------------------------------------------------------------- residual quantization
+# ---------------------------------------------------------------------------- residual quantization
 
 
 def by_hand(vectors: np.ndarray, codebooks: np.ndarray) -> tuple[list[list[int]], np.ndarray]:
@@ -138,7 +140,7 @@ def test_kmeans_with_fewer_distinct_vectors_than_codes_keeps_each():
     np.testing.assert_array_equal(np.unique(book, axis=0), [[0, 0], [1, 1]])
 
 
-# ------------------------------------------------------------------------------------------ uniqueness
+# --------------------------------------------------------------------------------------- uniqueness
 
 
 def cost(residual: np.ndarray, book: np.ndarray, codes) -> float:
@@ -207,7 +209,7 @@ def test_collision_rate_counts_items_not_groups():
     assert collision_rate(np.zeros((0, 2))) == 0
 
 
-# ---------------------------------------------------------------------------------------------- latents
+# ------------------------------------------------------------------------------------------ latents
 
 
 def test_standardise_and_principal_components_against_sklearn():
@@ -228,7 +230,7 @@ def test_a_dimension_that_never_varies_becomes_zero():
     np.testing.assert_array_equal(standardise(x, "semantic"), [[-1, 0], [1, 0]])
 
 
-# --------------------------------------------------------------------------------------------- the RQ-VAE
+# --------------------------------------------------------------------------------------- the RQ-VAE
 
 
 def test_a_later_levels_commitment_reaches_the_encoder():
@@ -296,7 +298,8 @@ def test_the_loss_is_the_papers(widths, shared):
     assert loss.item() == pytest.approx(
         numpy_loss(state, [view.numpy() for view in views], told.commitment)
     )
-    loss.backward()  # of a codeword: the codebook term alone, for nothing else of the loss may move it
+    # of a codeword: the codebook term alone, for nothing else of the loss may move it
+    loss.backward()
     name = "trunk" if shared else "branches.1"
     grad = dict(model.named_parameters())[name].grad[0] if shared else model.branches[1].grad[0]
     z = torch.cat(model.encode(*views), dim=1) if shared else model.encode(*views)[1]
@@ -393,7 +396,7 @@ def test_kmeans_refuses_what_would_end_the_process(bad):
         kmeans(points, 4, 5, seed=0)
 
 
-# -------------------------------------------------------------------------------------------- strategies
+# --------------------------------------------------------------------------------------- strategies
 
 
 def built(num_items: int = 60, **changes):
@@ -479,7 +482,7 @@ def test_the_number_of_threads_changes_nothing():
     )
 
 
-# -------------------------------------------------------------------------------------------- diagnostics
+# -------------------------------------------------------------------------------------- diagnostics
 
 
 def test_usage_and_perplexity_by_hand():
@@ -497,7 +500,7 @@ def test_purity_by_hand():
     assert table["purity"].tolist() == [0.75, 1.0]
 
 
-# ------------------------------------------------------------------------------------------------- tokens
+# ------------------------------------------------------------------------------------------- tokens
 
 
 @given(st.integers(1, 5), st.data())
@@ -547,7 +550,7 @@ def test_a_one_view_strategy_has_one_set_of_tokens():
     )
 
 
-# -------------------------------------------------------------------------------------------------- stage
+# -------------------------------------------------------------------------------------------- stage
 
 
 @pytest.mark.parametrize("quantizer", ["rq-kmeans", "rq-vae"])

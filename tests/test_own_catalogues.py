@@ -1,4 +1,6 @@
-"""Any catalogue gets identifiers: sizes by its items, room where a prefix overflows, and warnings that say so."""
+"""Any catalogue gets identifiers: sizes by its items, room where a prefix overflows, and warnings
+that say so.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,7 @@ from gensar_lite.identifiers.assignment import with_extra_level
 from gensar_lite.identifiers.balanced import within_capacity
 from gensar_lite.identifiers.diagnostics import diagnose
 from gensar_lite.identifiers.fitted import FittedQuantizer
-from gensar_lite.identifiers.room import Room, digits, room_for
-from gensar_lite.identifiers.sizes import sized
+from gensar_lite.identifiers.room import Room, digits, room_for, sized
 
 SIZES_OPEN = {key: value for key, value in OWN_FILES.items() if key.startswith("identifiers.")}
 UNIQUENESS = settings_of("identifiers")["uniqueness"].choices
@@ -56,7 +57,9 @@ def own(name: str = "tiny", **changes) -> IdentifiersConfig:
 def catalogue(
     num_items: int, num_places: int, seed: int = 0, dims: tuple[int, ...] = (12, 8, 8)
 ) -> ItemEmbeddings:
-    """Items at `num_places` different places in each view, a few of which hold most: vectors are often the same."""
+    """Items at `num_places` different places in each view, a few of which hold most: vectors are
+    often the same.
+    """
     rng = np.random.default_rng(seed)
     views = []
     for dim in dims:
@@ -76,7 +79,7 @@ def check_promises(built, num_items: int, codes_kept: int) -> None:
     assert layout_for(ids, 10).size > 10
 
 
-# ---------------------------------------------------------------------------------------- sizes of a catalogue
+# ----------------------------------------------------------------------------- sizes of a catalogue
 
 
 @pytest.mark.parametrize(
@@ -99,9 +102,8 @@ def check_promises(built, num_items: int, codes_kept: int) -> None:
 def test_the_rule(num_items, levels, codes):
     chosen = sized(own("tour"), num_items)
     assert (chosen.num_levels, chosen.codebook_size) == (levels, codes)
-    if (
-        codes < 256
-    ):  # by definition: there are twice as many prefixes as items, and half as many codes are too few
+    # by definition: there are twice as many prefixes as items, and half as many codes are too few
+    if codes < 256:
         assert codes == 8 or (codes // 2) ** 2 < 2 * num_items <= codes**2
 
 
@@ -125,7 +127,7 @@ def test_a_dual_identifier_keeps_a_level_of_its_own(num_shared):
     )
 
 
-# ------------------------------------------------------------------------------------------------------- room
+# --------------------------------------------------------------------------------------------- room
 
 
 @given(st.integers(1, 3000), st.integers(1, 300))
@@ -157,7 +159,9 @@ def test_room_by_hand():
 
 
 def test_a_grown_level_uses_every_codeword_first():
-    """Five items in a prefix, three codewords: the three that lose least by it get codewords, the others new codes."""
+    """Five items in a prefix, three codewords: the three that lose least by it get codewords, the
+    others new codes.
+    """
     residual = np.array([[0.0], [1.0], [2.0], [2.1], [0.1]])
     book = np.arange(3.0)[:, None]
     codes = make_unique(
@@ -170,7 +174,9 @@ def test_a_grown_level_uses_every_codeword_first():
 
 
 def test_counted_items_keep_the_nearest_code_as_long_as_it_can_count():
-    """Seven items of one prefix, two codes, a counter of two digits: four a code; the least is lost by moving one."""
+    """Seven items of one prefix, two codes, a counter of two digits: four a code; the least is lost
+    by moving one.
+    """
     residual = np.array(
         [[0.0], [0.0], [0.0], [0.0], [0.4], [1.0], [1.0]]
     )  # five are nearest to code 0
@@ -234,7 +240,7 @@ def test_counters_of_several_digits_equal_a_dictionary(numbers, cut):
         with_extra_level(np.zeros((65, 1), dtype=np.int64), 2, "semantic", num_digits=6)
 
 
-# ------------------------------------------------------------------------------------------ any catalogue at all
+# ----------------------------------------------------------------------------- any catalogue at all
 
 
 @given(
@@ -335,11 +341,13 @@ def test_a_view_that_says_nothing_leaves_the_other_ones_codes_meaningful():
         )  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------- warnings with the numbers
+# ------------------------------------------------------------------------ warnings with the numbers
 
 
 def one_place(num_items: int, num_apart: int) -> ItemEmbeddings:
-    """`num_items` cold ones at one collaborative place and `num_apart` items far from it and from each other."""
+    """`num_items` cold ones at one collaborative place and `num_apart` items far from it and from
+    each other.
+    """
     rng = np.random.default_rng(0)
     semantic = rng.normal(size=(num_items + num_apart, 8)).astype(np.float32)
     collaborative = 10 * rng.normal(size=(num_items + num_apart, 8)).astype(np.float32)
@@ -416,11 +424,13 @@ def test_blind_codes_become_longer_instead_of_stopping():
     assert long.semantic.shape == (60, 12)
 
 
-# ------------------------------------------------------------------------------------------------- the own-data road
+# -------------------------------------------------------------------------------- the own-data road
 
 
 def crowd(num_items: int, dims: tuple[int, int]) -> ItemEmbeddings:
-    """A log as strangers bring it: groups of very different size, a third of the items cold at three places."""
+    """A log as strangers bring it: groups of very different size, a third of the items cold at
+    three places.
+    """
     rng = np.random.default_rng(num_items)
     groups = max(num_items // 12, 1)
     group = (rng.zipf(1.3, size=num_items) - 1) % groups

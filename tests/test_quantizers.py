@@ -1,4 +1,6 @@
-"""Quantizers, uniqueness and new items against other ways of knowing: faiss, optimal assignment, short loops."""
+"""Quantizers, uniqueness and new items against other ways of knowing: faiss, optimal assignment,
+short loops.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +31,16 @@ from gensar_lite.identifiers import (
     residual_quantize,
 )
 from gensar_lite.identifiers.assignment import spread, with_extra_level
-from gensar_lite.identifiers.balanced import balance, balanced_codes
+from gensar_lite.identifiers.balanced import (
+    balance,
+    balanced_codes,
+    column_scaling,
+    sinkhorn_codes,
+)
 from gensar_lite.identifiers.fitted import SPACES, FittedQuantizer, unique_codes
 from gensar_lite.identifiers.kmeans import fit_product
 from gensar_lite.identifiers.quantizer import squared_distances
 from gensar_lite.identifiers.rqvae import DualRQVAE, initialise
-from gensar_lite.identifiers.sinkhorn import column_scaling, sinkhorn_codes
 from gensar_lite.identifiers.space import Space
 from gensar_lite.identifiers.usage import row_numbers
 
@@ -58,7 +64,7 @@ def rows(of: ItemEmbeddings, keep: slice) -> ItemEmbeddings:
     return ItemEmbeddings(of.semantic[keep], of.collaborative[keep], of.joint[keep])
 
 
-# --------------------------------------------------------------------------------------------------- spaces
+# ------------------------------------------------------------------------------------------- spaces
 
 
 def test_spaces_are_what_the_embeddings_room_says():
@@ -89,7 +95,7 @@ def test_multitask_without_a_joint_view_names_the_setting():
         )
 
 
-# ------------------------------------------------------------------------------------------ codes, by hand
+# ----------------------------------------------------------------------------------- codes, by hand
 
 
 def reference(
@@ -195,7 +201,7 @@ def test_the_residuals_gradient_reaches_a_one_view_encoder():
     assert all(p.grad.abs().sum() > 0 for p in model.encoders[0].parameters())
 
 
-# ------------------------------------------------------------------------------------------------- balanced
+# ----------------------------------------------------------------------------------------- balanced
 
 
 @given(st.integers(1, 40), st.integers(1, 7), st.integers(0, 1000))
@@ -242,7 +248,7 @@ def test_every_level_of_a_balanced_catalogue_is_balanced(strategy):
             )  # ceil(100 / 16)
 
 
-# ------------------------------------------------------------------------------------------------- Sinkhorn
+# ----------------------------------------------------------------------------------------- Sinkhorn
 
 
 def test_column_scaling_makes_equal_sums():
@@ -334,7 +340,7 @@ def test_a_fit_uses_every_codeword_and_spreads_items():
         assert collision_rate(built.before[view]) < 0.3
 
 
-# ----------------------------------------------------------------------------------------------- uniqueness
+# --------------------------------------------------------------------------------------- uniqueness
 
 
 @pytest.mark.parametrize("how", UNIQUENESS)
@@ -384,7 +390,7 @@ def test_row_numbers_equal_numpys(top):
     )
 
 
-# ------------------------------------------------------------------------------------------------ new items
+# ---------------------------------------------------------------------------------------- new items
 
 
 @given(
@@ -452,7 +458,7 @@ def test_random_identifiers_have_no_quantizer():
         FittedQuantizer.of({}, with_settings(strategy="random"))
 
 
-# -------------------------------------------------------------------------------------------------- promises
+# ----------------------------------------------------------------------------------------- promises
 
 
 @pytest.mark.parametrize(("strategy", "quantizer"), PAIRS)
@@ -544,7 +550,7 @@ def test_repair_in_blocks_equals_one_assignment_a_bucket(seed, num_items, fixed)
         np.testing.assert_array_equal(make_unique(codes, residual, book, "semantic", taken), found)
 
 
-# -------------------------------------------------------------------------------------------------- threads
+# ------------------------------------------------------------------------------------------ threads
 
 
 @pytest.mark.parametrize(

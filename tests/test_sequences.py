@@ -1,4 +1,6 @@
-"""What SASRec reads: windows over whole histories, questions at time steps, and no order inside a step."""
+"""What SASRec reads: windows over whole histories, questions at time steps, and no order inside a
+step.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,10 @@ def train_corpus(rows: list[tuple]) -> Corpus:
 
 
 def by_definition(events: pd.DataFrame) -> list[tuple]:
-    """(user, items before the step as a set of (time, item), target), one for each recommendation after a first step,
-    an item of a step once."""
+    """(user, items before the step as a set of (time, item), target) of each recommendation.
+
+    From a user's second step on, an item of a step once.
+    """
     train = events[events["split"] == "train"]
     questions = []
     for user, log in train.groupby("user_id"):
@@ -152,7 +156,9 @@ def test_a_small_log_is_read_more_often(windows, floor, epochs, every):
 
 
 def repeating_corpus(seen_items: str = "auto") -> Corpus:
-    """Users who go round and round among four items of their own: the next item is always one they know."""
+    """Users who go round and round among four items of their own: the next item is always one they
+    know.
+    """
     rows = []
     for user in range(60):
         rows += [(user, t, "recommend", 4 * (user % 10) + t % 4, -1) for t in range(12)]
@@ -176,7 +182,9 @@ def test_repeats_stay_candidates_for_the_judge_that_stops_training():
 
 @pytest.mark.parametrize(("epochs", "chosen"), [(1, "svd"), (60, "sasrec")])
 def test_the_collaborative_view_is_the_better_one_on_validation(tmp_path, epochs, chosen):
-    """A chain that goes round: who counts alone knows the circle and no direction, who reads long knows the next."""
+    """A chain that goes round: who counts alone knows the circle and no direction, who reads long
+    knows the next.
+    """
     changes = {
         "collaborative": "auto",
         "dim": 16,

@@ -1,4 +1,6 @@
-"""Item views: encoders by name, SVD, BPR, the joint view, cold items, fusing, agreement, maps. By hand or by numpy."""
+"""Item views: encoders by name, SVD, BPR, the joint view, cold items, fusing, agreement, maps. By
+hand or by numpy.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,7 @@ def random_rows(count: int, dim: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
 
 
-# ------------------------------------------------------------------------------------------ text encoders
+# ------------------------------------------------------------------------------------ text encoders
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +278,7 @@ def test_lsa_without_a_word_says_so():
         encode(["...", "!"], EmbeddingsConfig(encoder="lsa"))
 
 
-# ------------------------------------------------------------------------------- learned from train alone
+# ------------------------------------------------------------------------- learned from train alone
 
 
 def with_other(corpus: Corpus, splits: tuple[str, ...]) -> Corpus:
@@ -302,7 +304,9 @@ def learned(model: str, corpus: Corpus, **changes) -> np.ndarray:
 
 @pytest.mark.parametrize("model", ["ce", "bce", "bpr", "svd", "joint"])
 def test_held_out_events_change_nothing(model):
-    """With a single validation nothing is chosen, and other validation or test events leave every bit as it is."""
+    """With a single validation nothing is chosen, and other validation or test events leave every
+    bit as it is.
+    """
     corpus = small_corpus(num_users=40, twin_rate=0.3)
     vectors = learned(model, corpus)
     assert np.isfinite(vectors).all()
@@ -345,7 +349,7 @@ def test_bpr_learns_a_cycle():
     )  # six candidates in any order would give 0.55
 
 
-# ---------------------------------------------------------------------------------------------------- svd
+# ---------------------------------------------------------------------------------------------- svd
 
 
 def test_svd_against_numpy():
@@ -387,7 +391,7 @@ def test_svd_recommends_inside_a_group():
     assert (top // 20 == (targets["user_id"].to_numpy() % 2)[:, None]).all()
 
 
-# -------------------------------------------------------------------------------------------------- joint
+# -------------------------------------------------------------------------------------------- joint
 
 
 def test_contrastive_by_hand():
@@ -465,7 +469,9 @@ def test_a_user_is_made_of_items_and_ranked_by_cosine():
 
 
 def test_the_joint_view_learns_both_tasks():
-    """Queries name an item's group, and users stay inside theirs; text tells groups, so both can be learned."""
+    """Queries name an item's group, and users stay inside theirs; text tells groups, so both can be
+    learned.
+    """
     rng, rows = np.random.default_rng(0), []
     for user in range(150):
         group = user % 3
@@ -547,7 +553,7 @@ def test_full_ranking_against_sorting():
     )  # the ranker's own are left alone
 
 
-# ---------------------------------------------------------------------------------- cold, fused, refused
+# ----------------------------------------------------------------------------- cold, fused, refused
 
 
 def test_cold_items_by_counting():
@@ -622,7 +628,7 @@ def test_fused_views_have_the_same_say():
     assert principal_components(both, 99).shape == (50, 16)
 
 
-# ---------------------------------------------------------------------------------------------- agreement
+# ---------------------------------------------------------------------------------------- agreement
 
 
 def test_neighbours_against_enumeration():
@@ -661,7 +667,7 @@ def test_cka_is_the_gram_matrices_cosine_and_ignores_rotation(seed):
     assert linear_cka(x, y) == pytest.approx(linear_cka(y, x))
 
 
-# --------------------------------------------------------------------------------------- maps, the stage
+# ---------------------------------------------------------------------------------- maps, the stage
 
 
 def test_maps_are_the_same_every_time_and_kept(tmp_path):

@@ -20,8 +20,10 @@ class Block(nn.Module):
     def __init__(self, dim: int, num_heads: int, dropout: float):
         super().__init__()
         self.num_heads = num_heads
-        self.norm_attention, self.norm_feed = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.norm_attention = nn.LayerNorm(dim)
+        self.norm_feed = nn.LayerNorm(dim)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
         self.feed = nn.Sequential(
             nn.Linear(dim, 4 * dim), nn.GELU(), ByteDropout(dropout), nn.Linear(4 * dim, dim)
         )
@@ -48,14 +50,16 @@ class SASRec(nn.Module):
 
     def __init__(self, num_items: int, settings: EmbeddingsConfig):
         super().__init__()
-        dim, dropout = settings.dim, settings.dropout
-        self.num_items, self.max_length = num_items, settings.max_length
+        dim = settings.dim
+        self.num_items = num_items
+        self.max_length = settings.max_length
         self.items = nn.Embedding(num_items + 1, dim)
         self.positions = nn.Embedding(settings.max_length, dim)
         self.blocks = nn.ModuleList(
-            Block(dim, settings.num_heads, dropout) for _ in range(settings.num_layers)
+            Block(dim, settings.num_heads, settings.dropout) for _ in range(settings.num_layers)
         )
-        self.norm, self.drop = nn.LayerNorm(dim), ByteDropout(dropout)
+        self.norm = nn.LayerNorm(dim)
+        self.drop = ByteDropout(settings.dropout)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)

@@ -20,10 +20,10 @@ from gensar_lite.config import EmbeddingsConfig
 from gensar_lite.embeddings.encoders import Encoder, find_encoder, fingerprint, load_encoder
 from gensar_lite.embeddings.lsa import LSA
 from gensar_lite.machine.precision import use_bf16
+from gensar_lite.machine.processes import my_share, rank_and_world, together
 from gensar_lite.machine.threads import threads_for
 
 ENCODER_WIDTH = 384  # of all-MiniLM-L6-v2; the threads that pay are measured at it
-from gensar_lite.machine.processes import my_share, rank_and_world, together
 
 
 def item_texts(titles: list[str], texts: list[str]) -> list[str]:

@@ -17,7 +17,7 @@ from gensar_lite.embeddings.agreement import neighbours
 from gensar_lite.embeddings.fused import standardise
 from gensar_lite.identifiers.fitted import FittedQuantizer, assign
 from gensar_lite.identifiers.meaning import level_residuals, neighbour_recall
-from gensar_lite.identifiers.sizes import sized
+from gensar_lite.identifiers.room import sized
 from gensar_lite.identifiers.strategies import build_identifiers
 from gensar_lite.identifiers.usage import prefix_numbers
 

@@ -30,7 +30,7 @@ from gensar_lite.experiments.cells import Cell, input_digests, run_cells
 from gensar_lite.experiments.growth import growth_cost
 from gensar_lite.experiments.identifier_page import grid_page, grid_picture
 from gensar_lite.identifiers.diagnostics import diagnose
-from gensar_lite.identifiers.sizes import sized
+from gensar_lite.identifiers.room import sized
 from gensar_lite.identifiers.strategies import build_identifiers
 
 Pair = tuple[str, str]  # strategy, quantizer

@@ -12,10 +12,9 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from gensar_lite.artifacts import ArtifactError
-from gensar_lite.identifiers.balanced import within_capacity
+from gensar_lite.identifiers.balanced import sinkhorn_codes, within_capacity
 from gensar_lite.identifiers.quantizer import squared_distances
 from gensar_lite.identifiers.room import Room
-from gensar_lite.identifiers.sinkhorn import sinkhorn_codes
 from gensar_lite.identifiers.usage import row_numbers
 from gensar_lite.machine.ranges import within
 
@@ -64,10 +63,11 @@ def make_unique(
         cost = _distances(residual[np.concatenate(asking)], codebook, room.num_codes)
         # 4. bucket by bucket: the best free codes for those who ask
         stop = 0
-        for rows, mine in zip(members, asking, strict=True):
-            start, stop = stop, stop + len(mine)
-            used = everyone[rows[: len(rows) - len(mine)], -1]
-            codes[mine, -1] = _cheapest(cost[start:stop], used, room)
+        for rows, askers in zip(members, asking, strict=True):
+            start = stop
+            stop += len(askers)
+            used = everyone[rows[: len(rows) - len(askers)], -1]
+            codes[askers, -1] = _cheapest(cost[start:stop], used, room)
     if not room.num_counters:
         return codes
     return with_extra_level(codes, room.num_codes, view, taken, room.num_counters)

@@ -1,8 +1,10 @@
-"""Balanced codewords: at a level no code may hold more than its share of the items, ceil(N / K).
+"""Equal shares: codes of which none holds much more than its part of the items.
 
-In: residuals (N, d) and a codebook (K, d). Out: codes (N,) within that capacity, and a codebook
-that fits them. A full code passes on the items that lose least by moving. Nothing is drawn: ties go
-to the lower item and code.
+In: residuals (N, d) and a codebook (K, d), or distances. Out: codes (N,), by Sinkhorn's soft
+assignment, as the paper spreads items, or within the capacity ceil(N / K), where a full code passes
+on the items that lose least by moving; and a codebook that fits them. float64 throughout: with the
+paper's epsilon of 0.003 the exponentials leave float32's range. Nothing is drawn: ties go to the
+lower item and code. This file does not know what is assigned.
 """
 
 from __future__ import annotations
@@ -10,12 +12,49 @@ from __future__ import annotations
 import numpy as np
 
 from gensar_lite.identifiers.quantizer import squared_distances
-from gensar_lite.identifiers.sinkhorn import column_scaling
 from gensar_lite.machine.ranges import within
 
+EPSILON, ITERATIONS = 0.003, 50  # the paper's, of Sinkhorn
+_TINY = 1e-250
 _ROUNDS = 5  # of Lloyd's steps
 _SHARPNESS = 0.1  # epsilon of the prices, as a share of the mean cost
-_ITERATIONS = 60  # of Sinkhorn
+_PRICE_ITERATIONS = 60  # of Sinkhorn for prices
+
+
+def column_scaling(kernel: np.ndarray, iterations: int) -> np.ndarray:
+    """v (..., K) so that ``diag(u) kernel diag(v)`` has equal row sums and equal column sums.
+
+    Only the two scaling vectors are updated (Cuturi, NeurIPS 2013); the kernel (..., n, K) is read,
+    never written.
+    """
+    rows, columns = kernel.shape[-2:]
+    v = np.ones((*kernel.shape[:-2], columns, 1))  # (..., K, 1)
+    turned = np.swapaxes(kernel, -1, -2)
+    for _ in range(iterations):
+        # u makes each row sum to 1 / n, then v each column to 1 / K, which spoils the rows a little
+        u = 1 / (rows * np.maximum(kernel @ v, _TINY))  # (..., n, 1)
+        v = 1 / (columns * np.maximum(turned @ u, _TINY))
+    return v[..., 0]
+
+
+def sinkhorn_codes(
+    distances: np.ndarray, epsilon: float = EPSILON, iterations: int = ITERATIONS
+) -> np.ndarray:
+    """The code with most mass for each item (..., n), of distances (..., n, K) scaled to [-1, 1].
+
+    Leading axes are separate problems. Items at the same place get the same code: Sinkhorn cannot
+    tell them apart.
+    """
+    low = distances.min(axis=(-2, -1), keepdims=True)
+    high = distances.max(axis=(-2, -1), keepdims=True)
+    # the kernel exp(-distance / epsilon); a row's own minimum may go, since u takes up any factor
+    # of a row, and without it the largest entry of each row is 1 and none vanishes altogether
+    kernel = distances - distances.min(axis=-1, keepdims=True).astype(np.float64)
+    kernel *= -2 / (np.maximum(high - low, 1e-12) * epsilon)
+    np.exp(kernel, out=kernel)
+    # u scales whole rows and changes no row's largest entry, so v alone decides
+    kernel *= column_scaling(kernel, iterations)[..., None, :]
+    return kernel.argmax(axis=-1)
 
 
 def balance(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
@@ -40,7 +79,7 @@ def balanced_codes(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
     cost = squared_distances(vectors, codebook)  # (N, K)
     cost = cost - cost.min(axis=1, keepdims=True)
     epsilon = max(_SHARPNESS * float(cost.mean()), 1e-12)
-    price = -epsilon * np.log(column_scaling(np.exp(-cost / epsilon), _ITERATIONS))  # (K,)
+    price = -epsilon * np.log(column_scaling(np.exp(-cost / epsilon), _PRICE_ITERATIONS))  # (K,)
     return within_capacity(cost + price, -(-len(vectors) // len(codebook)))
 
 

@@ -87,7 +87,8 @@ def diagnose(
 
 
 def _alone(codes: np.ndarray, before: np.ndarray, codebook_size: int) -> dict[str, np.ndarray]:
-    after, usage = prefix_collisions(codes), codebook_usage(before, codebook_size)
+    after = prefix_collisions(codes)
+    usage = codebook_usage(before, codebook_size)
     return {
         **{name: usage[name].to_numpy() for name in ("usage", "perplexity", "largest")},
         "imbalance": code_imbalance(before, codebook_size),
@@ -103,7 +104,8 @@ def _by_category(
     path = items["category"].fillna("")
     measures = {}
     for name, label in (("top", path.str.split(" > ").str[0]), ("leaf", path)):
-        labels, known = label.to_numpy(), (label != "").to_numpy()
+        labels = label.to_numpy()
+        known = labels != ""
         if label[known].nunique() < 2:
             continue
         mixed = shuffled[known[shuffled]]  # the same labels, dealt out anew

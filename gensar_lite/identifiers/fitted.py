@@ -20,9 +20,8 @@ from gensar_lite.identifiers.assignment import make_unique, spread, with_extra_l
 from gensar_lite.identifiers.balanced import balanced_codes
 from gensar_lite.identifiers.kmeans import fit_dual_kmeans, fit_product
 from gensar_lite.identifiers.quantizer import DualCodebooks, DualCodes, Latents, dual_quantize
-from gensar_lite.identifiers.room import Room, digits, room_for
+from gensar_lite.identifiers.room import Room, digits, room_for, sized
 from gensar_lite.identifiers.rqvae import DualRQVAE, fit_rq_vae, latents_of
-from gensar_lite.identifiers.sizes import sized
 from gensar_lite.identifiers.space import Space
 from gensar_lite.identifiers.usage import row_numbers
 from gensar_lite.machine.threads import one_thread
@@ -198,14 +197,14 @@ def _most_alike(codes: np.ndarray) -> int:
     return int(np.bincount(row_numbers(codes)).max(initial=0))
 
 
-def assign(new: ItemEmbeddings, fitted: FittedQuantizer, taken: Identifiers) -> Identifiers:
+def assign(items: ItemEmbeddings, fitted: FittedQuantizer, taken: Identifiers) -> Identifiers:
     """Identifiers of new items (M), without refitting; none equals one of `taken` (N), which stay.
 
     Raises `ArtifactError` with the numbers where a prefix has no room left, or for vectors that are
     not finite.
     """
     # not `ItemEmbeddings.check`, which wants different vectors: one new item is enough
-    finite = [np.isfinite(space.apply(new)).all(axis=1) for space in fitted.spaces]
+    finite = [np.isfinite(space.apply(items)).all(axis=1) for space in fitted.spaces]
     bad = np.flatnonzero(~np.all(finite, axis=0))
     if len(bad):
         raise ArtifactError(
@@ -214,4 +213,4 @@ def assign(new: ItemEmbeddings, fitted: FittedQuantizer, taken: Identifiers) -> 
             "Repair these vectors before assigning."
         )
     with one_thread():
-        return unique_codes(fitted.quantize(new), fitted, taken)
+        return unique_codes(fitted.quantize(items), fitted, taken)

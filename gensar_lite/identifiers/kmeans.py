@@ -93,7 +93,8 @@ def fit_product(vectors: np.ndarray, settings: IdentifiersConfig) -> DualCodeboo
     is product quantization (Jegou, Douze and Schmid, TPAMI 2011), and all that works on residuals
     works on it. Dimensions are dealt like cards because principal components come strongest first.
     """
-    levels, width = settings.num_levels, vectors.shape[1]
+    levels = settings.num_levels
+    width = vectors.shape[1]
     if width < levels:
         raise ConfigError(
             f"identifiers: pq cuts vectors into {levels} parts, one per level, but they have only "

@@ -1,21 +1,50 @@
-"""Room for every item: where a prefix holds more items than the last level has codes.
+"""Room for every item: sizes that suit a catalogue, and more of it where a prefix overflows.
 
-In: how many items are alike. Out: a `Room`, and sentences that say what overflowed and why. That
-level grows, or more levels follow: nothing stops a catalogue. Items of equal vectors (cold ones
-with the same text neighbours, for one) cannot be told apart by what they are, but by a counter.
-This file assigns nothing.
+In: how many items there are, and how many of them are alike. Out: settings without a 0, a `Room`,
+and sentences that say what overflowed and why. Where a prefix holds more items than the last level
+has codes, that level grows, or more levels follow: nothing stops a catalogue. Items of equal
+vectors (cold ones with the same text neighbours, for one) cannot be told apart by what they are,
+but by a counter. This file assigns nothing.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
 
 from gensar_lite.artifacts import Identifiers, ItemEmbeddings
+from gensar_lite.config import IdentifiersConfig
 from gensar_lite.identifiers.usage import row_numbers
 
-GROWTH, LARGEST = 4, 1024  # the last level grows to so many times its codes, and to so many at most
+SMALLEST, LARGEST = 8, 256  # codewords that are chosen, powers of two; settings may say any number
+LEVELS = 3  # chosen while LARGEST codewords are enough for it
+SPARE = 2  # prefixes (all codes but the last) wanted per item, so that few items share one
+GROWTH, MOST_CODES = 4, 1024  # the last level grows to so many times its codes, at most to so many
+
+
+def sized(settings: IdentifiersConfig, num_items: int) -> IdentifiersConfig:
+    """`settings` with `codebook_size` K and `num_levels` L chosen for N items where they are 0.
+
+    The rule: L is 3, and K the smallest power of two from 8 to 256 with ``K^(L-1) >= 2 N``, so that
+    there are twice as many prefixes as items; beyond 32,768 items K is 256 and L grows until that
+    holds. 10 items get K = 8, 300 get 32, 4,000 get 128, 30,000 get 256, all with 3 levels; 100,000
+    get 4 levels of 256. A number that is set stays, and the other one follows from it. A dual
+    identifier keeps at least one level beside its shared ones.
+    """
+    levels = settings.num_levels or LEVELS
+    size = settings.codebook_size or SMALLEST
+    if not settings.codebook_size:
+        while size < LARGEST and size ** (levels - 1) < SPARE * num_items:
+            size *= 2
+    if not settings.num_levels:
+        base = settings.codebook_size or LARGEST
+        while base > 1 and base ** (levels - 1) < SPARE * num_items:
+            levels += 1
+        if settings.strategy == "dual":
+            levels = max(levels, settings.num_shared + 1)
+    return dataclasses.replace(settings, codebook_size=size, num_levels=levels)
 
 
 class Room(NamedTuple):
@@ -41,7 +70,7 @@ def room_for(most: int, num_codes: int) -> Room:
         return Room(num_codes)
     # up to 4 K codes the last level grows, to a power of two, so that a few new items fit as well:
     # a longer identifier would cost every item a step of decoding
-    limit = max(num_codes, min(GROWTH * num_codes, LARGEST))
+    limit = max(num_codes, min(GROWTH * num_codes, MOST_CODES))
     if most <= limit:
         return Room(min(1 << (most - 1).bit_length(), limit))
     # beyond, as many counting levels as it takes; nobody counts with one digit

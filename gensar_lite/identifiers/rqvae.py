@@ -20,9 +20,9 @@ from tqdm.auto import tqdm
 
 from gensar_lite.artifacts import VIEWS, ArtifactError
 from gensar_lite.config import IdentifiersConfig
+from gensar_lite.identifiers.balanced import sinkhorn_codes
 from gensar_lite.identifiers.kmeans import fit_dual_kmeans
 from gensar_lite.identifiers.quantizer import DualCodebooks, Latents
-from gensar_lite.identifiers.sinkhorn import sinkhorn_codes
 from gensar_lite.machine.precision import use_bf16
 from gensar_lite.machine.threads import one_thread
 
@@ -43,7 +43,8 @@ class DualRQVAE(nn.Module):
 
     def __init__(self, dims: tuple[int, ...], settings: IdentifiersConfig):
         super().__init__()
-        latent, num_codes = settings.latent_dim, settings.codebook_size
+        latent = settings.latent_dim
+        num_codes = settings.codebook_size
         num_levels = settings.num_levels - settings.num_shared  # of a branch
         self.mu = settings.commitment
         self.balance = settings.uniqueness == "sinkhorn"
@@ -82,7 +83,7 @@ class DualRQVAE(nn.Module):
         z = self.encode(*views)
         all_trunk = not len(self.branches[0])
         shared, rest, terms, codes = self._levels(torch.cat(z, dim=1), self.trunk, last=all_trunk)
-        # 2. sum and remainder fall apart into halves (N, d); each branch quantizes its own
+        # 2. sum and remainder fall apart into halves (N, d); each branch quantizes one
         halves = zip(z, shared.chunk(len(views), dim=1), rest.chunk(len(views), dim=1), strict=True)
         latents = []
         for (latent, half_sum, half), books in zip(halves, self.branches, strict=False):
@@ -90,7 +91,8 @@ class DualRQVAE(nn.Module):
             quantized = half_sum + branch_sum
             # 3. straight-through: the decoder reads codewords, the encoder gets the gradient
             latents.append(latent + (quantized - latent).detach())
-            terms, codes = terms + more_terms, codes + more_codes
+            terms += more_terms
+            codes += more_codes
         return self._error(latents, views) + torch.stack(terms).mean(), codes
 
     def _levels(self, vectors: torch.Tensor, books: torch.Tensor, last: bool = False):
@@ -98,7 +100,8 @@ class DualRQVAE(nn.Module):
 
         `last`: these books end an identifier.
         """
-        total, residual = torch.zeros_like(vectors), vectors
+        total = torch.zeros_like(vectors)
+        residual = vectors
         terms, codes = [], []
         for level, book in enumerate(books, start=1):
             # the paper spreads items evenly at the last level only (section 3.2), in training

@@ -16,7 +16,7 @@ from gensar_lite.embeddings.fused import Components, root_mean_norm, standardise
 
 
 class Space(NamedTuple):
-    """Views side by side, standardised, weighted alike if several, turned to `components` if any."""
+    """Views side by side, standardised, weighted alike, turned to `components` if any."""
 
     views: tuple[str, ...]
     mean: np.ndarray  # (D,), D of all views together

@@ -34,10 +34,11 @@ def identify(ws: Workspace) -> Path:
         if built.curve:
             pd.DataFrame(built.curve).to_parquet(folder / "curve.parquet", index=False)
         corpus = Corpus.load(ws.require("data"))
-        ids, before, num_codes = built.identifiers, built.before, built.settings.codebook_size
-        table = diagnose(ids, embeddings, corpus, before, num_codes=num_codes)
+        num_codes = built.settings.codebook_size
+        table = diagnose(built.identifiers, embeddings, corpus, built.before, num_codes=num_codes)
         table.to_parquet(folder / "diagnostics.parquet", index=False)
-        statistics = describe(ids, before, table, num_codes) | {"sizes": sizes}
+        statistics = describe(built.identifiers, built.before, table, num_codes)
+        statistics["sizes"] = sizes
         if built.curve:  # a quantizer that learned by steps, which it does with one thread
             with one_thread():
                 statistics["machine"] = how_computed(ws.config.identifiers.precision)
@@ -52,7 +53,8 @@ def _print_sizes(built: Built, asked: IdentifiersConfig) -> dict[str, object]:
     ``num_levels``, ``num_shared`` and ``codebook_size`` are of the identifiers, ``codewords`` is of
     the quantizer.
     """
-    ids, used = built.identifiers, built.settings
+    ids = built.identifiers
+    used = built.settings
     if not asked.codebook_size or not asked.num_levels:
         print(
             f"identifiers: {len(ids.semantic):,} items -> {used.num_levels} levels of "

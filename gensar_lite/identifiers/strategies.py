@@ -13,8 +13,7 @@ import numpy as np
 from gensar_lite.artifacts import VIEWS, Identifiers, ItemEmbeddings
 from gensar_lite.config import IdentifiersConfig
 from gensar_lite.identifiers.fitted import SPACES, fit_quantizer, unique_codes
-from gensar_lite.identifiers.room import digits, equal_warning, overflow_warning
-from gensar_lite.identifiers.sizes import sized
+from gensar_lite.identifiers.room import digits, equal_warning, overflow_warning, sized
 from gensar_lite.machine.threads import one_thread
 
 
@@ -65,8 +64,12 @@ def _warnings(
         spaces = ()  # which has a counter anyway
     for space, codes in zip(spaces, before.values(), strict=False):
         vectors = np.concatenate([getattr(embeddings, view) for view in space], axis=1)
-        name, size = " + ".join(space), settings.codebook_size
-        texts.append(overflow_warning(name, codes, vectors, size, identifiers, embeddings.cold))
+        name = " + ".join(space)
+        texts.append(
+            overflow_warning(
+                name, codes, vectors, settings.codebook_size, identifiers, embeddings.cold
+            )
+        )
     return tuple(text for text in texts if text)
 
 

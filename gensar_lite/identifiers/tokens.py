@@ -59,7 +59,7 @@ class TokenLayout:
         return codes + self.offsets(view)
 
     def codes(self, tokens: np.ndarray, view: str) -> np.ndarray:
-        """Token ids (..., L) of a view back to codes. Raises ValueError for another level's token."""
+        """Token ids (..., L) of a view back to codes. Raises ValueError for others."""
         codes = tokens - self.offsets(view)
         if ((codes < 0) | (codes >= self.codebook_size)).any():
             raise ValueError(f"tokens: not a {view} identifier: {tokens.tolist()}")

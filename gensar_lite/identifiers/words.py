@@ -62,7 +62,8 @@ def code_words(
     """
     level = level or len(prefix) + 1
     rows = (codes[:, : len(prefix)] == np.array(prefix, dtype=codes.dtype)).all(axis=1)
-    code, part = codes[rows, level - 1], items[rows]
+    code = codes[rows, level - 1]
+    part = items[rows]
     texts = (part["title"] + " " + part["text"]).tolist()
     typical = typical_words(texts, code, top) if texts else {}
     titles = part["title"].to_numpy()
