@@ -69,12 +69,37 @@ def build_corpus(tables: Tables, settings: DataConfig) -> tuple[Corpus, dict[str
 
     Raises `ArtifactError` with the funnel when no user is left.
     """
-    # 1. one order for every file; the release keeps the file's, which is part of its leak
+    events, users, funnel = _usable_events(tables, settings)
+    # 1. the split; what follows a target and is none leaves the log
+    name = choose_split(events) if settings.split == "auto" else settings.split
+    events = split_events(events, name)
+    is_left_out = (events["split"] == LEFT_OUT).to_numpy()
+    events = events[~is_left_out].reset_index(drop=True)
+    funnel |= {"split": name, "events_after_targets": int(is_left_out.sum())}
+    # 2. queries that training must not know
+    held_out = held_out_queries(tables.queries, settings.unseen_rate, settings.seed)
+    events, funnel["search_events_held_out"] = drop_train_searches(events, held_out)
+    events.insert(0, "event_id", np.arange(len(events)))
+    queries = tables.queries.assign(seen=seen_queries(tables.queries, events))
+    # 3. the rule about items met before, for every later stage
+    rate = repeat_rate(events)
+    funnel["repeat_rate"] = round(rate, 4)
+    exclude_seen = {"auto": rate < REPEATS, "leave-out": True, "keep": False}[settings.seen_items]
+    source_ids = None if tables.users is None else tables.users["source_id"].to_numpy()[users]
+    corpus = Corpus(tables.items, queries, events, tables.relevance, exclude_seen, source_ids)
+    return corpus.check(), funnel | statistics(corpus) | {"facts": tables.facts}
+
+
+def _usable_events(
+    tables: Tables, settings: DataConfig
+) -> tuple[pd.DataFrame, np.ndarray, dict[str, object]]:
+    """Sorted events of the users (U,) who can train, validate and test, numbered without gaps, and
+    the funnel so far."""
+    # one order for every file; the release keeps the file's, which is part of its leak
     order = ORDER[:2] if settings.split == "per-task" else ORDER
     events = tables.events.sort_values(order, kind="stable", ignore_index=True)
     num_users = int(events["user_id"].nunique())
     funnel: dict[str, object] = {"events_read": len(events), "users_read": num_users}
-    # 2. users who can train, validate and test, numbered without gaps
     events, funnel["users_dropped"] = drop_short_users(events, settings.min_events)
     if events.empty:
         raise ArtifactError(
@@ -82,25 +107,7 @@ def build_corpus(tables: Tables, settings: DataConfig) -> tuple[Corpus, dict[str
             "Lower data.min_events or bring a longer log."
         )
     number, users = pd.factorize(events["user_id"])
-    events = events.assign(user_id=number)
-    # 3. the split; what follows a target and is none leaves the log
-    name = choose_split(events) if settings.split == "auto" else settings.split
-    events = split_events(events, name)
-    is_left_out = (events["split"] == LEFT_OUT).to_numpy()
-    events = events[~is_left_out].reset_index(drop=True)
-    funnel |= {"split": name, "events_after_targets": int(is_left_out.sum())}
-    # 4. queries that training must not know
-    held_out = held_out_queries(tables.queries, settings.unseen_rate, settings.seed)
-    events, funnel["search_events_held_out"] = drop_train_searches(events, held_out)
-    events.insert(0, "event_id", np.arange(len(events)))
-    queries = tables.queries.assign(seen=seen_queries(tables.queries, events))
-    # 5. the rule about items met before, for every later stage
-    rate = repeat_rate(events)
-    funnel["repeat_rate"] = round(rate, 4)
-    exclude_seen = {"auto": rate < REPEATS, "leave-out": True, "keep": False}[settings.seen_items]
-    source_ids = None if tables.users is None else tables.users["source_id"].to_numpy()[users]
-    corpus = Corpus(tables.items, queries, events, tables.relevance, exclude_seen, source_ids)
-    return corpus.check(), funnel | statistics(corpus) | {"facts": tables.facts}
+    return events.assign(user_id=number), users, funnel
 
 
 def split_events(events: pd.DataFrame, name: str) -> pd.DataFrame:
