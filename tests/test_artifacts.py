@@ -1,4 +1,4 @@
-"""Records keep their promises, and the workspace never hands out a folder that is stale, damaged or half written."""
+"""Records keep their promises; no folder is handed out that is stale, damaged or half written."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gensar_lite.artifacts import (
 )
 from gensar_lite.config import STAGES, override, preset
 
-# ------------------------------------------------------------------------------------------- records
+# ----------------------------------------------------------------------------------------- records
 
 
 def corpus() -> Corpus:
@@ -162,7 +162,7 @@ def test_identifiers_come_back_and_keep_their_promises(tmp_path):
             Identifiers(**{**vars(good), **changed}).check()
 
 
-# ----------------------------------------------------------------------------------------- workspace
+# --------------------------------------------------------------------------------------- workspace
 
 
 def workspace(root: Path, run: str | None = None, **changes) -> Workspace:
@@ -339,7 +339,7 @@ def test_json_is_replaced_whole(tmp_path):
     assert json.loads(path.read_text()) == {"a": 1}
 
 
-# ---------------------------------------------------------------------------------- several processes
+# ------------------------------------------------------------------------------- several processes
 
 WORKER = """
 import sys, time

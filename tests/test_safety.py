@@ -1,4 +1,4 @@
-"""Nothing of the user's is deleted, nothing stale is reused, and what the machine refuses is said in one line."""
+"""Nothing of the user's is deleted, nothing stale is reused, each refusal is one line."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import pytest
 from gensar_lite import __main__ as cli
 from gensar_lite.artifacts import ArtifactError, Workspace, open_run, path_digest, say
 from gensar_lite.artifacts import folders as folders_file
-from gensar_lite.machine.console import Forgiving
-from gensar_lite.machine.disk import disk_problem
 from gensar_lite.config import ConfigError, override, preset
 from gensar_lite.embeddings import stage as embeddings_stage
 from gensar_lite.embeddings.encoders import ENCODERS, encoder_files, find_encoder, fingerprint
 from gensar_lite.embeddings.semantic import encode
+from gensar_lite.machine.console import Forgiving
+from gensar_lite.machine.disk import disk_problem
 from gensar_lite.notebook import start
 from gensar_lite.training import stage as training_stage
 from gensar_lite.training.loop.checkpoint import remove_checkpoints
@@ -57,7 +57,7 @@ def quiet(text: str) -> None:
     pass
 
 
-# --------------------------------------------------------------------------------- what is not ours stays
+# -------------------------------------------------------------------------- what is not ours stays
 
 NO_NAMES = [
     "..",
@@ -286,7 +286,7 @@ def test_checkpoints_are_removed_and_nothing_else(tmp_path):
     assert not (tmp_path / "d").exists()
 
 
-# ------------------------------------------------------------------------------------------ nothing is stale
+# -------------------------------------------------------------------------------- nothing is stale
 
 
 def test_an_input_that_is_rebuilt_meanwhile_is_an_error_and_nothing_is_published(tmp_path):
@@ -447,7 +447,7 @@ def test_vectors_of_a_folder_that_changed_meanwhile_are_not_kept(tmp_path, monke
     assert len(list(cache.iterdir())) == 1
 
 
-# ------------------------------------------------------------------------------------------- output never fails
+# ------------------------------------------------------------------------------ output never fails
 
 
 class Refusing(io.StringIO):
@@ -554,7 +554,7 @@ def test_an_answer_that_could_not_be_written_is_no_success(tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
-# ------------------------------------------------------------------------------------------ the disk refuses
+# -------------------------------------------------------------------------------- the disk refuses
 
 
 def limit_files() -> None:
