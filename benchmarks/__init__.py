@@ -1,8 +1,8 @@
-"""Speed, measured as a ratio: our method and a plain baseline, interleaved in one process, medians. And one stress:
-`resume`, which kills a training and compares what it becomes.
+"""Speed as a ratio: our method and a plain baseline, interleaved in one process, medians. And one
+stress: `resume`, which kills a training and compares what it becomes.
 
-In: a bench's name. Out: one JSON object of the same form for all, or the same as a table.
-A baseline is the plain use of the library or recipe it names; both sides get the same inputs.
+In: a bench's name. Out: one JSON object of the same form for all, or the same as a table. A
+baseline is the plain use of the library or recipe it names; both sides get the same inputs.
 """
 
 from __future__ import annotations
@@ -27,15 +27,14 @@ BENCHES: dict[str, Callable[[], Contest]] = {
 
 
 def run_bench(name: str, rounds: int = 3, as_json: bool = False, kills: int = 20) -> str:
-    """Run the bench called `name`; the text to print. Raises `ConfigError` that lists the benches."""
+    """Run the bench called `name`; the text to print. Raises `ConfigError` that lists them."""
     if name == "resume":
         result = stress_resume(max(kills, 1))
     elif name in BENCHES:
         result = measure(name, BENCHES[name](), max(rounds, 1))
     else:
-        raise ConfigError(
-            f"bench: there is no {name!r}. Choose one of: {', '.join([*BENCHES, 'resume'])}."
-        )
+        names = ", ".join([*BENCHES, "resume"])
+        raise ConfigError(f"bench: there is no {name!r}. Choose one of: {names}.")
     if as_json:
         return json.dumps(result)
     return "\n".join(f"{key:<18} {value}" for key, value in result.items())

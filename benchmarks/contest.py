@@ -1,7 +1,7 @@
-"""A contest of two ways to the same answer: interleaved in one process, medians, agreement and peak memory.
+"""A contest of two ways to the same answer: interleaved in one process, medians, agreement, memory.
 
-In: two calls and how their answers are compared. Out: one plain dictionary, of the same form for every bench.
-This file does not know what is measured.
+In: two calls and how their answers are compared. Out: one plain dictionary, of the same form for
+every bench. This file does not know what is measured.
 """
 
 from __future__ import annotations
@@ -20,14 +20,19 @@ import torch
 
 from gensar_lite.machine.memory import give_back
 
+SIDES = ("ours", "baseline")
+
 
 class Contest(NamedTuple):
-    """Two ways to the same answer. `amount` is what one call handles, in `unit`; `equal` compares answers.
+    """Two ways to the same answer.
 
-    With `isolated` each call has a process of its own, where memory is the question: what one side leaves in the
-    allocators' pools would hide what the other needs. Calls are then importable functions. With `once` there is one
-    round and no unmeasured one: for calls of minutes. `more` are further contests of the same bench by name, or calls
-    whose answers are reported as they are.
+    amount    what one call handles, in `unit`
+    equal     compares the answers of both: 1 for equal ones
+    isolated  each call has a process of its own, where memory is the question: what one side leaves
+              in the allocators' pools would hide what the other needs. Calls are then importable
+    once      one round and no unmeasured one: for calls of minutes
+    more      further contests of the same bench by name, or calls whose answers are reported as
+              they are
     """
 
     ours: Callable[[], object]
@@ -42,33 +47,38 @@ class Contest(NamedTuple):
 
 
 def measure(name: str, contest: Contest, rounds: int) -> dict[str, object]:
-    """One untimed round (unless isolated), with the heap emptied before each call, then `rounds` interleaved ones;
-    medians, their ratio, agreement and peak memory. Of `contest.more`, a contest X adds ``ratio_X`` and its own
-    figures as ``X``, a call Y its answer."""
+    """Medians of `rounds` interleaved calls, their ratio, agreement and peak memory.
+
+    Before them comes one unmeasured round (unless isolated); the heap is emptied before its calls.
+    Of `contest.more`, a contest X adds ``ratio_X`` and its figures as ``X``, a call Y its answer.
+    """
     result = {"name": name} | _figures(contest, rounds) | {"machine": machine()}
-    for other, also in contest.more.items():
-        found = _figures(also, rounds) if isinstance(also, Contest) else also()
-        result |= ({f"ratio_{other}": found["ratio"]} if isinstance(also, Contest) else {}) | {
-            other: found
-        }
+    for other, part in contest.more.items():
+        if isinstance(part, Contest):
+            figures = _figures(part, rounds)
+            result |= {f"ratio_{other}": figures["ratio"], other: figures}
+        else:
+            result[other] = part()
     return result
 
 
 def _figures(contest: Contest, rounds: int) -> dict[str, object]:
-    answers, rounds = {}, 1 if contest.once else rounds
-    seconds: dict[str, list[float]] = {"ours": [], "baseline": []}
-    peaks = {"ours": 0.0, "baseline": 0.0}
+    calls = {"ours": contest.ours, "baseline": contest.baseline}
+    rounds = 1 if contest.once else rounds
+    run = _timed_apart if contest.isolated else timed
+    answers: dict[str, object] = {}
+    seconds: dict[str, list[float]] = {side: [] for side in SIDES}
+    peaks = dict.fromkeys(SIDES, 0.0)
     if not (contest.isolated or contest.once):
-        for side in seconds:
+        for side in SIDES:
             give_back()  # what an earlier call left in the heap would hide what this one needs
-            peaks[side] = timed(getattr(contest, side))[2]
+            peaks[side] = timed(calls[side])[2]
     for _ in range(rounds):
-        for side in seconds:
-            run = _timed_apart if contest.isolated else timed
-            answers[side], took, peak = run(getattr(contest, side))
+        for side in SIDES:
+            answers[side], took, peak = run(calls[side])
             seconds[side].append(took)
             peaks[side] = max(peaks[side], peak)
-    ours, baseline = (statistics.median(seconds[side]) for side in ("ours", "baseline"))
+    ours, baseline = (statistics.median(seconds[side]) for side in SIDES)
     return {
         "ratio": round(baseline / ours, 2),
         "ours": round(contest.amount / ours, 2),
@@ -88,14 +98,16 @@ def _timed_apart(call: Callable[[], object]) -> tuple[object, float, float]:
 
 
 def timed(call: Callable[[], object]) -> tuple[object, float, float]:
-    """The answer of one call, its seconds, and how far resident memory rose above its start, MiB (every 2 ms)."""
-    process, done, highest = psutil.Process(), threading.Event(), [0]
+    """The answer of one call, its seconds, and how far resident memory rose, MiB (every 2 ms)."""
+    process = psutil.Process()
+    done = threading.Event()
+    low = process.memory_info().rss
+    highest = [low]
 
     def watch() -> None:
         while not done.wait(0.002):
             highest[0] = max(highest[0], process.memory_info().rss)
 
-    low = process.memory_info().rss
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     started = time.perf_counter()
@@ -103,7 +115,7 @@ def timed(call: Callable[[], object]) -> tuple[object, float, float]:
     took = time.perf_counter() - started
     done.set()
     watcher.join()
-    return answer, took, max(highest[0] - low, 0) / 2**20
+    return answer, took, (highest[0] - low) / 2**20
 
 
 def machine() -> dict[str, object]:
@@ -119,9 +131,13 @@ def machine() -> dict[str, object]:
 
 
 def product_speed(dtype: torch.dtype, repeats: int = 9) -> float:
-    """GFLOP/s of a model's usual matrix product on the CPU, (2048, 512) by (512, 2048), median. The ratio of two
-    formats bounds what a change of format alone can gain."""
-    x, weight, seconds = torch.ones(2048, 512, dtype=dtype), torch.ones(2048, 512, dtype=dtype), []
+    """GFLOP/s of a model's usual product on the CPU, (2048, 512) by (512, 2048), median.
+
+    The ratio of two formats bounds what a change of format alone can gain.
+    """
+    x = torch.ones(2048, 512, dtype=dtype)
+    weight = torch.ones(2048, 512, dtype=dtype)
+    seconds = []
     for _ in range(repeats):
         started = time.perf_counter()
         torch.nn.functional.linear(x, weight)

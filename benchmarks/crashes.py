@@ -1,9 +1,9 @@
 """Killing a training at a chosen instant, in forked processes, and what a second start makes of it.
 
-In: a function that makes a trainer over a checkpoint folder. Out: what a run ends with, to be compared bit by bit.
-An instant is a moment in time, or a *tick*: before, within or after a call that writes, renames, removes, steps or
-validates. The parent must have built no trainer, and must compute with one thread: a fork keeps no other thread.
-This file does not know what is trained.
+In: a function that makes a trainer over a checkpoint folder. Out: what a run ends with, to be
+compared bit by bit. An instant is a moment in time, or a *tick*: before, within or after a call
+that writes, renames, removes, steps or validates. The parent must have built no trainer, and must
+compute with one thread: a fork keeps no other thread. This file does not know what is trained.
 """
 
 from __future__ import annotations
@@ -50,46 +50,51 @@ def run_once(
     delay: float | None = None,
     victim: int = 0,
 ) -> bool:
-    """Start a run on `world` processes, and end it by SIGKILL at the `tick` of process `victim`, or after `delay`
-    seconds, or not at all. Returns whether it came to its end; its result then lies in ``result.json``.
+    """Start a run on `world` processes, and end it by SIGKILL at the `tick` of process `victim`, or
+    after `delay` seconds, or not at all. Returns whether it came to its end; its result then lies
+    in ``result.json``.
 
     Raises `RuntimeError` with the end of its log when it failed by itself.
     """
-    return run_together(
-        lambda rank: _train(make, folder, rank, tick if rank == victim else -1),
-        folder,
-        world,
-        delay,
-    )
+
+    def job(rank: int) -> None:
+        _train(make, folder, rank, tick if rank == victim else -1)
+
+    return run_together(job, folder, world, delay)
 
 
 def run_together(
     job: Callable[[int], None], folder: Path, world: int, delay: float | None = None
 ) -> bool:
-    """Fork `world` processes that find one another as a launcher's would, and call ``job(rank)`` in each. When one is
-    killed, or `delay` seconds have passed, all are. Returns whether all came to their end."""
+    """Fork `world` processes that find one another as a launcher's would, and call ``job(rank)`` in
+    each. When one is killed, or `delay` seconds have passed, all are. Returns whether all came to
+    their end."""
     folder.mkdir(parents=True, exist_ok=True)
     port = _free_port()
-    waiting = {_fork(job, folder, rank, world, port) for rank in range(world)}
-    until, codes = math.inf if delay is None else time.monotonic() + delay, {}
+    waiting = {_fork(job, folder, rank, world, port) for rank in range(world)}  # process numbers
+    until = math.inf if delay is None else time.monotonic() + delay
+    codes: dict[int, int] = {}
+    # 1. wait until all have ended, one ended badly, or the time has come
     while waiting and not any(codes.values()) and time.monotonic() < until:
         time.sleep(0.002)
         codes |= _ended(waiting)
     if any(codes.values()):
         time.sleep(0.1)  # one that lost its partner may be seen before the partner that died
         codes |= _ended(waiting)
+    # 2. kill what is left, as a machine that goes down would
     for pid in waiting:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    if any(code > 0 for code in codes.values()) and not any(code < 0 for code in codes.values()):
-        raise RuntimeError(
-            "\n".join(path.read_text()[-2000:] for path in sorted(folder.glob("rank-*.log")))
-        )
+    # 3. a positive code without any negative one: nobody was killed, the job itself failed
+    killed = any(code < 0 for code in codes.values())
+    if any(code > 0 for code in codes.values()) and not killed:
+        logs = [path.read_text()[-2000:] for path in sorted(folder.glob("rank-*.log"))]
+        raise RuntimeError("\n".join(logs))
     return not waiting and not any(codes.values())
 
 
 def _ended(waiting: set[int]) -> dict[int, int]:
-    """Exit codes (negative: a signal) of the processes among `waiting` that have ended; they leave the set."""
+    """Exit codes (negative: a signal) of the processes that have ended; they leave `waiting`."""
     codes = {}
     for pid in list(waiting):
         ended, status = os.waitpid(pid, os.WNOHANG)
@@ -100,46 +105,49 @@ def _ended(waiting: set[int]) -> dict[int, int]:
 
 
 def ticks(folder: Path) -> list[str]:
-    """What happened in the first process of a finished run, in order: ``before write``, ``within write``, ..."""
+    """What happened in the first process of a finished run, in order: ``before write``, ..."""
     return json.loads((folder / "ticks.json").read_text())
 
 
 def result(folder: Path) -> dict:
-    """What a finished run ended with: its curve without seconds, and digests of all that it learned."""
+    """What a finished run ended with: its curve without seconds, digests of all it learned."""
     return json.loads((folder / "result.json").read_text())
 
 
 def _train(make: Make, folder: Path, rank: int, tick: int) -> None:
+    """One process of a run; the first one writes what happened and what the run ended with."""
     trainer = make(folder / "checkpoints")
-    told = _listen(tick)
+    happened = _listen(tick)
     curve = trainer.fit()
     if rank > 0:
         return
     files = sorted((folder / "checkpoints").glob("step-*"))[-1].glob("*.safetensors")
-    found = {
+    end = {
         "curve": [{k: v for k, v in row.items() if k != "seconds"} for row in curve],
         "weights": _digest(learned_tensors(trainer.model)),
         "files": {path.name: file_digest(path) for path in sorted(files)},
     }
-    (folder / "ticks.json").write_text(json.dumps(told))
-    (folder / "result.json").write_text(json.dumps(found))
+    (folder / "ticks.json").write_text(json.dumps(happened))
+    (folder / "result.json").write_text(json.dumps(end))
 
 
 def _listen(tick: int) -> list[str]:
-    """Wrap every phase's function; returns the list that grows with each tick, and dies at its number `tick`."""
-    told: list[str] = []
+    """Wrap every phase's function; returns the list that grows with each tick. At its number `tick`
+    this process kills itself, in the midst of whatever it does."""
+    happened: list[str] = []
 
-    def note(name: str, torn: Path | None = None) -> None:
-        if len(told) == tick:
-            if torn is not None:
+    def note(instant: str, torn: Path | None = None) -> None:
+        if len(happened) == tick:
+            if torn is not None:  # a file of which only half has reached the disk
                 os.truncate(torn, torn.stat().st_size // 2)
             os.kill(os.getpid(), signal.SIGKILL)
-        told.append(name)
+        happened.append(instant)
 
     def wrapped(phase: str, real: Callable) -> Callable:
         def call(*args, **options):
             note(f"before {phase}")
-            # a killed process loses nothing that it gave to the system, synced or not; only a lost machine does
+            # a killed process loses nothing that it gave to the system, synced or not: only a lost
+            # machine does, so syncing is skipped, which takes most of the time
             value = None if phase == "sync" else real(*args, **options)
             if phase == "write":
                 note("within write", args[1])
@@ -150,11 +158,12 @@ def _listen(tick: int) -> list[str]:
 
     for phase, (owner, name) in PHASES.items():
         setattr(owner, name, wrapped(phase, getattr(owner, name)))
-    return told
+    return happened
 
 
 def _fork(job: Callable[[int], None], folder: Path, rank: int, world: int, port: int) -> int:
-    sys.stdout.flush()
+    """The number of a new process that does ``job(rank)`` and ends: it never returns from here."""
+    sys.stdout.flush()  # else both would print what is buffered
     pid = os.fork()
     if pid:
         return pid
@@ -162,15 +171,11 @@ def _fork(job: Callable[[int], None], folder: Path, rank: int, world: int, port:
     try:
         end_with_parent()
         log = os.open(folder / f"rank-{rank}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(log, 1), os.dup2(log, 2)
-        if world > 1:
-            names = {
-                "RANK": rank,
-                "LOCAL_RANK": rank,
-                "WORLD_SIZE": world,
-                "LOCAL_WORLD_SIZE": world,
-            }
-            names |= {"MASTER_PORT": port, "MASTER_ADDR": "127.0.0.1"}
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        if world > 1:  # as a launcher's children find one another
+            names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world}
+            names |= {"LOCAL_WORLD_SIZE": world, "MASTER_PORT": port, "MASTER_ADDR": "127.0.0.1"}
             os.environ.update({name: str(value) for name, value in names.items()})
         assert rank_and_world() == (rank, world), "the processes did not find one another"
         job(rank)
@@ -180,7 +185,7 @@ def _fork(job: Callable[[int], None], folder: Path, rank: int, world: int, port:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
+        os._exit(code)  # without the parent's clean-up, which is its own
 
 
 def end_with_parent() -> None:
@@ -198,7 +203,7 @@ def _free_port() -> int:
 
 
 def _digest(tensors: dict) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
-        found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,6 +1,7 @@
-"""Plain ways to what the identifiers room does: groups in a Python loop, a dictionary of taken codes, a data loader.
+"""Plain ways to what the identifiers room does: groups in a Python loop, a dictionary, a loader.
 
-In: the same arrays as ours. Out: codes, or a loss. Written as one would at first, with nothing done to slow it down.
+In: the same arrays as ours. Out: codes, or a loss. Written as one would at first, with nothing done
+to slow it down.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from gensar_lite.identifiers.rqvae import DualRQVAE
 def plain_sinkhorn(
     distances: torch.Tensor, epsilon: float = 0.003, iterations: int = 50
 ) -> torch.Tensor:
-    """The code with most mass for each item (n,): rows and columns of the whole matrix (n, K) are scaled in turns."""
-    low, high = distances.min(), distances.max()
+    """The code with most mass per item, (n, K) -> (n,): rows and columns of the whole matrix are
+    scaled in turns."""
+    low = distances.min()
+    high = distances.max()
     scaled = 2 * (distances - low) / (high - low + 1e-12) - 1
     mass = torch.exp(-scaled / epsilon)  # float64: the paper's epsilon leaves float32
     mass /= mass.sum()
@@ -31,7 +34,9 @@ def plain_sinkhorn(
 
 def spread_by_groups(codes: np.ndarray, residual: np.ndarray, codebook: np.ndarray) -> np.ndarray:
     """The paper's repair, one group of colliding items after the other, up to 20 rounds."""
-    codes, vectors, book = codes.copy(), torch.from_numpy(residual), torch.from_numpy(codebook)
+    codes = codes.copy()
+    vectors = torch.from_numpy(residual)
+    book = torch.from_numpy(codebook)
     for _ in range(20):
         groups = defaultdict(list)
         for row, sequence in enumerate(codes.tolist()):
@@ -48,28 +53,31 @@ def unique_by_dictionary(
     codes: np.ndarray, residual: np.ndarray, codebook: np.ndarray
 ) -> np.ndarray:
     """Item after item takes the nearest last code that no earlier item of its prefix has."""
-    found, taken, norms = codes.copy(), set(), (codebook**2).sum(axis=1)
+    codes = codes.copy()
+    taken = set()
+    norms = (codebook**2).sum(axis=1)
     for row, sequence in enumerate(codes.tolist()):
         key = tuple(sequence)
         if key in taken:
-            order = np.argsort(norms - 2 * codebook @ residual[row]).tolist()
-            key = next(k for k in ((*key[:-1], code) for code in order) if k not in taken)
-            found[row, -1] = key[-1]
+            nearest = np.argsort(norms - 2 * codebook @ residual[row]).tolist()
+            key = next(k for k in ((*key[:-1], code) for code in nearest) if k not in taken)
+            codes[row, -1] = key[-1]
         taken.add(key)
-    return found
+    return codes
 
 
 class PlainRQVAE(DualRQVAE):
     """The same model and loss; the last level's Sinkhorn scales the whole matrix."""
 
     def choose(self, residual: torch.Tensor, book: torch.Tensor, even: bool) -> torch.Tensor:
+        """Codes (B,) of residuals (B, d) in a codebook (K, d); `even` spreads them."""
         distances = torch.cdist(residual, book)
         return plain_sinkhorn(distances.double().square()) if even else distances.argmin(dim=1)
 
 
 def plain_epoch(
     model: PlainRQVAE, views: tuple[torch.Tensor, ...], optimiser: torch.optim.Optimizer, batch: int
-):
+) -> float:
     """One epoch through a data loader, fp32; the mean loss."""
     model.train()
     losses = []

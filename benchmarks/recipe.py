@@ -1,13 +1,15 @@
-"""The reference recipe of joint training, as plain uses of transformers write it: what the training bench beats.
+"""The reference recipe of joint training, as plain uses of transformers write it.
 
-In: a corpus, identifiers, (task, row, prompt) examples. Out: batches, and one pass of a Trainer-style loop over them.
-Strings are built and tokenised when a sample is asked for, tasks are shuffled together, a batch is padded to its
-longest sample, the loss is over the whole vocabulary, fp32, AdamW as it comes. This file does not know our own loop.
+In: a builder of our examples, (task, row, prompt) triples. Out: batches, and one pass of a
+Trainer-style loop over them: what the training bench is measured against. Strings are built and
+tokenised when a sample is asked for, tasks are shuffled together, a batch is padded to its longest
+sample, the loss is over the whole vocabulary, fp32, AdamW as it comes. This file does not know our
+own loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -19,13 +21,15 @@ from gensar_lite.training import PROMPTS, TASKS, SequenceBuilder
 from gensar_lite.training.text import EOS, PAD
 
 Example = tuple[str, int, int]  # task, row, number of the prompt
+Sample = tuple[torch.Tensor, torch.Tensor]  # token ids of source and target, not padded
 IGNORED = -100  # a label without a loss
 
 
 class StringSamples(torch.utils.data.Dataset):
-    """Samples as strings: ``prompt <R_I> <a_3> <b_17> <S_Q> query ... -> <R_I> <a_5> <b_2>``, tokenised one by one.
+    """Samples as strings, tokenised one by one:
+    ``prompt <R_I> <a_3> <b_17> <S_Q> query ... -> <R_I> <a_5> <b_2>``.
 
-    What a recipe reads from its prepared files, histories and code words, is prepared here once as well.
+    What a recipe reads from its prepared files, histories and code words, is prepared here once.
     """
 
     def __init__(
@@ -36,69 +40,67 @@ class StringSamples(torch.utils.data.Dataset):
         texts: list[str],
         tokenizer: PreTrainedTokenizerFast,
     ):
-        self.examples, self.queries, self.texts, self.tokenizer = (
-            examples,
-            queries,
-            texts,
-            tokenizer,
-        )
-        self.builder, layout = builder, builder.layout
+        self.examples = examples
+        self.builder = builder
+        self.queries = queries
+        self.texts = texts
+        self.tokenizer = tokenizer
         self.codes = {
-            view: _code_words(layout, tokens) for view, tokens in builder.item_tokens.items()
+            view: _code_words(builder.layout, view, tokens)
+            for view, tokens in builder.item_tokens.items()
         }
         self.histories = {
-            row: self._history(row) for task, row, _ in examples if TASKS[task].events
+            row: builder.window(np.array([row]))[1].tolist()
+            for task, row, _ in examples
+            if TASKS[task].events
         }
-
-    def _history(self, row: int) -> list[int]:
-        return self.builder.window(np.array([row]))[1].tolist()
 
     def __len__(self) -> int:
         return len(self.examples)
 
-    def __getitem__(self, place: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitem__(self, place: int) -> Sample:
+        task = TASKS[self.examples[place][0]]
         source, target = self.strings(*self.examples[place])
-        return self._tokens(source), self._tokens(
-            target, ends=TASKS[self.examples[place][0]].writes == "text"
-        )
+        return self._tokens(source), self._tokens(target, ends=task.writes == "text")
 
-    def strings(self, task: str, row: int, prompt: int) -> tuple[str, str]:
-        """One example, spelled out."""
-        about, builder = TASKS[task], self.builder
-        said = [PROMPTS[about.base][prompt]]
-        for kind in about.reads:
+    def strings(self, name: str, row: int, prompt: int) -> tuple[str, str]:
+        """Source and target of one example, spelled out."""
+        task = TASKS[name]
+        words = [PROMPTS[task.base][prompt]]
+        for kind in task.reads:
             if kind == "history":
-                said += [self._event(other) for other in self.histories[row]]
+                words += [self._event(event) for event in self.histories[row]]
             elif kind == "query":
-                said.append(f"<S_Q> {self.queries[builder.query[row]]}")
+                words.append(self._query(row))
             elif kind == "pseudo":
-                said.append(f"<S_Q> {builder.pseudo.texts[row]}")
+                words.append(f"<S_Q> {self.builder.pseudo.texts[row]}")
+            elif kind == "text":
+                words.append(self.texts[row])
             else:
-                said.append(self.texts[row] if kind == "text" else self.codes[kind][row])
-        if about.writes == "codes":
-            return " ".join(said), self.codes[about.view][
-                int(builder.items(about, np.array([row]))[0])
-            ]
-        return " ".join(
-            said
-        ), f"<S_Q> {self.queries[builder.query[row]]}" if about.events else self.texts[row]
+                words.append(self.codes[kind][row])
+        if task.writes == "codes":
+            target = self.codes[task.view][int(self.builder.items(task, np.array([row]))[0])]
+        else:
+            target = self._query(row) if task.events else self.texts[row]
+        return " ".join(words), target
+
+    def _query(self, row: int) -> str:
+        return f"<S_Q> {self.queries[self.builder.query[row]]}"
 
     def _event(self, row: int) -> str:
-        if not self.builder.is_search[row]:
-            return self.codes["collaborative"][self.builder.item[row]]
-        return f"<S_Q> {self.queries[self.builder.query[row]]} {self.codes['semantic'][self.builder.item[row]]}"
+        item = self.builder.item[row]
+        if self.builder.is_search[row]:
+            return f"{self._query(row)} {self.codes['semantic'][item]}"
+        return self.codes["collaborative"][item]
 
     def _tokens(self, text: str, ends: bool = True) -> torch.Tensor:
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return torch.tensor([*ids, EOS] if ends else ids)
 
 
-def _code_words(layout: TokenLayout, tokens: np.ndarray) -> list[str]:
-    behaviour = (
-        "<R_I>"
-        if (tokens[:, -1] >= layout.level_offset("collaborative", layout.num_levels - 1)).all()
-        else "<S_I>"
-    )
+def _code_words(layout: TokenLayout, view: str, tokens: np.ndarray) -> list[str]:
+    """Per item its behaviour token and its codes, tokens (N, L), as words."""
+    behaviour = "<S_I>" if view == "semantic" else "<R_I>"
     return [
         " ".join([behaviour, *(word(layout, token) for token in row)]) for row in tokens.tolist()
     ]
@@ -110,7 +112,7 @@ def word(layout: TokenLayout, token: int) -> str:
     return name if name.startswith("<") else f"<{name}>"
 
 
-def collate(samples: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, torch.Tensor]:
+def collate(samples: list[Sample]) -> dict[str, torch.Tensor]:
     """A padded batch as `transformers` models take it."""
     source = pad_sequence([s for s, _ in samples], batch_first=True, padding_value=PAD)
     lengths = torch.tensor([len(s) for s, _ in samples])
@@ -119,20 +121,32 @@ def collate(samples: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, torch
     return {"input_ids": source, "attention_mask": mask, "labels": labels}
 
 
-def plainly(model: T5ForConditionalGeneration) -> T5ForConditionalGeneration:
-    """The same weights in a model as transformers builds it: its own dropout, and the attention that it chooses."""
-    config = T5Config(
-        **{k: v for k, v in model.config.to_dict().items() if "attn_implementation" not in k}
+def shuffled_batches(
+    samples: Sequence[Sample], batch_size: int, seed: int
+) -> Iterable[dict[str, torch.Tensor]]:
+    """Batches in random order, each padded to its longest sample; the same order in every call."""
+    order = torch.Generator().manual_seed(seed)
+    return torch.utils.data.DataLoader(
+        samples, batch_size, shuffle=True, collate_fn=collate, generator=order
     )
-    found = T5ForConditionalGeneration(config).train(model.training)
-    found.load_state_dict(model.state_dict())
-    return found
+
+
+def plain_model(model: T5ForConditionalGeneration) -> T5ForConditionalGeneration:
+    """The same weights in a model as transformers builds it: with its own dropout and attention."""
+    settings = model.config.to_dict()
+    config = T5Config(**{k: v for k, v in settings.items() if "attn_implementation" not in k})
+    plain = T5ForConditionalGeneration(config).train(model.training)
+    plain.load_state_dict(model.state_dict())
+    return plain
 
 
 def plain_loop(
-    model: T5ForConditionalGeneration, batches: Iterator[dict[str, torch.Tensor]], lr: float
+    model: T5ForConditionalGeneration, batches: Iterable[dict[str, torch.Tensor]], lr: float
 ) -> int:
-    """One pass as a plain Trainer makes it: forward with labels, backward, clip, AdamW, schedule. Returns its steps."""
+    """One pass as a plain Trainer makes it: forward with labels, backward, clip, AdamW, schedule.
+
+    Returns its steps.
+    """
     optimiser = torch.optim.AdamW(model.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=1000)
     model.train()
@@ -146,31 +160,3 @@ def plain_loop(
         optimiser.zero_grad()
         steps += 1
     return steps
-
-
-def string_batches(
-    samples: StringSamples, batch_size: int, seed: int
-) -> Callable[[], Iterator[dict]]:
-    """Tasks shuffled together, strings tokenised as they are asked for."""
-
-    def make() -> Iterator[dict]:
-        order = torch.Generator().manual_seed(seed)
-        yield from torch.utils.data.DataLoader(
-            samples, batch_size, shuffle=True, collate_fn=collate, generator=order
-        )
-
-    return make
-
-
-def ready_batches(
-    tokens: list[tuple[torch.Tensor, torch.Tensor]], batch_size: int, seed: int
-) -> Callable[[], Iterator[dict]]:
-    """Samples of one task that are tokenised already, in random order, padded to the longest of a batch."""
-
-    def make() -> Iterator[dict]:
-        order = torch.Generator().manual_seed(seed)
-        yield from torch.utils.data.DataLoader(
-            tokens, batch_size, shuffle=True, collate_fn=collate, generator=order
-        )
-
-    return make

@@ -1,6 +1,7 @@
-"""Stress of exact resume: a small training is killed at random instants, and must end as if it had not been.
+"""Stress of exact resume: a small training, killed at random instants, ends as if it had not been.
 
-In: how many kills. Out: a plain dictionary: kills, how many runs ended bit by bit equal, which did not.
+In: how many kills. Out: a plain dictionary: kills, how many runs ended bit by bit equal, which did
+not.
 """
 
 from __future__ import annotations
@@ -18,10 +19,8 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from benchmarks.contest import machine
 from benchmarks.crashes import Make, result, run_once, ticks
-from benchmarks.identifiers import random_identifiers
-from gensar_lite.config import Config, ConfigError, DataConfig, IdentifiersConfig, override, preset
-from gensar_lite.data import build_corpus
-from gensar_lite.data.shop.synthetic import make_shop
+from benchmarks.inputs import random_identifiers, shop_corpus
+from gensar_lite.config import Config, ConfigError, IdentifiersConfig, override, preset
 from gensar_lite.decoding import ranking_judge
 from gensar_lite.training import Generator, new_generator
 from gensar_lite.training.loop.loop import Trainer
@@ -30,92 +29,97 @@ from gensar_lite.training.stage import new_mixture
 
 
 def stress_resume(kills: int = 200, seed: int = 0) -> dict[str, object]:
-    """Kill a small training `kills` times: at a random moment, or at a random tick (see `crashes`). A third of the
-    runs is killed again after it went on. Each is started again until it finishes, and compared with the run that
-    nobody disturbed: last and best weights, optimiser, losses and curve. Raises `ConfigError` where it cannot fork.
+    """Kill a small training `kills` times, at a random moment or tick (see `crashes`).
+
+    A third of the runs is killed again after it went on. Each is started again until it finishes,
+    and compared with the run that nobody disturbed: last and best weights, optimiser, losses and
+    curve. Raises `ConfigError` where it cannot fork.
     """
     if not hasattr(os, "fork"):
         raise ConfigError(
             "bench: resume needs a system that can fork processes, such as Linux or macOS."
         )
-    threads, started = torch.get_num_threads(), time.perf_counter()
-    torch.set_num_threads(1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a fork keeps no other thread
     root = Path(tempfile.mkdtemp(prefix="gensar-resume-"))
     try:
-        return {"name": "resume"} | _stress(small_training(seed), root, kills, seed, started)
+        return _stress(small_training(seed), root, kills, seed)
     finally:
         torch.set_num_threads(threads)
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _stress(make: Make, root: Path, kills: int, seed: int, started: float) -> dict[str, object]:
-    begun = time.perf_counter()
+def _stress(make: Make, root: Path, kills: int, seed: int) -> dict[str, object]:
+    started = time.perf_counter()
     run_once(make, root / "whole")
-    took, wanted, told = time.perf_counter() - begun, result(root / "whole"), ticks(root / "whole")
-    rng, done, runs, unlike, phases = np.random.default_rng(seed), 0, 0, [], Counter()
+    took = time.perf_counter() - started
+    wanted = result(root / "whole")
+    instants = ticks(root / "whole")
+    rng = np.random.default_rng(seed)
+    done = 0
+    runs = 0
+    unlike = []
+    phases = Counter()
     while done < kills:
-        folder, where = root / f"run-{runs}", []
-        while done < kills and (not where or rng.random() < 1 / 3):
+        folder = root / f"run-{runs}"
+        killed_at: list[str] = []
+        while done < kills and (not killed_at or rng.random() < 1 / 3):
             if rng.random() < 0.5:
                 delay = float(rng.uniform(0, took))
                 finished = run_once(make, folder, delay=delay)
-                where.append(f"after {delay:.3f} s")
+                killed_at.append(f"after {delay:.3f} s")
+                phase = "a moment"
             else:
-                tick = int(rng.integers(len(told)))
+                tick = int(rng.integers(len(instants)))
                 finished = run_once(make, folder, tick=tick)
-                where.append(told[tick])
+                killed_at.append(instants[tick])
+                phase = instants[tick]
             if finished:  # it was quicker: that was no kill
                 break
             done += 1
-            phases["a moment" if where[-1].endswith(" s") else where[-1]] += 1
+            phases[phase] += 1
         run_once(make, folder)
         runs += 1
         if result(folder) != wanted:
-            unlike.append(where)
+            unlike.append(killed_at)
         shutil.rmtree(folder)
+    steps = wanted["curve"][-1]["step"]
     return {
+        "name": "resume",
         "kills": done,
         "runs": runs,
         "equal": runs - len(unlike),
         "mismatches": unlike,
         "phases": dict(sorted(phases.items())),
         "seconds": round(time.perf_counter() - started, 1),
-        "settings": {
-            "seed": seed,
-            "steps": wanted["curve"][-1]["step"],
-            "seconds_a_run": round(took, 2),
-        },
+        "settings": {"seed": seed, "steps": steps, "seconds_a_run": round(took, 2)},
         "machine": machine(),
     }
 
 
 def small_settings(**training) -> Config:
     """Settings of a training of a fraction of a second that saves after every step."""
-    told = {
+    changes = {
         "num_text_tokens": 400,
         "batch_size": 16,
         "epochs": 2,
         "dropout": 0.1,
         "eval_sample": 12,
-    }
-    told |= {
         "eval_beams": 20,
         "checkpoint_minutes": 0.0,
         "patience": 9,
         "max_minutes": 1e9,
         "prompts": False,
     } | training
-    return override(preset("tiny"), {f"training.{name}": value for name, value in told.items()})
+    return override(preset("tiny"), {f"training.{name}": value for name, value in changes.items()})
 
 
 def starting_point(config: Config, seed: int = 0) -> tuple[Generator, TaskMixture]:
-    """A corpus, identifiers and a T5 of one narrow layer, all random, and the order of its examples."""
-    shop = DataConfig(num_items=72, num_users=12, num_events=100, seed=seed)
-    corpus = build_corpus(make_shop(shop), shop)[0]
-    ids = random_identifiers(
-        72, IdentifiersConfig(codebook_size=16, num_levels=3, num_shared=1), seed
-    )
-    generator = new_generator(corpus, ids, config.training)
+    """A corpus, identifiers and a narrow T5 of one layer, all random; the order of its examples."""
+    corpus = shop_corpus(num_items=72, num_users=12, num_events=100, seed=seed)
+    code_settings = IdentifiersConfig(codebook_size=16, num_levels=3, num_shared=1)
+    identifiers = random_identifiers(72, code_settings, seed)
+    generator = new_generator(corpus, identifiers, config.training)
     torch.manual_seed(seed)
     narrow = {
         "d_model": 16,
@@ -125,9 +129,8 @@ def starting_point(config: Config, seed: int = 0) -> tuple[Generator, TaskMixtur
         "num_layers": 1,
         "num_decoder_layers": 1,
     }
-    told = generator.model.config.to_dict() | narrow
-    generator = generator._replace(model=T5ForConditionalGeneration(T5Config(**told)))
-    return generator, new_mixture(generator, config.training)
+    model = T5ForConditionalGeneration(T5Config(**generator.model.config.to_dict() | narrow))
+    return generator._replace(model=model), new_mixture(generator, config.training)
 
 
 def small_training(seed: int = 0, **training) -> Make:

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import benchmarks as bench
-from benchmarks.generated import prepared, prepared_plainly, write_reviews
+from benchmarks.data import prepared, prepared_plainly, write_reviews
 from data_download import (
     AMAZON_CATEGORIES,
     SOURCES,

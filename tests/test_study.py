@@ -1,4 +1,4 @@
-"""Recommenders over seeds: cells are kept, the summary is the mean, popularity stands beside them."""
+"""Recommenders over seeds: cells are kept, the summary is a mean, popularity stands beside them."""
 
 import json
 
