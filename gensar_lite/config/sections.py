@@ -17,6 +17,7 @@ MAX_LEVELS = 32
 
 Amazon = Literal["beauty", "electronics", "amazon"]
 Logs = Literal["kuaisar", "kuaisar-small", "movielens-small", "movielens-25m"]
+Family = Literal["category", "attribute", "text"]
 Precision = Literal["fp32", "bf16", "auto"]  # auto: bf16 where the machine gains by it
 OneView = Literal["semantic", "collaborative", "fused-concat", "fused-svd", "multitask"]
 TaskName = Literal["nrip", "nsip", "nsqp", "desc2id", "id2desc", "adhoc"]
@@ -37,7 +38,7 @@ class DataConfig:
     min_item_events: int = setting(0, "not shop, beauty: items with fewer leave; 0: off", low=0)
     # Ai et al. 2017
     search_rate: float = setting(0.758, "share of purchases with a search twin", low=0, high=1)
-    query_families: tuple[Literal["category", "attribute", "text"], ...] = setting(
+    query_families: tuple[Family, ...] = setting(
         ("category",), "kinds of semi-synthetic queries, in equal shares", needed=True
     )
     # one time step each for train, validation and test
@@ -52,9 +53,8 @@ class DataConfig:
     seen_items: Literal["auto", "leave-out", "keep"] = setting(
         "auto", "whether recommendation may answer with items of the history"
     )
-    unseen_rate: float = setting(
-        0.0, "share of query strings per kind that no train event may use", low=0, below=1
-    )
+    # of each kind of queries
+    unseen_rate: float = setting(0.0, "share of queries kept from training", low=0, below=1)
     items: str = setting("", "files: path of the items: csv, json, jsonl (or .gz), parquet, folder")
     events: str = setting("", "files: path of the events, one row per purchase, click or rating")
     queries: str = setting("", "files: path of query texts, where events name them by query_id")
@@ -63,15 +63,11 @@ class DataConfig:
     header: bool = setting(True, "files: the first row of a csv file names its columns")
     separator: str = setting("", "files: what parts cells of a csv file (; | :: tab); '': guessed")
     encoding: str = setting("", "files: e.g. latin-1, cp1252, shift_jis; '': UTF-8")
-    order: Literal["time", "file"] = setting(
-        "time", "files: events are ordered by their time, or by their place in the file"
-    )
-    make_search: bool = setting(
-        False, "files: queries from category paths (semi-synthetic), where the log has none"
-    )
-    max_drop_rate: float = setting(
-        0.01, "files: share of damaged rows per table that may be dropped", low=0, high=1
-    )
+    order: Literal["time", "file"] = setting("time", "files: what orders events: time, or rows")
+    # semi-synthetic, as with Beauty
+    make_search: bool = setting(False, "files: queries from category paths, if the log has none")
+    # of each table; more of them stop the reading
+    max_drop_rate: float = setting(0.01, "files: damaged rows that may be dropped", low=0, high=1)
 
 
 @dataclass(frozen=True)
@@ -108,9 +104,8 @@ class EmbeddingsConfig:
     eval_every: int = setting(2, "epochs between validations", low=1)
     # a safety net: the best epoch so far is kept
     max_minutes: float = setting(10.0, "wall-clock bound of SASRec's training, minutes", low=0)
-    cold_neighbours: int = setting(
-        10, "text neighbours whose mean is a cold item's collaborative vector", low=1
-    )
+    # their mean is its collaborative vector
+    cold_neighbours: int = setting(10, "text neighbours of an item without an event", low=1)
     # adapter: small networks on frozen text vectors
     joint: Literal["none", "adapter"] = setting("none", "a third view, learned from both tasks")
     joint_dim: int = setting(64, "width of the joint view", low=1)
@@ -165,26 +160,22 @@ class TrainingConfig:
     )
     revision: str = setting("", "pretrained: commit, tag or branch; '': its newest")
     lora_rank: int = setting(0, "pretrained: rank of LoRA's adapters; 0: train all weights", low=0)
-    stream: bool = setting(
-        False, "decoder-only: a user's whole behaviour is one row, every event in it a target"
-    )
+    # every event in it is a target
+    stream: bool = setting(False, "decoder-only: a user's whole behaviour is one row")
     # longer users take several rows, overlapping by half
     max_stream_tokens: int = setting(256, "streams: tokens per row", low=1)
-    batch_tokens: int = setting(
-        16384, "streams: tokens per optimiser step and process, padding included", low=1
-    )
+    # padding included
+    batch_tokens: int = setting(16384, "streams: tokens per step and process", low=1)
     # nrip, nsip, nsqp: next recommended item, search item, search query; desc2id, id2desc: an
     # item's text <-> its identifiers; adhoc: a query made from an item's text -> the item
     tasks: tuple[TaskName, ...] = setting(("nrip", "nsip"), "what is learned together", needed=True)
-    task_weights: tuple[float, ...] = setting(
-        (1.0, 1.0), "share of examples per task, relative to its size", above=0
-    )
+    # share of its examples in an epoch, relative to its size
+    task_weights: tuple[float, ...] = setting((1.0, 1.0), "weight of each of tasks", above=0)
     # level: softmax over the level's codes; vocabulary: over every token, as Hugging Face scores
     head: Literal["level", "vocabulary"] = setting("level", "what a code competes with")
     num_text_tokens: int = setting(2000, "from scratch: size of the BPE vocabulary", low=260)
-    warm_embeddings: bool = setting(
-        False, "from scratch: begin with word pieces and word vectors of all-MiniLM-L6-v2"
-    )
+    # word pieces come with them
+    warm_embeddings: bool = setting(False, "from scratch: word vectors of all-MiniLM-L6-v2")
     max_recommend: int = setting(5, "recommended items per prompt's history (paper: 5)", low=0)
     max_search: int = setting(5, "search sessions per prompt's history (paper: 5)", low=0)
     history_queries: bool = setting(True, "past searches show query and click; false: the click")
@@ -201,13 +192,9 @@ class TrainingConfig:
     num_pseudo_queries: int = setting(8, "adhoc: queries made per item", low=1)
     lr: float = setting(1e-3, "peak learning rate (paper: 1e-3)", above=0)
     weight_decay: float = setting(0.01, "AdamW weight decay", low=0)
-    warmup_rate: float = setting(
-        0.05, "share of steps with rising learning rate (paper: 0.01)", low=0, high=1
-    )
-    # T5: deviation 1, and an output that is scaled
-    small_embeddings: bool = setting(
-        False, "from scratch: embeddings start with deviation d^-1/2 and no output scale"
-    )
+    warmup_rate: float = setting(0.05, "share of steps while lr rises (paper: 0.01)", low=0, high=1)
+    # and no output scale; T5 starts with 1 and scales its output
+    small_embeddings: bool = setting(False, "from scratch: embeddings of deviation d^-1/2")
     dropout: float = setting(0.1, "dropout of the backbone", low=0, below=1)
     label_smoothing: float = setting(0.0, "of the cross-entropy over codes", low=0, below=1)
     batch_size: int = setting(256, "examples per micro-batch and process", low=1)
