@@ -1,4 +1,5 @@
-"""A decoder without a model: its log-probabilities are a function of (query, prefix), so all can be enumerated."""
+"""A decoder without a model: its log-probabilities are a function of (query, prefix), so all can be
+enumerated."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import torch
 from gensar_lite.artifacts import Identifiers
 from gensar_lite.config import TrainingConfig
 from gensar_lite.decoding import Decoder
-from gensar_lite.decoding.paths import Paths
+from gensar_lite.decoding.paths import Paths, Question
 from gensar_lite.identifiers import TokenLayout
 
 
@@ -38,18 +39,11 @@ class Scripted(Decoder):
         made = Decoder.of(generator, settings, precision, renormalise)
         return Scripted(made.generator, made.tries, settings, precision, renormalise)
 
-    def begin(self, task, source, mask, allowed=None) -> Paths:
-        trie = (
-            self.tries["collaborative"]
-            if allowed is None
-            else self._narrowed("collaborative", allowed)
-        )
-        batch = len(source)
-        tokens, scores = (
-            source[:, :1],
-            torch.zeros(batch, 1),
-        )  # a source's only token is the query's number
-        self.generator.builder.queries = source[:, 0].tolist()
+    def begin(self, question: Question) -> Paths:
+        trie, batch = self._narrowed("collaborative", question.allowed), len(question.source)
+        tokens = question.source[:, :1]  # a source's only token is the query's number
+        scores = torch.zeros(batch, 1)
+        self.generator.builder.queries = question.source[:, 0].tolist()
         return Paths("collaborative", trie, Nothing(), 0, tokens, trie.roots(batch), scores)
 
     def continuations(self, paths: Paths) -> torch.Tensor:
@@ -84,8 +78,10 @@ class Scripted(Decoder):
         return found
 
 
-def sources(num_queries: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.arange(num_queries)[:, None], torch.ones(num_queries, 1, dtype=torch.bool)
+def asked(num_queries: int, **limits) -> Question:
+    """Queries 0, 1, ... of the scripted model."""
+    mask = torch.ones(num_queries, 1, dtype=torch.bool)
+    return Question("recommend", torch.arange(num_queries)[:, None], mask, **limits)
 
 
 def prefix_of(trie, node: int, level: int) -> tuple[int, ...]:

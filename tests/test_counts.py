@@ -1,4 +1,5 @@
-"""Systems that count: on logs whose right answer is known, by hand, and beside a plain dense reference."""
+"""Systems that count: on logs whose right answer is known, by hand, and beside a plain dense
+reference."""
 
 from __future__ import annotations
 
@@ -65,7 +66,7 @@ def recall(scorer, corpus: Corpus, k: int) -> np.ndarray:
     return recall_at(ranks, k)
 
 
-# --------------------------------------------------------------------------------------- transitions
+# -------------------------------------------------------------------------------------- transitions
 
 
 LIKELY = np.array(
@@ -90,7 +91,8 @@ def chain() -> Corpus:
 
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_transitions_reach_the_recall_of_the_chain(chain, k):
-    """The best list of k items has Recall@k = the sum of the k largest probabilities, whatever the last item."""
+    """The best list of k items has Recall@k = the sum of the k largest probabilities, whatever the
+    last item."""
     true, tuned = LIKELY[:k].sum(), tune_transitions(chain)
     error = np.sqrt(true * (1 - true) / len(chain.targets("test")))
     assert recall(tuned.scorer, chain, k).mean() == pytest.approx(true, abs=3 * error)
@@ -159,11 +161,12 @@ def test_transition_scores_by_hand():
     np.testing.assert_allclose(scorer.scores(corpus.targets("test")), expected, rtol=1e-6)
 
 
-# ------------------------------------------------------------------------------------------ item-knn
+# ----------------------------------------------------------------------------------------- item-knn
 
 
 def test_item_knn_keeps_to_the_club():
-    """Two clubs share no item: what a user's club has and the user has not is all that can come next."""
+    """Two clubs share no item: what a user's club has and the user has not is all that can come
+    next."""
     rng = np.random.default_rng(1)
     sequences = [20 * (user % 2) + rng.permutation(20)[:10] for user in range(60)]
     corpus = corpus_of(logs(sequences), 40)
@@ -242,7 +245,7 @@ def test_repeat_is_chosen_where_everybody_takes_the_same_again():
     assert recall(tuned.scorer, corpus, 1).mean() == 1
 
 
-# -------------------------------------------------------------------------------------- query clicks
+# ------------------------------------------------------------------------------------- query clicks
 
 
 def test_query_clicks_by_hand():
@@ -282,7 +285,7 @@ def test_query_clicks_are_left_out_where_no_string_comes_again():
     assert set(counting_systems(corpus, validation)["search"]) == {"query-clicks"}
 
 
-# -------------------------------------------------------------------------------------------- choice
+# ------------------------------------------------------------------------------------------- choice
 
 
 def test_a_choice_reads_validation_and_never_test(chain):

@@ -1,4 +1,5 @@
-"""Decoding against other ways of knowing: transformers' own forward pass and generate, enumeration, brute force."""
+"""Decoding against other ways of knowing: transformers' own forward pass and generate, enumeration,
+brute force."""
 
 import dataclasses
 import os
@@ -41,8 +42,8 @@ def teacher_forced(decoder: Decoder, task: str, rows: np.ndarray) -> np.ndarray:
 
 
 def teacher_forced_levels(decoder: Decoder, task: str, rows: np.ndarray) -> np.ndarray:
-    """(B, N, L) log-probabilities of every code of every item from transformers' own forward pass, one full sequence at
-    a time."""
+    """(B, N, L) log-probabilities of every code of every item from transformers' own forward pass,
+    one full sequence at a time."""
     generator, layout = decoder.generator, decoder.generator.layout
     view = {"search": "semantic", "recommend": "collaborative"}[task]
     batch = generator.builder.batch(next(t for t in _tasks() if t.events == task), rows)
@@ -365,8 +366,10 @@ own = DecodingConfig(num_beams=10, top_k=5, batch_size=3)
 targets = corpus.targets("test")
 shared, alone = (rank_events(decoder, targets, own, False, *who) for who in ((rank, world), (0, 1)))
 assert shared.equals(alone), "two processes disagree with one"
-assert shared["event_id"].nunique() == len(targets) and not shared.duplicated(["event_id", "item_id"]).any()
-Path(sys.argv[2], f"world-{torch.distributed.get_world_size()}-{rank}").touch()  # prints of two would mix
+assert shared["event_id"].nunique() == len(targets)
+assert not shared.duplicated(["event_id", "item_id"]).any()
+# a file each: prints of two would mix
+Path(sys.argv[2], f"world-{torch.distributed.get_world_size()}-{rank}").touch()
 torch.distributed.destroy_process_group()
 """
 

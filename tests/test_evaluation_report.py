@@ -7,6 +7,7 @@ import json
 import re
 import warnings
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,6 @@ from gensar_lite.evaluation.baselines import (
     CategoryPopularity,
     Oracle,
     Popularity,
-    candidate_run,
     top_k_run,
 )
 from gensar_lite.evaluation.data_section import sasrec_read, share, target_rows
@@ -186,7 +186,9 @@ def test_candidate_run_ranks_candidates_only():
     corpus = tiny_corpus()
     targets = corpus.targets("test", "recommend")
     items = np.tile([5, 1, 9, -1], (len(targets), 1))
-    run = check_run(candidate_run(Popularity.fit(corpus), targets, items, 10, batch=2), NUM_ITEMS)
+    run = check_run(
+        top_k_run(Popularity.fit(corpus), targets, 10, candidates=items, batch=2), NUM_ITEMS
+    )
     assert (run.groupby("event_id")["item_id"].apply(set) == {1, 5, 9}).all()
 
 
@@ -553,6 +555,23 @@ def test_the_page_loads_nothing_and_runs_nothing(tmp_path, monkeypatch):
     assert page.tags.count("h1") == 1
     assert "default-src 'none'" in text
     assert not list(ws_files(tmp_path, ".index*"))
+
+
+def test_template_and_style_travel_in_a_wheel(monkeypatch):
+    """What setuptools would pack besides modules is every other file of the package."""
+    setuptools = pytest.importorskip("setuptools")
+    root = Path(__file__).parent.parent
+    monkeypatch.chdir(root)
+    distribution = setuptools.Distribution()
+    distribution.parse_config_files(["pyproject.toml"])
+    distribution.include_package_data = False  # else it reads what version control knows
+    build = distribution.get_command_obj("build_py")
+    build.ensure_finalized()
+    packed = {Path(folder, name) for _, folder, _, names in build.data_files for name in names}
+    there = {path for path in Path("gensar_lite").rglob("*") if path.is_file()}
+    there = {path for path in there if path.suffix not in (".py", ".pyc")}
+    assert {"page.html.j2", "page.css"} <= {path.name for path in packed}
+    assert packed >= there
 
 
 def ws_files(root, pattern):

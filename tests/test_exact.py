@@ -7,7 +7,7 @@ import torch
 from helpers import random_identifiers, small_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted import Scripted, random_codes, sources
+from scripted import Scripted, asked, random_codes
 
 from gensar_lite.config import DecodingConfig, TrainingConfig
 from gensar_lite.decoding import Decoder, rank_events, search_exact
@@ -26,11 +26,12 @@ def scripted(shape: tuple[int, int, int, int], kind: str) -> Scripted:
     )
 
 
-def check_exact(found, row: int, truth: np.ndarray, k: int) -> None:
-    """The first k scores are the best k of `truth` (N,), each its item's own, none twice; -inf is no answer."""
+def check_exact(ranking, row: int, truth: np.ndarray, k: int) -> None:
+    """The first k scores are the best k of `truth` (N,), each its item's own, none twice; -inf is
+    no answer."""
     wanted = np.sort(truth[np.isfinite(truth)])[::-1][:k]
-    items = found.items[row][found.items[row] >= 0][:k]
-    np.testing.assert_allclose(found.scores[row][: len(wanted)], wanted, atol=1e-5)
+    items = ranking.items[row][ranking.items[row] >= 0][:k]
+    np.testing.assert_allclose(ranking.scores[row][: len(wanted)], wanted, atol=1e-5)
     np.testing.assert_allclose(truth[items], wanted, atol=1e-5)
     assert len(set(items.tolist())) == len(items) == len(wanted)
 
@@ -39,18 +40,18 @@ def check_exact(found, row: int, truth: np.ndarray, k: int) -> None:
 @settings(max_examples=40, deadline=None)
 def test_a_beam_is_sound_and_what_it_certifies_is_exact(shape, kind, num_beams):
     decoder = scripted(shape, kind)
-    found = decoder.search_sources("recommend", *sources(3), num_beams)
+    ranking = decoder.answer(asked(3), num_beams)
     for query in range(3):
         truth = decoder.enumerate(query)
-        items, scores = found.items[query], found.scores[query]
+        items, scores = ranking.items[query], ranking.scores[query]
         valid = items >= 0
         assert len(set(items[valid].tolist())) == valid.sum()
         assert np.array_equal(valid, np.isfinite(scores))
         assert np.all(np.diff(scores[valid]) <= 0)
         np.testing.assert_allclose(truth[items[valid]], scores[valid], atol=1e-5)
-        check_exact(found, query, truth, int(found.certified[query].sum()))
+        check_exact(ranking, query, truth, int(ranking.certified[query].sum()))
         missing = np.setdiff1d(np.flatnonzero(np.isfinite(truth)), items)
-        assert not len(missing) or truth[missing].max() <= found.bound[query] + 1e-5
+        assert not len(missing) or truth[missing].max() <= ranking.bound[query] + 1e-5
 
 
 @given(shapes, kinds, st.integers(1, 4), st.integers(1, 12), st.sampled_from([1, 8, 1000]))
@@ -59,18 +60,18 @@ def test_search_exact_equals_enumeration_however_narrow_it_starts(
     shape, kind, num_beams, k, widest
 ):
     decoder = scripted(shape, kind)
-    found = search_exact(decoder, "recommend", *sources(3), num_beams, k, widest=widest)
+    ranking = search_exact(decoder, asked(3), num_beams, k, widest=widest)
     for query in range(3):
-        check_exact(found, query, decoder.enumerate(query), k)
-    assert kind == "ties" or found.settled(k).all()
+        check_exact(ranking, query, decoder.enumerate(query), k)
+    assert kind == "ties" or ranking.settled(k).all()
 
 
 @given(shapes, st.integers(1, 12), st.integers(1, 5))
 @settings(max_examples=40, deadline=None)
 def test_branch_and_bound_equals_enumeration_in_chunks_of_any_size(shape, k, chunk):
     decoder = scripted(shape, "ties")
-    found = branch_and_bound(decoder, "recommend", *sources(1), None, None, k, chunk=chunk)
-    check_exact(found, 0, decoder.enumerate(0), k)
+    ranking = branch_and_bound(decoder, asked(1), k, chunk=chunk)
+    check_exact(ranking, 0, decoder.enumerate(0), k)
 
 
 @given(shapes, st.integers(1, 6), st.sampled_from([1, 1000]), st.integers(0, 99))
@@ -87,7 +88,7 @@ def test_exact_inside_a_part_of_the_catalogue(shape, k, widest, seed):
         {"exclude": pairs},
         {"allowed": mask, "exclude": pairs},
     ):
-        found = search_exact(decoder, "recommend", *sources(3), 1, k, widest=widest, **limits)
+        ranking = search_exact(decoder, asked(3, **limits), 1, k, widest=widest)
         for query in range(3):
             left = np.ones(num_items, dtype=bool)
             if "allowed" in limits:
@@ -98,15 +99,15 @@ def test_exact_inside_a_part_of_the_catalogue(shape, k, widest, seed):
                 )
             if "exclude" in limits:
                 left[pairs[1][pairs[0] == query]] = False
-            check_exact(found, query, np.where(left, decoder.enumerate(query), -np.inf), k)
+            check_exact(ranking, query, np.where(left, decoder.enumerate(query), -np.inf), k)
 
 
 def test_nothing_allowed_is_an_empty_list():
     decoder = Scripted.of_codes(random_codes(20, 4, 3, 0), 4, 0)
     nothing = np.zeros(len(decoder.generator.identifiers.collaborative), dtype=bool)
-    found = search_exact(decoder, "recommend", *sources(2), 5, 3, allowed=nothing)
-    assert (found.items == -1).all()
-    assert found.settled(3).all()
+    ranking = search_exact(decoder, asked(2, allowed=nothing), 5, 3)
+    assert (ranking.items == -1).all()
+    assert ranking.settled(3).all()
 
 
 @pytest.fixture(scope="module")
@@ -125,11 +126,11 @@ def real() -> Decoder:
 def test_a_real_model_is_searched_exactly(real, widest):
     rows = real.generator.corpus.targets("test", "search")["event_id"].to_numpy()
     truth = real.score_rows("search", rows, np.tile(np.arange(40), (len(rows), 1)))
-    found = search_exact(real, "search", *real.sources("search", rows), 2, 5, widest=widest)
+    ranking = search_exact(real, real.question("search", rows), 2, 5, widest=widest)
     for i in range(len(rows)):
         wanted = np.sort(truth[i])[::-1][:5]
-        np.testing.assert_allclose(found.scores[i][:5], wanted, atol=1e-4)
-        np.testing.assert_allclose(truth[i][found.items[i][:5]], wanted, atol=1e-4)
+        np.testing.assert_allclose(ranking.scores[i][:5], wanted, atol=1e-4)
+        np.testing.assert_allclose(truth[i][ranking.items[i][:5]], wanted, atol=1e-4)
 
 
 def test_the_exact_setting_gives_the_run_of_a_full_beam(real):

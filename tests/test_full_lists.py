@@ -12,7 +12,7 @@ import torch
 from helpers import random_identifiers, small_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted import Scripted, random_codes, sources
+from scripted import Scripted, asked, random_codes
 
 from gensar_lite.artifacts import Corpus
 from gensar_lite.config import DecodingConfig, TrainingConfig, override, preset
@@ -92,7 +92,7 @@ def test_a_beam_of_any_width_is_full(shape, kind, num_beams, share, seed):
     pairs = some_pairs(len(codes), share, seed)
     inside = np.random.default_rng(seed).random(len(codes)) < 0.7
     for allowed in (None, inside):
-        answer = decoder.search_sources("recommend", *sources(3), num_beams, allowed, pairs)
+        answer = decoder.answer(asked(3, allowed=allowed, exclude=pairs), num_beams)
         for query in range(3):
             left = np.ones(len(codes), dtype=bool) if allowed is None else inside.copy()
             left[pairs[1][pairs[0] == query]] = False
@@ -126,7 +126,7 @@ def test_batches_hold_every_request_once_and_are_wide_enough(requests, k, num_be
         assert (np.diff(lengths[places]) <= 0).all()
 
 
-# ------------------------------------------------------------------------- users who know most of the catalogue
+# ------------------------------------------------------------- users who know most of the catalogue
 
 
 def long_histories(exclude_seen: bool = True, known: int = 30, newcomers: int = 1) -> Corpus:

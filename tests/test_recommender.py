@@ -1,4 +1,5 @@
-"""Asking a trained run: ad-hoc sources against the corpus's own, answers against the decoding stage, all refusals."""
+"""Asking a trained run: ad-hoc sources against the corpus's own, answers against the decoding
+stage, all refusals."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ N = 40
 
 
 def with_categories(corpus):
-    """Three shelves: items 0, 3, 6 ... are in Garden > Tools, 1, 4 ... in Garden, the rest in Sports > Balls."""
+    """Three shelves: items 0, 3, 6 ... are in Garden > Tools, 1, 4 ... in Garden, the rest in
+    Sports > Balls."""
     shelf = [
         ("Garden > Tools", "Garden", "Sports > Balls")[i % 3] for i in range(len(corpus.items))
     ]
@@ -70,7 +72,7 @@ def history_before(corpus, event: int, start: np.ndarray, end: np.ndarray) -> li
     ]
 
 
-# ----------------------------------------------------------------------------------------------- sources
+# ------------------------------------------------------------------------------------------ sources
 
 
 @given(
@@ -86,7 +88,8 @@ def history_before(corpus, event: int, start: np.ndarray, end: np.ndarray) -> li
 )
 @settings(max_examples=25, deadline=None)
 def test_adhoc_sources_equal_the_builders(adhoc_parts, seed, window, cut, flags):
-    """For every test event, the history as items and texts gives the same tokens as the history as rows."""
+    """For every test event, the history as items and texts gives the same tokens as the history as
+    rows."""
     corpus, ids, codec, layout = adhoc_parts[seed]
     changed = TrainingConfig(
         max_recommend=window[0], max_search=window[1], max_query_tokens=cut, **flags
@@ -109,7 +112,8 @@ def test_adhoc_sources_equal_the_builders(adhoc_parts, seed, window, cut, flags)
 @given(seed=st.integers(0, 5), room=st.integers(12, 60), queries=st.booleans())
 @settings(max_examples=12, deadline=None)
 def test_adhoc_sources_of_a_stream_equal_the_builders(adhoc_parts, seed, room, queries):
-    """As many of the newest events as fit, neither prompt nor end; with queries hidden, what is left of the tokens."""
+    """As many of the newest events as fit, neither prompt nor end; with queries hidden, what is
+    left of the tokens."""
     corpus, ids, codec, layout = adhoc_parts[seed]
     changed = TrainingConfig(
         backbone="gpt-micro", stream=True, max_stream_tokens=room, history_queries=queries
@@ -180,13 +184,14 @@ def test_sources_by_hand(shop):
 @given(st.text(max_size=80))
 @settings(max_examples=200, deadline=None)
 def test_text_once_cleaned_stays_as_it_is(text):
-    """Queries of a corpus were cleaned when it was read: asked for again they must read the same."""
+    """Queries of a corpus were cleaned when it was read: asked for again they must read the
+    same."""
     assert plain(clean(text)) == clean(text)
     assert plain(plain(text)) == plain(text)
     assert plain(text).isprintable()
 
 
-# ----------------------------------------------------------------------------------------------- answers
+# ------------------------------------------------------------------------------------------ answers
 
 
 @pytest.fixture(scope="module", params=["t5-micro", "gpt-micro"])
@@ -303,7 +308,8 @@ def test_only_allowed_items_are_answered(shop):
 
 
 def test_an_exact_run_answers_exactly(shop):
-    """With one beam a list is poor; `decoding.exact` makes it that of a beam as wide as the catalogue."""
+    """With one beam a list is poor; `decoding.exact` makes it that of a beam as wide as the
+    catalogue."""
     narrow = dataclasses.replace(shop, settings=DecodingConfig(num_beams=1, exact=True))
     rng = np.random.default_rng(2)
     for i in range(6):
@@ -394,7 +400,7 @@ def test_history_of_a_user_is_everything_it_did(shop):
     assert shop.recommend(shop.history_of(0))
 
 
-# ----------------------------------------------------------------------------------- what is refused, and how
+# ------------------------------------------------------------------------- what is refused, and how
 
 
 @pytest.mark.parametrize(
@@ -455,11 +461,12 @@ def test_a_run_of_one_task_refuses_the_other():
         other.recommend()
 
 
-# ---------------------------------------------------------------------------------------- a run on disk
+# ------------------------------------------------------------------------------------ a run on disk
 
 
 def built(root, name: str = "mine", **changes) -> Workspace:
-    """A run whose stages were published by hand, with a random model; the settings differ from every preset's."""
+    """A run whose stages were published by hand, with a random model; the settings differ from
+    every preset's."""
     config = override(
         preset("tiny"),
         {
@@ -565,7 +572,7 @@ def test_a_stale_or_damaged_run_is_refused(tmp_path):
         Recommender.load(tmp_path / "artifacts" / "mine")
 
 
-# ------------------------------------------------------------------------------------- on the command line
+# ------------------------------------------------------------------------------ on the command line
 
 
 def words(ws: Workspace, *rest: str) -> list[str]:

@@ -1,4 +1,5 @@
-"""reports/ is for everybody: no text of a real shop's catalogue, no folder of the machine that wrote it."""
+"""reports/ is for everybody: no text of a real shop's catalogue, no folder of the machine that
+wrote it."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ MACHINE = re.compile(
 
 
 def words_of(path: Path) -> str:
-    """What a reader of the file can read: images out, entities and escapes resolved, one space between words."""
+    """What a reader of the file can read: images out, entities and escapes resolved, one space
+    between words."""
     text = re.sub(r"data:image/[^\"')\s]+", "", path.read_text(encoding="utf-8"))
     if path.suffix == ".json":
         text = json.dumps(json.loads(text), ensure_ascii=False)
@@ -43,7 +45,8 @@ def titles(tmp_path_factory) -> set[str]:
     """Every title of the catalogue that Beauty's titles come from."""
     if missing_files("beauty") and not os.environ.get("GENSAR_MIRROR"):
         pytest.skip(
-            "needs the titles of Amazon Beauty 2014: set GENSAR_MIRROR, or run: gensar download beauty"
+            "needs the titles of Amazon Beauty 2014: set GENSAR_MIRROR, or run: "
+            "gensar download beauty"
         )
     with pytest.MonkeyPatch.context() as patch:
         if missing_files("beauty"):

@@ -1,9 +1,10 @@
-"""The trace of a search: the same search, and the place of loss found again by a beam written with lists."""
+"""The trace of a search: the same search, and the place of loss found again by a beam written with
+lists."""
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted import Scripted, random_codes, sources
+from scripted import Scripted, asked, random_codes
 
 from gensar_lite.decoding.figures import trace_figure, trace_table
 from gensar_lite.decoding.trace import trace
@@ -12,7 +13,8 @@ from gensar_lite.decoding.trace import trace
 def plain_beam(
     decoder: Scripted, num_beams: int, target: tuple[int, ...]
 ) -> tuple[list[tuple], int | None]:
-    """Items' codes by a beam over lists, best first, and the level at which the target's prefix fell out."""
+    """Items' codes by a beam over lists, best first, and the level at which the target's prefix
+    fell out."""
     codes = {tuple(c) for c in decoder.generator.identifiers.collaborative.tolist()}
     beams, lost = [((), np.float32(0))], None
     for level in range(len(target)):
@@ -38,20 +40,20 @@ def test_a_trace_is_the_search_and_says_where_the_item_was_lost(
 ):
     codes = random_codes(num_items, num_codes, num_levels, seed)
     decoder, target = Scripted.of_codes(codes, num_codes, seed), seed % len(codes)
-    told = trace(decoder, "recommend", *sources(1), num_beams, target)
+    watched = trace(decoder, asked(1), num_beams, target)
     beams, level = plain_beam(decoder, num_beams, tuple(codes[target].tolist()))
-    found = decoder.search_sources("recommend", *sources(1), num_beams)
-    assert np.array_equal(told.found.items, found.items)
-    assert np.array_equal(told.found.scores, found.scores)
-    assert [tuple(codes[item].tolist()) for item in found.items[0]] == [
+    ranking = decoder.answer(asked(1), num_beams)
+    assert np.array_equal(watched.ranking.items, ranking.items)
+    assert np.array_equal(watched.ranking.scores, ranking.scores)
+    assert [tuple(codes[item].tolist()) for item in ranking.items[0]] == [
         prefix for prefix, _ in beams
     ]
-    assert (told.lost.level if told.lost else None) == level
-    assert (target in found.items[0]) == (told.lost is None)
-    steps = told.steps
+    assert (watched.lost.level if watched.lost else None) == level
+    assert (target in ranking.items[0]) == (watched.lost is None)
+    steps = watched.steps
     last = steps[(steps["level"] == num_levels) & steps["kept"]]
-    assert last["item"].tolist() == found.items[0].tolist()
-    np.testing.assert_allclose(last["score"], found.scores[0], atol=1e-6)
+    assert last["item"].tolist() == ranking.items[0].tolist()
+    np.testing.assert_allclose(last["score"], ranking.scores[0], atol=1e-6)
     for row in steps.itertuples():
         below = (codes[:, : row.level] == np.array(row.codes)).all(axis=1)
         inside = codes[(codes[:, : row.level - 1] == np.array(row.parent)).all(axis=1)]
@@ -62,19 +64,19 @@ def test_a_trace_is_the_search_and_says_where_the_item_was_lost(
             row.log_probability, decoder.script(0, row.parent)[row.codes[-1]], atol=1e-5
         )
         assert row.kept == (row.place <= num_beams)
-    if told.lost:
-        gone = steps[(steps["level"] == told.lost.level) & steps["on_target"]]
-        assert gone["place"].tolist() == [told.lost.place]
-        assert told.lost.score <= told.lost.worst_kept
+    if watched.lost:
+        gone = steps[(steps["level"] == watched.lost.level) & steps["on_target"]]
+        assert gone["place"].tolist() == [watched.lost.place]
+        assert watched.lost.score <= watched.lost.worst_kept
 
 
 def test_an_item_that_is_not_allowed_is_not_called_lost():
     codes = random_codes(30, 4, 3, 0)
     decoder = Scripted.of_codes(codes, 4, 0)
-    told = trace(decoder, "recommend", *sources(1), 50, 3, allowed=np.arange(len(codes)) != 3)
-    assert told.lost is None
-    assert 3 not in told.found.items
-    assert "not allowed" in trace_figure(told)[1]
+    watched = trace(decoder, asked(1, allowed=np.arange(len(codes)) != 3), 50, 3)
+    assert watched.lost is None
+    assert 3 not in watched.ranking.items
+    assert "not allowed" in trace_figure(watched)[1]
 
 
 def test_table_and_figure_show_strangers_titles_as_text():
@@ -83,19 +85,19 @@ def test_table_and_figure_show_strangers_titles_as_text():
     titles = ["<a href='x'>click</a>\n"] * len(codes)
     best = int(decoder.enumerate(0).argmax())
     worst = int(decoder.enumerate(0).argmin())
-    told = trace(decoder, "recommend", *sources(1), 3, worst)
-    figure, alt = trace_figure(told, titles)
+    watched = trace(decoder, asked(1), 3, worst)
+    figure, alt = trace_figure(watched, titles)
     page = figure.to_json()
     assert "<a href" not in page.replace("\\u003c", "<")
-    assert "&lt;a href" in page.replace("\\u003c", "<") or best not in told.found.items
-    assert f"lost at code {told.lost.level}" in alt
+    assert "&lt;a href" in page.replace("\\u003c", "<") or best not in watched.ranking.items
+    assert f"lost at code {watched.lost.level}" in alt
     assert {trace.name for trace in figure.data if trace.name} == {
         "kept",
         "cut",
         "on the way to the item taken",
     }
-    table = trace_table(told, titles)
-    assert len(table) == len(told.steps)
-    assert (table["title"] != "").sum() == (told.steps["item"] >= 0).sum()
+    table = trace_table(watched, titles)
+    assert len(table) == len(watched.steps)
+    assert (table["title"] != "").sum() == (watched.steps["item"] >= 0).sum()
     assert not table["title"].str.contains("\n").any()
-    assert "found at place 1" in trace_figure(trace(decoder, "recommend", *sources(1), 30, best))[1]
+    assert "found at place 1" in trace_figure(trace(decoder, asked(1), 30, best))[1]

@@ -38,7 +38,7 @@ def batches_of_like_width(
     width = np.where(need > settings.num_beams, -(-need // WIDTHS) * WIDTHS, settings.num_beams)
     order, batches = np.lexsort([-lengths, width]), []
     for num_beams in np.unique(width).tolist():
-        mine = order[width[order] == num_beams]
+        like = order[width[order] == num_beams]  # the longest first
         size = max(min(settings.batch_size, MAX_PATHS // num_beams), 1)
-        batches += [Batch(mine[low : low + size], num_beams) for low in range(0, len(mine), size)]
+        batches += [Batch(like[low : low + size], num_beams) for low in range(0, len(like), size)]
     return batches

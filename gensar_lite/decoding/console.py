@@ -1,6 +1,7 @@
-"""What ``gensar search`` and ``gensar recommend`` do: one request to a finished run, answered as a table or as JSON.
+"""What ``gensar search`` and ``gensar recommend`` do: one request to a finished run, answered as a
+table or as JSON.
 
-In: parsed words of the command line. Out: text. This file does not know how an answer is found.
+In: parsed words of the command line. Out: text. This file does not know how items are ranked.
 """
 
 from __future__ import annotations
@@ -18,32 +19,29 @@ COLUMNS = ("rank", "item", "title", "category", "score", "identifier")
 
 
 def answer_request(ws: Workspace, words: argparse.Namespace) -> str:
-    """The text to print for ``search`` or ``recommend``. Ids that are typed and printed are those of the user's own
-    files where the run stands on such, row numbers where it does not or ``--rows`` asks for them. Raises what
-    `Recommender` does."""
+    """The text to print for ``search`` or ``recommend``; raises what `Recommender` does.
+
+    Ids that are typed and printed are those of the user's own files where the run stands on such,
+    row numbers where it does not or ``--rows`` asks for them.
+    """
     disable_progress_bar()  # a bar of loaded weights is no answer
     recommender = Recommender.load(ws.folder("data").parent, words.rows)
+    ids = recommender.items
     if words.user is None:
-        history = [
-            recommender.items.name(recommender.items.row(word)) for word in _item_ids(words.items)
-        ]
+        history = [ids.name(ids.row(word)) for word in _item_ids(words.items)]
     else:
         history = recommender.history_of(words.user)
     allowed = recommender.items_in(words.category) if words.category else None
+    query = getattr(words, "query", None)
     if words.command == "search":
-        answers = recommender.search(words.query, history, words.k, allowed=allowed)
+        answers = recommender.search(query, history, words.k, allowed=allowed)
     else:
         answers = recommender.recommend(history, words.k, allowed=allowed)
-    if words.json:
-        asked = {
-            "run": ws.run,
-            "task": words.command,
-            "query": getattr(words, "query", None),
-            "history": history,
-        }
-        rows = [{"rank": rank, **answer._asdict()} for rank, answer in enumerate(answers, start=1)]
-        return json.dumps(asked | {"answers": rows}, ensure_ascii=False, indent=1)
-    return answer_table(answers)
+    if not words.json:
+        return answer_table(answers)
+    request = {"run": ws.run, "task": words.command, "query": query, "history": history}
+    rows = [{"rank": rank, **answer._asdict()} for rank, answer in enumerate(answers, start=1)]
+    return json.dumps(request | {"answers": rows}, ensure_ascii=False, indent=1)
 
 
 def answer_table(answers: list[Answer]) -> str:
@@ -53,19 +51,14 @@ def answer_table(answers: list[Answer]) -> str:
     rows = [COLUMNS]
     for rank, a in enumerate(answers, start=1):
         codes = "-".join(map(str, a.identifier))
-        rows.append(
-            (str(rank), str(a.item_id), a.title[:60], a.category[-40:], f"{a.score:.2f}", codes)
-        )
+        score = f"{a.score:.2f}"
+        rows.append((str(rank), str(a.item_id), a.title[:60], a.category[-40:], score, codes))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    )
-    return "\n".join(line.rstrip() for line in lines)
+    padded = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
+    return "\n".join("  ".join(cells).rstrip() for cells in padded)
 
 
 def _item_ids(words: str | None) -> list[str]:
     """Ids between commas, as a line of a csv file: one that holds a comma stands in quotes."""
-    lines = (words or "").splitlines()
-    cells = [cell for line in csv.reader(lines, skipinitialspace=True) for cell in line]
-    return [cell.strip() for cell in cells if cell.strip()]
+    lines = csv.reader((words or "").splitlines(), skipinitialspace=True)
+    return [cell.strip() for line in lines for cell in line if cell.strip()]

@@ -1,6 +1,6 @@
-"""Items that a query must not be answered with, as continuations that a search must not follow.
+"""Items that a request must not be answered with, as continuations that a search must not follow.
 
-In: a trie, the codes of its items, pairs of query and excluded item. Out: a level, the
+In: a trie, the codes of its items, pairs of request and excluded item. Out: for each level the
 continuations below which nothing else is left. Forbidden at every level, not at the last one
 alone, no beam is spent on a prefix that leads to no answer: m beams then return m items, or all
 that are left. This file does not know models or why an item is excluded.
@@ -15,7 +15,7 @@ import torch
 
 from gensar_lite.decoding.trie import Trie
 
-Pairs = tuple[np.ndarray, np.ndarray]  # query numbers and item ids, flat
+Pairs = tuple[np.ndarray, np.ndarray]  # request numbers and item ids, flat
 
 
 class Spent(NamedTuple):
@@ -28,8 +28,10 @@ class Spent(NamedTuple):
 
 
 def spent_levels(trie: Trie, codes: np.ndarray, num_queries: int, pairs: Pairs) -> list[Spent]:
-    """What is spent at each level of a trie, for `pairs` of excluded items with `codes` (N, L)."""
+    """What is spent at each level of a trie, for excluded `pairs` (P,) of items with `codes`
+    (N, L)."""
     query, item = distinct(pairs, len(codes))
+    # walk every excluded item down its request's trie: node of depth l of each pair, (P,) per level
     nodes = [trie.roots(num_queries)[query, 0]]
     for level in range(trie.num_levels):
         nodes.append(trie.step(nodes[-1], codes[item, level], level))
@@ -38,7 +40,8 @@ def spent_levels(trie: Trie, codes: np.ndarray, num_queries: int, pairs: Pairs) 
     levels = []
     for level in range(trie.num_levels):
         parent, child = nodes[level], nodes[level + 1]
-        # each query's excluded items a child, beside all items that hang below it
+        # how many excluded items of a request hang below a child, against all items that do:
+        # where the two are equal the child is spent
         key = query * (len(trie.keys[level]) + 1) + child
         _, first, excluded = np.unique(key, return_index=True, return_counts=True)
         low, high = trie.span(child[first], level + 1)
@@ -48,22 +51,24 @@ def spent_levels(trie: Trie, codes: np.ndarray, num_queries: int, pairs: Pairs) 
 
 
 def distinct(pairs: Pairs, num_items: int) -> Pairs:
-    """Every pair once, sorted by query, then item."""
+    """Every pair once, sorted by request, then item."""
     return np.divmod(np.unique(pairs[0] * num_items + pairs[1]), num_items)
 
 
 def forbid(total: torch.Tensor, nodes: np.ndarray, spent: Spent) -> torch.Tensor:
     """Scores (B, n, K) of continuations of paths at `nodes` (B, n), -inf where one is spent.
     Changes `total`."""
-    count = nodes.shape[1]
+    num_paths = nodes.shape[1]
+    # one number per (request, node), -1 for a path that leads nowhere
     size = max(nodes.max(initial=0), spent.parent.max(initial=0)) + 1
-    here = np.where(nodes >= 0, np.arange(len(nodes))[:, None] * size + nodes, -1).ravel()
-    order = np.argsort(here)
+    standing = np.where(nodes >= 0, np.arange(len(nodes))[:, None] * size + nodes, -1).ravel()
     wanted = spent.query * size + spent.parent
-    place = order[np.minimum(np.searchsorted(here[order], wanted), len(order) - 1)]
-    met = here[place] == wanted
-    where = (spent.query[met], place[met] % count, spent.code[met])
-    total[
-        tuple(torch.from_numpy(part.astype(np.int64)).to(total.device) for part in where)
-    ] = -torch.inf
+    # which path stands at the parent of a spent continuation, if any does
+    order = np.argsort(standing)
+    nearest = np.minimum(np.searchsorted(standing[order], wanted), len(order) - 1)
+    place = order[nearest]
+    met = standing[place] == wanted
+    where = (spent.query[met], place[met] % num_paths, spent.code[met])
+    at = tuple(torch.from_numpy(part.astype(np.int64)).to(total.device) for part in where)
+    total[at] = -torch.inf
     return total

@@ -1,24 +1,60 @@
-"""Where a search stands, what it found, and the small step between: which continuations stay.
+"""What a search is asked, where it stands, what it answers, and the small step between: which
+continuations stay.
 
-In: scores of continuations. Out: the best of them, and the best that was cut, which is what an answer's certificate
-rests on. This file does not know models.
+In: scores of continuations. Out: the best of them, and the best that was cut, which is what an
+answer's certificate rests on. This file does not know models.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from gensar_lite.decoding.exclusion import Pairs
 from gensar_lite.decoding.read import Cache
 from gensar_lite.decoding.trie import Trie
 
 
-class Found(NamedTuple):
-    """Answers to B queries, best first.
+@dataclass(frozen=True)
+class Question:
+    """B requests of one task, and what may answer them.
 
-    items   (B, n) item ids, -1 where a query has fewer than n
+    task     recommend or search
+    source   (B, S) token ids that the model reads
+    mask     (B, S) which of them are real; (B, S + 1, S) for streams
+    allowed  the items that may be answered: None (all), a mask (N,), or each request's own
+             candidates (B, C) as item ids, -1 for none
+    exclude  pairs of request number and item id that must not be answered
+    """
+
+    task: str
+    source: torch.Tensor
+    mask: torch.Tensor
+    allowed: np.ndarray | None = None
+    exclude: Pairs | None = None
+
+    def part(self, rows: np.ndarray) -> Question:
+        """The question of the requests `rows` (b,) alone, numbered anew."""
+        allowed, exclude = self.allowed, self.exclude
+        if allowed is not None and allowed.ndim == 2:
+            allowed = allowed[rows]
+        if exclude is not None:
+            number = np.full(len(self.source), -1)  # of each request among `rows`
+            number[rows] = np.arange(len(rows))
+            kept = number[exclude[0]] >= 0
+            exclude = (number[exclude[0]][kept], exclude[1][kept])
+        at = torch.as_tensor(rows).to(self.source.device)
+        source, mask = self.source[at], self.mask[at]
+        return replace(self, source=source, mask=mask, allowed=allowed, exclude=exclude)
+
+
+class Ranking(NamedTuple):
+    """Answers to B requests, best first.
+
+    items   (B, n) item ids, -1 where a request has fewer than n
     scores  (B, n) log-probabilities, -inf where there is no item
     bound   (B,) no item that is missing scores higher; -inf: none is missing
     """
@@ -29,7 +65,8 @@ class Found(NamedTuple):
 
     @property
     def certified(self) -> np.ndarray:
-        """(B, n) place j: the first j + 1 items are provably the exact best, up to rounding and equal scores."""
+        """(B, n) place j: the first j + 1 items are provably the exact best, up to rounding and
+        equal scores."""
         return self.scores > self.bound[:, None]
 
     def settled(self, k: int) -> np.ndarray:
@@ -53,23 +90,21 @@ class Paths(NamedTuple):
     nodes: np.ndarray
     scores: torch.Tensor
 
-    @property
-    def finished(self) -> bool:
-        return self.level == self.trie.num_levels
-
 
 def keep_best(
     total: torch.Tensor, num_beams: int, bound: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The best `num_beams` of continuations (B, n, K): scores (B, m), numbers (B, m) ``path * K + code``, and the best
-    score cut so far (B,), of which `bound` is what was cut before.
+    """The best `num_beams` of continuations (B, n, K), of which `bound` (B,) was cut before.
 
-    m is smaller where no query has as many that are finite.
+    Returns scores (B, m), numbers ``path * K + code`` (B, m) and the best score cut so far (B,).
+    m is smaller than `num_beams` where no request has as many that are finite.
     """
-    flat = total.flatten(1)
-    count = int(torch.isfinite(flat).sum(dim=1).max())
-    keep = max(min(num_beams, count), 1)
+    flat = total.flatten(1)  # (B, n * K): column number = path * K + code
+    # as many places as the request with the most possible continuations can fill, at least one
+    most = int(torch.isfinite(flat).sum(dim=1).max())
+    keep = max(min(num_beams, most), 1)
+    # one more than is kept: the first that is cut, which is the best of all that are
     scores, best = flat.topk(min(keep + 1, flat.shape[1]), dim=1)
-    if count > keep:
+    if most > keep:
         bound = torch.maximum(bound, scores[:, keep])
     return scores[:, :keep], best[:, :keep], bound

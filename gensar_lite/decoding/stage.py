@@ -20,14 +20,15 @@ from gensar_lite.decoding.batches import Batch, batches_of_like_width
 from gensar_lite.decoding.beam import Decoder
 from gensar_lite.decoding.exact import search_as_set
 from gensar_lite.decoding.exclusion import distinct
+from gensar_lite.machine.precision import how_computed
 from gensar_lite.machine.processes import gather_frame, my_share, rank_and_world
 from gensar_lite.metrics import ndcg_at
 from gensar_lite.training import TASK_OF_EVENTS, Generator, Judge, load_generator
 
 
 def decode(ws: Workspace) -> Path:
-    """Build ``artifacts/<run>/decoding`` (or reuse it); several processes share the targets. Returns
-    the folder."""
+    """Build ``artifacts/<run>/decoding`` (or reuse it); several processes share the targets.
+    Returns the folder."""
     rank, world = rank_and_world()
 
     def make(folder: Path) -> dict:
@@ -36,6 +37,7 @@ def decode(ws: Workspace) -> Path:
         run = rank_events(decoder, targets, settings, rank=rank, world=world)
         run.to_parquet(folder / "run.parquet", index=False)
         counts = {"queries": len(targets), "rows": len(run)}
+        counts |= {"machine": how_computed(settings.precision)}
         return counts | {"head": ws.config.training.head, "processes": world}
 
     return ws.build("decoding", make, rank=rank)
@@ -80,7 +82,7 @@ def rank_events(
             bar.update(len(places))
     bar.close()
     run = pd.concat(parts, ignore_index=True)
-    run = gather_frame(run) if world > 1 else run
+    run = gather_frame(run) if world > 1 else run  # each process had its share of the batches
     return run.sort_values(["event_id", "rank"], ignore_index=True)
 
 
@@ -101,7 +103,7 @@ def to_run(
     """A run from items (B, n), best first, -1 where there is none: what is left is ranked from 1 to
     `top_k`."""
     valid = items >= 0
-    rank = np.cumsum(valid, axis=1)
+    rank = np.cumsum(valid, axis=1)  # items of a row are counted, gaps are not
     keep = valid & (rank <= top_k)
     event = np.broadcast_to(event_ids[:, None], items.shape)
     return pd.DataFrame(
@@ -121,6 +123,7 @@ def ranking_judge(config: Config) -> Callable[[Generator], Judge]:
             pool = generator.corpus.targets("validation", events)
             if task.name not in settings.tasks or pool.empty:
                 continue  # nothing to judge this task by
+            # drawn once per training: every epoch is judged on the same events
             chosen = np.sort(rng.permutation(len(pool))[: settings.eval_sample])
             targets[task.name] = pool.iloc[chosen]
         decoder = Decoder.of(generator, settings, settings.precision, decoding.renormalise)

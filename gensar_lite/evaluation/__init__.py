@@ -1,9 +1,10 @@
 """Stage evaluation: who ranks how well, how sure that is, and a page that shows it.
 
-Verb: `evaluate`, then `write_report`. In: every earlier stage. Out: a value a query, metrics with intervals, a report.
+Verb: `evaluate`, then `write_report`. In: every earlier stage. Out: one value per query, metrics
+with intervals, a report; `write_trec` hands a run to other tools.
 """
 
-from gensar_lite.evaluation.report import console_table
+from gensar_lite.evaluation.runs import write_trec
 from gensar_lite.evaluation.scores import values_of
 from gensar_lite.evaluation.stage import evaluate
 from gensar_lite.evaluation.summary_page import write_report
@@ -12,7 +13,6 @@ from gensar_lite.metrics import make_qrels, rank_of_target, relevance_metrics, t
 
 __all__ = [
     "bootstrap_interval",
-    "console_table",
     "evaluate",
     "make_qrels",
     "paired_difference",
@@ -21,4 +21,5 @@ __all__ = [
     "target_metrics",
     "values_of",
     "write_report",
+    "write_trec",
 ]

@@ -1,8 +1,9 @@
 """Simple systems that a learned one must beat, and the oracle that none can beat.
 
-In: a `Corpus`. Out: scorers, objects with ``scores(targets) -> (B, N) float32`` for rows of the event table, and
-runs of the k best items. ``-inf`` means "never". Nothing here reads a validation or test event, but for what the
-user had met before the target. This file does not know the joint model.
+In: a `Corpus`. Out: scorers, objects with ``scores(targets) -> (B, N) float32`` for rows of the
+event table, and runs of the k best items. ``-inf`` means "never". Nothing here reads a validation
+or test event, but for what the user had met before the target. This file does not know the joint
+model.
 """
 
 from __future__ import annotations
@@ -33,12 +34,11 @@ class Scorer(Protocol):
 
 
 def train_counts(corpus: Corpus) -> np.ndarray:
-    """How often each item occurs in train events of both tasks, (N,); one user's purchase and its search twin
-    (same user, time and item) are one occurrence."""
-    events = corpus.events[corpus.events["split"] == "train"].drop_duplicates(
-        ["user_id", "time", "item_id"]
-    )
-    return np.bincount(events["item_id"], minlength=corpus.num_items)
+    """How often each item occurs in train events of both tasks, (N,); one user's purchase and its
+    search twin (same user, time and item) are one occurrence."""
+    train = corpus.events[corpus.events["split"] == "train"]
+    train = train.drop_duplicates(["user_id", "time", "item_id"])
+    return np.bincount(train["item_id"], minlength=corpus.num_items)
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,12 @@ class Popularity:
 
 @dataclass(frozen=True)
 class CategoryPopularity:
-    """Search only: the items that answer the query, best grade first, by train counts; after them all others, too.
+    """Search only: the items that answer the query, best grade first, by train counts; after them
+    all others, too.
 
-    It is *given* the relevance table, that is, it knows which items match, and how well. Where queries are made from
-    category paths or brands, this is a look-up that needs no learning; a learned search model is honest only beside it.
+    It is *given* the relevance table, that is, it knows which items match, and how well. Where
+    queries are made from category paths or brands, this is a look-up that needs no learning; a
+    learned search model is honest only beside it.
     """
 
     counts: np.ndarray  # (N,)
@@ -70,72 +72,72 @@ class CategoryPopularity:
 
     @classmethod
     def fit(cls, corpus: Corpus) -> CategoryPopularity:
-        table = corpus.relevance[corpus.relevance["grade"] >= 1].sort_values(
-            ["query_id", "item_id"]
-        )
-        return cls(
-            train_counts(corpus),
-            *(table[name].to_numpy() for name in ("query_id", "item_id", "grade")),
-        )
+        table = corpus.relevance[corpus.relevance["grade"] >= 1]
+        table = table.sort_values(["query_id", "item_id"])
+        columns = (table[name].to_numpy() for name in ("query_id", "item_id", "grade"))
+        return cls(train_counts(corpus), *columns)
 
     def scores(self, targets: pd.DataFrame) -> np.ndarray:
-        share = (self.counts / (self.counts.max() + 1)).astype(np.float32)  # in [0, 1)
+        # popularity as a share in [0, 1) orders items of one grade and never outweighs a grade
+        share = (self.counts / (self.counts.max() + 1)).astype(np.float32)
         table = np.tile(share, (len(targets), 1))
         queries = targets["query_id"].to_numpy()
-        low, high = (
-            np.searchsorted(self.query, queries, "left"),
-            np.searchsorted(self.query, queries, "right"),
-        )
+        # the rows of the relevance table that belong to each query stand side by side
+        low = np.searchsorted(self.query, queries, "left")
+        high = np.searchsorted(self.query, queries, "right")
         for row, (first, last) in enumerate(zip(low, high, strict=True)):
             table[row, self.item[first:last]] += self.grade[first:last]
         return table
 
 
 class BM25:
-    """Search only: BM25 (Robertson & Zaragoza 2009; Lucene's variant by bm25s) of the query over title and text.
+    """Search only: BM25 (Robertson & Zaragoza 2009; Lucene's variant by bm25s) of the query over
+    title and text.
 
-    An item that holds no word of the query is no answer (-inf), so a misspelt query may have an empty list, and a
-    catalogue without a word of two letters has no answer to anything.
+    An item that holds no word of the query is no answer (-inf), so a misspelt query may have an
+    empty list, and a catalogue without a word of two letters has no answer to anything.
     """
 
     def __init__(self, corpus: Corpus):
         self.queries, self.num_items = corpus.queries["text"].tolist(), corpus.num_items
         pairs = zip(corpus.items["title"].fillna(""), corpus.items["text"].fillna(""), strict=True)
-        texts = [
-            index_words(text if text.startswith(title) else f"{title} {text}")
-            for title, text in pairs
-        ]
+        # a text that begins with its title says it once
+        texts = [text if text.startswith(title) else f"{title} {text}" for title, text in pairs]
+        texts = [index_words(text) for text in texts]
         self.index = bm25s.BM25()
         if any(texts):  # bm25s refuses to count nothing
             self.index.index(texts, show_progress=False)
 
     def scores(self, targets: pd.DataFrame) -> np.ndarray:
+        # each different query is scored once, then its row is copied to all events that ask it
         queries, back = np.unique(targets["query_id"].to_numpy(), return_inverse=True)
         table = np.full((len(queries), self.num_items), -np.inf, dtype=np.float32)
         vocabulary = getattr(self.index, "vocab_dict", {})
         for row, query in enumerate(queries):
             known = [word for word in index_words(self.queries[query]) if word in vocabulary]
             if known:
-                values = self.index.get_scores(known)
+                values = self.index.get_scores(known)  # (N,), 0 where no word matches
                 table[row] = np.where(values > 0, values, -np.inf)
         return table[back]
 
 
 def index_words(text: str) -> list[str]:
-    """Words of two letters or more, without English stop words and plural endings: queries made from category paths
-    have none either. Only the first 2,000 characters of a text are read."""
+    """Words of two letters or more, without English stop words and plural endings: queries made
+    from category paths have none either. Only the first 2,000 characters of a text are read."""
     return [_stem(word) for word in words_of(text[:2000], WRITTEN, 2) if word not in _STOP_WORDS]
 
 
-_STOP_WORDS, _stem = frozenset(STOPWORDS_EN), lru_cache(1 << 18)(stem)
+_STOP_WORDS = frozenset(STOPWORDS_EN)
+_stem = lru_cache(1 << 18)(stem)
 
 
 @dataclass(frozen=True)
 class Oracle:
-    """Built-in shop only: the true probability of every item, without what the user has met (no one meets it twice).
+    """Built-in shop only: the true probability of every item, without what the user has met (no one
+    meets it twice).
 
-    No system can do better on average, for the log is drawn from exactly these numbers. `truth` answers
-    ``scores(task, user_ids, query_ids, previous_items) -> (B, N)``.
+    No system can do better on average, for the log is drawn from exactly these numbers. `truth`
+    answers ``scores(task, user_ids, query_ids, previous_items) -> (B, N)``.
     """
 
     truth: object
@@ -143,14 +145,16 @@ class Oracle:
 
     def scores(self, targets: pd.DataFrame) -> np.ndarray:
         """Rows of `targets` may be of either task."""
-        event, user, query = (targets[c].to_numpy() for c in ("event_id", "user_id", "query_id"))
-        previous, task = self.seen.last(event), targets["task"].to_numpy()
+        names = ("event_id", "user_id", "query_id", "task")
+        event, user, query, task = (targets[name].to_numpy() for name in names)
+        previous = self.seen.last(event)
         table = None
         for name in sorted(set(task)):
             rows = np.flatnonzero(task == name)
             part = self.truth.scores(name, user[rows], query[rows], previous[rows])
             table = np.empty((len(targets), part.shape[1])) if table is None else table
             table[rows] = part
+        # what cannot happen is never answered, and neither is what the user has met
         table[table <= 0] = -np.inf
         table[self.seen.pairs(event)] = -np.inf
         return table.astype(np.float32)
@@ -161,35 +165,24 @@ def top_k_run(
     targets: pd.DataFrame,
     k: int,
     seen: Seen | None = None,
+    candidates: np.ndarray | None = None,
     batch: int = 512,
     name: str = "ranking",
 ) -> pd.DataFrame:
-    """The run of the k best items of each target event (rows of the event table), over the whole catalogue.
+    """The run of the k best items of each target event (B rows of the event table): over the whole
+    catalogue, or among each event's `candidates` (B, C), padded with -1.
 
-    With `seen`, items of the user's history are left out of *recommendation* lists; search may return them.
-    Ties are broken by item id, so the run is the same whatever the batch.
+    With `seen`, items of the user's history are left out of *recommendation* lists; search may
+    return them. Ties are broken by item id, so the run is the same whatever the batch.
     """
-    parts = []
+    parts = [run_from_scores(np.zeros(0, int), np.zeros((0, k)), k)]  # the columns, if no target
     for low in tqdm(range(0, len(targets), batch), desc=name, unit="batch", leave=False):
-        part = targets.iloc[low : low + batch]
-        scores = scorer.scores(part)
+        part, items = targets.iloc[low : low + batch], None
+        scores = scorer.scores(part)  # (b, N), for the whole catalogue at once
         if seen is not None:
             seen.hide(scores, part)
-        parts.append(run_from_scores(part["event_id"].to_numpy(), scores, k))
-    return (
-        pd.concat(parts, ignore_index=True)
-        if parts
-        else run_from_scores(np.zeros(0, int), np.zeros((0, k)), k)
-    )
-
-
-def candidate_run(
-    scorer: Scorer, targets: pd.DataFrame, candidates: np.ndarray, k: int, batch: int = 512
-) -> pd.DataFrame:
-    """The run of the k best among each event's `candidates` (B, C), padded with -1."""
-    parts = []
-    for low in range(0, len(targets), batch):
-        part, items = targets.iloc[low : low + batch], candidates[low : low + batch]
-        scores = np.take_along_axis(scorer.scores(part), np.maximum(items, 0), axis=1)
+        if candidates is not None:
+            items = candidates[low : low + batch]
+            scores = np.take_along_axis(scores, np.maximum(items, 0), axis=1)  # (b, C)
         parts.append(run_from_scores(part["event_id"].to_numpy(), scores, k, items))
     return pd.concat(parts, ignore_index=True)

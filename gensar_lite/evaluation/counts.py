@@ -1,12 +1,14 @@
 """Systems that only count: what followed an item, what was taken beside it, what a query string was
 answered with.
 
-In: a corpus' train events. Out: scorers like those of baselines.py, which look at the target's own
+In: a corpus' train events. Out: scorers like those of baselines.py, which look at the target's
 history besides. Nothing of size N x N is ever dense: 100,000 items work. This file does not choose
 parameters (tuning.py).
 
-    transitions    from one time step to the next ones: a Markov chain (Shani et al. 2005), smoothed by popularity
-    item-knn       items taken by the same users (Sarwar et al. 2001), cosine with shrinkage (Koren & Bell 2011)
+    transitions    from one time step to the next ones: a Markov chain (Shani et al. 2005), smoothed
+                   by popularity
+    item-knn       items taken by the same users (Sarwar et al. 2001), cosine with shrinkage (Koren
+                   & Bell 2011)
     query-clicks   what people took after typing the very same string
 """
 
@@ -18,18 +20,16 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_matrix, dia_matrix, diags
+from scipy.sparse import csr_matrix, dia_matrix, diags, vstack
 
 from gensar_lite.artifacts import Corpus
-from gensar_lite.data import history_bounds
+from gensar_lite.data import Seen
+from gensar_lite.data.histories import run_starts
 from gensar_lite.data.splitting import user_steps
 from gensar_lite.evaluation.baselines import train_counts
-from gensar_lite.machine.ranges import ranges
 
 MAX_STEP = 200  # items of one time step: what follows a longer one follows nothing in particular
-MAX_TRAIN = (
-    1000  # of a user's train items, the latest, that count as taken together: bounds the work
-)
+MAX_TRAIN = 1000  # of a user's train items, the latest, that count as taken together: bounds work
 NEIGHBOURS = 100  # kept of each item, the most similar
 CHUNK = 512  # items whose neighbours are looked for together: bounds the memory
 TIE = 1e-6  # what popularity adds where nothing else tells items apart
@@ -37,32 +37,28 @@ TIE = 1e-6  # what popularity adds where nothing else tells items apart
 
 def popularity_share(corpus: Corpus) -> np.ndarray:
     """The share of train events that each item has, (N,) float32; equal shares where nothing
-    trains.
-    """
+    trains."""
     counts = train_counts(corpus) + (0.0 if (corpus.events["split"] == "train").any() else 1.0)
     return (counts / counts.sum()).astype(np.float32)
 
 
 class Past:
     """Histories as weights of items, for any events of one log; a purchase and its search twin are
-    one item.
-    """
+    one item."""
 
     def __init__(self, corpus: Corpus):
         events = corpus.events
         self.num_items, self.item = corpus.num_items, events["item_id"].to_numpy()
-        (self.start, self.end), (self.step, _) = history_bounds(events), user_steps(events)
-        keys = ["user_id", "time", "item_id"]
-        self.once = ~events.duplicated(keys).to_numpy()
-        size = events[self.once].groupby(keys[:2])["item_id"].size().rename("size")
-        self.size = events.join(size, on=keys[:2])[
-            "size"
-        ].to_numpy()  # (E,) items of the event's step
+        self.seen = Seen.of_log(events)
+        self.step, _ = user_steps(events)
+        self.once = ~events.duplicated(["user_id", "time", "item_id"]).to_numpy()
+        # (E,) items of the event's time step
+        same_step = events.assign(once=self.once).groupby(["user_id", "time"])["once"]
+        self.size = same_step.transform("sum").to_numpy()
 
     def steps(self, event_ids: np.ndarray, back: int, decay: float) -> csr_matrix:
         """(B, N): the last `back` time steps of each history, each step as much as one item,
-        ``decay`` a step.
-        """
+        ``decay`` per step."""
         row, event, ago = self._pairs(event_ids)
         keep = ago <= back
         row, event, ago = row[keep], event[keep], ago[keep]
@@ -70,32 +66,26 @@ class Past:
 
     def items(self, event_ids: np.ndarray, decay: float) -> csr_matrix:
         """(B, N): every item of each history once, ``decay`` for each time step since it was met
-        last.
-        """
+        last."""
         row, event, ago = self._pairs(event_ids)
         key = row * self.num_items + self.item[event]
-        latest = (
-            len(key) - 1 - np.unique(key[::-1], return_index=True)[1]
-        )  # later rows are later events
-        return self._matrix(
-            len(event_ids), row[latest], event[latest], decay ** (ago[latest] - 1.0)
-        )
+        # later rows are later events: the last of each item is the first from behind
+        latest = len(key) - 1 - np.unique(key[::-1], return_index=True)[1]
+        row, event, ago = row[latest], event[latest], ago[latest]
+        return self._matrix(len(event_ids), row, event, decay ** (ago - 1.0))
 
     def _pairs(self, event_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """``row`` of `event_ids`, earlier ``event``, how many time steps ``ago``: flat, (P,)
-        each.
-        """
-        start, length = self.start[event_ids], self.end[event_ids] - self.start[event_ids]
-        row, event = np.repeat(np.arange(len(start)), length), ranges(start, length)
+        each."""
+        row, event = self.seen.rows(event_ids)
         row, event = row[self.once[event]], event[self.once[event]]
         return row, event, self.step[np.asarray(event_ids)[row]] - self.step[event]
 
     def _matrix(
         self, rows: int, row: np.ndarray, event: np.ndarray, weight: np.ndarray
     ) -> csr_matrix:
-        return csr_matrix(
-            (weight.astype(np.float32), (row, self.item[event])), (rows, self.num_items)
-        )
+        place = (row, self.item[event])
+        return csr_matrix((weight.astype(np.float32), place), (rows, self.num_items))
 
 
 @dataclass(frozen=True)
@@ -134,26 +124,21 @@ def transition_counts(corpus: Corpus, back: int, decay: float) -> csr_matrix:
     step of many is no more of a reason than a step of one. Items of one step never follow each
     other.
     """
-    train = corpus.events[corpus.events["split"] == "train"].drop_duplicates(
-        ["user_id", "time", "item_id"]
-    )
-    user, when, item = (train[name].to_numpy() for name in ("user_id", "time", "item_id"))
-    new = (
-        np.r_[True, (np.diff(user) != 0) | (np.diff(when) != 0)]
-        if len(train)
-        else np.zeros(0, dtype=bool)
-    )
-    step, owner = np.cumsum(new) - 1, user[new]
+    names = ["user_id", "time", "item_id"]
+    train = corpus.events[corpus.events["split"] == "train"].drop_duplicates(names)
+    user, time, item = (train[name].to_numpy() for name in names)
+    begins = run_starts(user, time)
+    step, owner = np.cumsum(begins) - 1, user[begins]  # each event's step, each step's user
     size = np.bincount(step, minlength=len(owner))
     keep = size[step] <= MAX_STEP
+    # which items a step holds, (steps, N), as what follows and, weighted, as what is followed
     shape = (len(owner), corpus.num_items)
     later = csr_matrix((np.ones(keep.sum(), np.float32), (step[keep], item[keep])), shape)
     earlier = diags((1 / np.maximum(size, 1)).astype(np.float32)) @ later
     counts = csr_matrix((corpus.num_items, corpus.num_items), dtype=np.float32)
     for apart in range(1, back + 1):
-        first = np.flatnonzero(
-            owner[:-apart] == owner[apart:]
-        )  # steps that have one `apart` steps later
+        # the steps that have another one of the same user, `apart` steps later
+        first = np.flatnonzero(owner[:-apart] == owner[apart:])
         counts += decay ** (apart - 1) * (earlier[first].T @ later[first + apart])
     return counts.tocsr()
 
@@ -162,7 +147,7 @@ def transition_counts(corpus: Corpus, back: int, decay: float) -> csr_matrix:
 class ItemKNN:
     """Recommendation: items like those of the whole history, by who took them in train.
 
-    ``score(j) = sum over items i of the history: weight(i) * similarity[i, j]``, with ``decay`` a
+    ``score(j) = sum over items i of the history: weight(i) * similarity[i, j]``, with ``decay`` per
     time step. `repeat` is what an item of the history adds to itself: it matters only where seen
     items stay candidates.
     """
@@ -181,12 +166,17 @@ class ItemKNN:
 
 def neighbours(corpus: Corpus, shrinkages: tuple[float, ...]) -> list[csr_matrix]:
     """For each shrinkage h the similarities ``n_ij / (sqrt(n_i n_j) + h)``, (N, N), the
-    `NEIGHBOURS` largest a row.
+    `NEIGHBOURS` largest per row.
 
     n_ij are the users who took both in train (of each user the latest `MAX_TRAIN` items), equal
     similarities are kept by item number; an item is no neighbour of itself.
     """
-    taken = _taken(corpus)  # (U, N)
+    train = corpus.events[corpus.events["split"] == "train"]
+    train = train.drop_duplicates(["user_id", "item_id"], keep="last")
+    train = train.groupby("user_id").tail(MAX_TRAIN)
+    place = (train["user_id"], train["item_id"])
+    shape = (corpus.num_users, corpus.num_items)
+    taken = csr_matrix((np.ones(len(train), np.float32), place), shape)  # (U, N)
     users = np.asarray(taken.sum(axis=0)).ravel()  # (N,) n_i
     parts: list[list[csr_matrix]] = [[] for _ in shrinkages]
     by_item = taken.T.tocsr()
@@ -197,18 +187,7 @@ def neighbours(corpus: Corpus, shrinkages: tuple[float, ...]) -> list[csr_matrix
         for part, shrinkage in zip(parts, shrinkages, strict=True):
             alike = count / (np.sqrt(users[row + low] * users[column]) + shrinkage)
             part.append(_largest(csr_matrix((alike.astype(np.float32), (row, column)), both.shape)))
-    return [_stack(part) for part in parts]
-
-
-def _taken(corpus: Corpus) -> csr_matrix:
-    """(U, N) ones: the latest `MAX_TRAIN` different items of each user in train."""
-    train = corpus.events[corpus.events["split"] == "train"]
-    train = train.drop_duplicates(["user_id", "item_id"], keep="last")
-    train = train.groupby("user_id").tail(MAX_TRAIN)
-    shape = (corpus.num_users, corpus.num_items)
-    return csr_matrix(
-        (np.ones(len(train), np.float32), (train["user_id"], train["item_id"])), shape
-    )
+    return [vstack(part, format="csr") for part in parts]
 
 
 def _largest(table: csr_matrix) -> csr_matrix:
@@ -216,29 +195,18 @@ def _largest(table: csr_matrix) -> csr_matrix:
     table.sort_indices()
     keep = np.ones(table.nnz, dtype=bool)
     for row in np.flatnonzero(np.diff(table.indptr) > NEIGHBOURS):
-        mine = slice(table.indptr[row], table.indptr[row + 1])
-        rest = np.argsort(-table.data[mine], kind="stable")[NEIGHBOURS:]
-        keep[mine.start + rest] = False
+        entries = slice(table.indptr[row], table.indptr[row + 1])
+        rest = np.argsort(-table.data[entries], kind="stable")[NEIGHBOURS:]
+        keep[entries.start + rest] = False
     row = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
     return csr_matrix((table.data[keep], (row[keep], table.indices[keep])), table.shape)
-
-
-def _stack(parts: list[csr_matrix]) -> csr_matrix:
-    data, indices = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("data", "indices")
-    )
-    counts = np.concatenate([np.diff(part.indptr) for part in parts])
-    return csr_matrix(
-        (data, indices, np.r_[0, np.cumsum(counts)]), (len(counts), parts[0].shape[1])
-    )
 
 
 @dataclass(frozen=True)
 class QueryClicks:
     """Search: how often each item was taken in train after the target's very query string, plus
     ``prior`` times its popularity. A string that train never saw has no clicks: there this is
-    popularity.
-    """
+    popularity."""
 
     string: np.ndarray  # (Q,) the number of each query's string
     clicks: csr_matrix  # (strings, N)

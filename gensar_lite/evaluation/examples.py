@@ -1,9 +1,9 @@
 """Example lists for people: what a user had done, what was asked, what the model answered.
 
-In: a corpus, a run, identifiers. Out: plain dicts of text for the report. Examples are drawn at random from the
-targets, hits and misses alike. Without `with_texts` an item is only its id (that of a user's own files, else its
-number): texts of real shops are not ours to publish. This file does not know HTML; the page escapes what comes from
-here.
+In: a corpus, a run, identifiers. Out: plain dicts of text for the report. Examples are drawn at
+random from the targets, hits and misses alike. Without `with_texts` an item is only its id (that of
+a user's own files, else its number): texts of real shops are not ours to publish. This file does
+not know HTML; the page escapes what comes from here.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import pandas as pd
 
 from gensar_lite.artifacts import Corpus, Identifiers
 from gensar_lite.data import Seen
+from gensar_lite.drawing.palette import TASK_TITLE
 from gensar_lite.evaluation.protocols import sample_targets
 from gensar_lite.evaluation.runs import to_matrix
 
-TASK_LABEL = {"search": "Search", "recommend": "Recommendation"}
+LENGTH = 160  # characters of a title or id that are shown
 
 
 def example_lists(
@@ -30,50 +31,48 @@ def example_lists(
     seed: int = 0,
     depth: int = 5,
 ) -> list[dict]:
-    """`num_examples` of one task: ``{title, history, query, target, answers}``, each answer ``{label, codes, mark}``.
+    """`num_examples` of one task: ``{title, history, query, target, answers}``, each answer
+    ``{label, codes, mark}``.
 
-    `mark` says whether an answer is the item taken or answers the query as well; it is empty otherwise.
+    `mark` says whether an answer is the item taken or answers the query as well; it is empty
+    otherwise.
     """
     chosen = sample_targets(targets, num_examples, seed)
     ranked = to_matrix(run, chosen["event_id"].to_numpy(), depth)
-    pairs = set(zip(corpus.relevance["query_id"], corpus.relevance["item_id"], strict=True))
-
-    names = corpus.items["source_id"] if "source_id" in corpus.items else corpus.items["item_id"]
+    # pairs of query and item that the corpus calls relevant
+    relevant = set(zip(corpus.relevance["query_id"], corpus.relevance["item_id"], strict=True))
+    # the ids of own files where there are any, else row numbers
+    ids = corpus.items["source_id" if "source_id" in corpus.items else "item_id"]
     users = np.arange(corpus.num_users) if corpus.user_ids is None else corpus.user_ids
 
     def label(item: int) -> str:
-        return str(corpus.items["title"].iloc[item] if with_texts else f"item {names.iloc[item]}")[
-            :160
-        ]
+        text = corpus.items["title"].iloc[item] if with_texts else f"item {ids.iloc[item]}"
+        return str(text)[:LENGTH]
 
     def answer(item: int, row) -> dict:
         codes = "-".join(map(str, identifiers.view(row.task)[item]))
-        relevant = (row.query_id, item) in pairs
-        mark = "taken" if item == row.item_id else "answers the query" if relevant else ""
+        mark = "answers the query" if (row.query_id, item) in relevant else ""
+        mark = "taken" if item == row.item_id else mark
         return {"label": label(item), "codes": codes, "mark": mark}
 
-    found = []
+    examples = []
     for row, items in zip(chosen.itertuples(index=False), ranked, strict=True):
         query = None
         if row.task == "search":
-            query = (
-                str(corpus.queries["text"].iloc[row.query_id])
-                if with_texts
-                else f"query {row.query_id}"
-            )
-        found.append(
-            {
-                "title": f"{TASK_LABEL[row.task]} for user {str(users[row.user_id])[:160]}",
-                "history": [label(item) for item in _latest(seen.of(row.event_id), depth)],
-                "query": query,
-                "target": label(row.item_id),
-                "answers": [answer(int(item), row) for item in items if item >= 0],
-            }
-        )
-    return found
+            text = corpus.queries["text"].iloc[row.query_id]
+            query = str(text) if with_texts else f"query {row.query_id}"
+        example = {
+            "title": f"{TASK_TITLE[row.task]} for user {str(users[row.user_id])[:LENGTH]}",
+            "history": [label(item) for item in _latest(seen.of(row.event_id), depth)],
+            "query": query,
+            "target": label(row.item_id),
+            "answers": [answer(int(item), row) for item in items if item >= 0],
+        }
+        examples.append(example)
+    return examples
 
 
 def _latest(items: np.ndarray, length: int) -> list[int]:
-    """The last `length` items, a purchase and its search twin (neighbours) told once."""
+    """The last `length` items; a purchase and its search twin (neighbours) are listed once."""
     kept = [int(item) for i, item in enumerate(items) if i == 0 or item != items[i - 1]]
     return kept[-length:]

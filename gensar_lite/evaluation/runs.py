@@ -6,6 +6,7 @@ This file does not know which system wrote a run, nor what the right answers are
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -20,10 +21,12 @@ RUN_COLUMNS = ["event_id", "item_id", "rank", "score"]
 
 
 def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The k best columns of each row: `scores` (B, N) -> ``rows, columns, ranks``, flat, in order of row and rank.
+    """The k best columns of each row of `scores` (B, N): ``rows, columns, ranks``, flat, in order
+    of row and rank.
 
-    Equal scores are ordered by column, so the answer never depends on the sorting algorithm. Columns of
-    ``-inf`` are never chosen, so a row may have fewer than k. Raises `ArtifactError` on NaN.
+    Equal scores are ordered by column, so the answer never depends on the sorting algorithm.
+    Columns of ``-inf`` are never chosen, so a row may have fewer than k. Raises `ArtifactError` on
+    NaN.
     """
     if np.isnan(scores).any():
         raise ArtifactError(
@@ -31,15 +34,13 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
         )
     size = scores.shape[1]
     chosen = scores > -np.inf
-    if k < size:
-        chosen &= (
-            scores >= np.partition(scores, size - k, axis=1)[:, size - k, None]
-        )  # the k-th best and its ties
+    if k < size:  # the k-th best and its ties: few are left to be sorted
+        chosen &= scores >= np.partition(scores, size - k, axis=1)[:, size - k, None]
+    # sort what is left by row, then falling score, then column; a place within a row is a rank
     rows, columns = np.nonzero(chosen)
     order = np.lexsort((columns, -scores[rows, columns], rows))
     rows, columns = rows[order], columns[order]
-    counts = np.bincount(rows, minlength=len(scores))
-    ranks = within(counts) + 1
+    ranks = within(np.bincount(rows, minlength=len(scores))) + 1
     kept = ranks <= k
     return rows[kept], columns[kept], ranks[kept]
 
@@ -47,21 +48,20 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
 def run_from_scores(
     event_ids: np.ndarray, scores: np.ndarray, k: int, items: np.ndarray | None = None
 ) -> pd.DataFrame:
-    """The run that `scores` (B, N) give, k items an event at most.
+    """The run that `scores` (B, N) give, k items per event at most.
 
-    Column j stands for item j, or for ``items[:, j]`` when `items` (B, C) lists each event's candidates
-    (-1 = no candidate). Ties are broken by item id.
+    Column j stands for item j, or for ``items[:, j]`` when `items` (B, C) lists each event's
+    candidates (-1 = no candidate). Ties are broken by item id.
     """
-    if items is not None:
+    if items is not None:  # in the order of ids, so that column order breaks ties by id
         by_id = np.argsort(items, axis=1, kind="stable")
         items = np.take_along_axis(items, by_id, axis=1)
         scores = np.where(items >= 0, np.take_along_axis(scores, by_id, axis=1), -np.inf)
     rows, columns, ranks = top_k(scores, k)
     chosen = columns if items is None else items[rows, columns]
     values = scores[rows, columns].astype(np.float64)
-    return pd.DataFrame(
-        dict(zip(RUN_COLUMNS, (np.asarray(event_ids)[rows], chosen, ranks, values), strict=True))
-    )
+    parts = (np.asarray(event_ids)[rows], chosen, ranks, values)
+    return pd.DataFrame(dict(zip(RUN_COLUMNS, parts, strict=True)))
 
 
 def check_run(
@@ -69,18 +69,18 @@ def check_run(
 ) -> pd.DataFrame:
     """Assert a run's promises and return it sorted by event and rank.
 
-    0 invalid items, 0 duplicate items an event, ranks 1, 2, ... without gaps, scores finite and non-increasing,
-    no event but the asked ones (an event without an answer is allowed and counts 0).
-    Raises `ArtifactError` that names the first event at fault.
+    0 invalid items, 0 duplicate items per event, ranks 1, 2, ... without gaps, scores finite and
+    non-increasing, no event but the asked ones (an event without an answer is allowed and counts
+    0). Raises `ArtifactError` that names the first event at fault.
     """
-    missing = [c for c in RUN_COLUMNS if c not in run.columns]
+    missing = [name for name in RUN_COLUMNS if name not in run.columns]
     if missing:
-        raise ArtifactError(
-            f"run: no column {', '.join(missing)}; a run has {', '.join(RUN_COLUMNS)}."
-        )
+        wanted = ", ".join(RUN_COLUMNS)
+        raise ArtifactError(f"run: no column {', '.join(missing)}; a run has {wanted}.")
     run = run[RUN_COLUMNS].sort_values(["event_id", "rank"], kind="stable", ignore_index=True)
-    event, item, rank, score = (run[c].to_numpy() for c in RUN_COLUMNS)
-    same = event[1:] == event[:-1]
+    event, item, rank, score = (run[name].to_numpy() for name in RUN_COLUMNS)
+    same = event[1:] == event[:-1]  # as in the row above
+    # the rank in the row above, 0 where an event begins: ranks must rise by one from there
     previous = np.r_[0, np.where(same, rank[:-1], 0)] if len(run) else rank
     strange = np.zeros(0, dtype=bool) if event_ids is None else ~np.isin(event, event_ids)
     _refuse(event, "asks for an event that is no target", strange)
@@ -100,40 +100,36 @@ def _refuse(event: np.ndarray, what: str, bad: np.ndarray) -> None:
 
 
 def to_matrix(run: pd.DataFrame, event_ids: np.ndarray, k: int) -> np.ndarray:
-    """The items of `event_ids` (B,) as (B, k), best first, padded with -1; events without an answer are all -1."""
-    event_ids = np.asarray(event_ids)
+    """The items of `event_ids` (B,) as (B, k), best first, padded with -1; events without an answer
+    are all -1."""
+    row_of = pd.Series(np.arange(len(event_ids)), index=np.asarray(event_ids))
+    kept = run[run["event_id"].isin(row_of.index) & (run["rank"] <= k)]
     matrix = np.full((len(event_ids), k), -1, dtype=np.int64)
-    row_of = pd.Series(np.arange(len(event_ids)), index=event_ids)
-    kept = run[run["event_id"].isin(event_ids) & (run["rank"] <= k)]
-    matrix[row_of[kept["event_id"]].to_numpy(), kept["rank"].to_numpy() - 1] = kept[
-        "item_id"
-    ].to_numpy()
+    matrix[row_of[kept["event_id"]].to_numpy(), kept["rank"].to_numpy() - 1] = kept["item_id"]
     return matrix
 
 
 def write_trec(
     run: pd.DataFrame, path: Path | str, name: str, item_names: Sequence[str] | None = None
 ) -> Path:
-    """Write a TREC run file, ``event Q0 item rank score name`` a line, for trec_eval, ir_measures or ranx.
+    """Write a TREC run file, ``event Q0 item rank score name`` per line, for trec_eval, ir_measures
+    or ranx.
 
-    `item_names` (N,) are the ids of a user's own files (``corpus.items["source_id"]``), by row number; without them an
-    item is its number. White space, which ends a column, and ``%`` are written as in web addresses (``a%20b``), so
-    that no two ids become one. Events have no ids but ours.
+    `item_names` (N,) are the ids of a user's own files (``corpus.items["source_id"]``), by row
+    number; without them an item is its number. White space, which ends a column, and ``%`` are
+    written as in web addresses (``a%20b``), so that no two ids become one. Events have no ids but
+    ours.
 
-    Those tools sort by score and order ties their own way (ties alone can move NDCG@10 by 5 %), so the column of
-    scores holds ``1 / rank``, strictly decreasing, instead of the system's own scores.
+    Those tools sort by score and order ties their own way (ties alone can move NDCG@10 by 5 %), so
+    the column of scores holds ``1 / rank``, strictly decreasing, instead of the system's scores.
     """
     tag = "_".join(name.split()) or "run"
-    items = (
-        run["item_id"]
-        if item_names is None
-        else [_one_word(item_names[item]) for item in run["item_id"]]
-    )
+    items = run["item_id"]
+    if item_names is not None:
+        items = items.map(
+            lambda item: re.sub(r"[\s%]", lambda c: quote(c[0], safe=""), str(item_names[item]))
+        )
     columns = zip(run["event_id"], items, run["rank"], strict=True)
     lines = [f"{event} Q0 {item} {rank} {1 / rank:.9f} {tag}\n" for event, item, rank in columns]
     Path(path).write_text("".join(lines), encoding="utf-8")
     return Path(path)
-
-
-def _one_word(name: object) -> str:
-    return "".join(quote(c, safe="") if c.isspace() or c == "%" else c for c in str(name))

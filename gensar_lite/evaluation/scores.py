@@ -1,8 +1,9 @@
-"""From runs to one number a query, and from those to means with intervals.
+"""From runs to one number per query, and from those to means with intervals.
 
-In: runs and the events they answer. Out: a table ``system, protocol, task, metric, event_id, value`` with a row for
-every query, answered or not, and summaries ``{system, task, protocol, metric, value, low, high, num_queries, seeds}``.
-As each query's value is kept, intervals and paired tests need no rerun. This file does not know how a run was made.
+In: runs and the events they answer. Out: a table ``system, protocol, task, metric, event_id,
+value`` with a row for every query, answered or not, and summaries ``{system, task, protocol,
+metric, value, low, high, num_queries, seeds}``. As each query's value is kept, intervals and paired
+tests need no rerun. This file does not know how a run was made.
 """
 
 from __future__ import annotations
@@ -19,18 +20,8 @@ from gensar_lite.metrics import Qrels, relevance_metrics, target_metrics
 
 SCORE_COLUMNS = ["system", "protocol", "task", "metric", "event_id", "value"]
 SYSTEMS = (  # the order of tables
-    "joint",
-    "popularity",
-    "category-popularity",
-    "query-clicks",
-    "bm25",
-    "transitions",
-    "item-knn",
-    "svd",
-    "sasrec-bpr",
-    "sasrec-bce",
-    "sasrec-ce",
-    "oracle",
+    *("joint", "popularity", "category-popularity", "query-clicks", "bm25", "transitions"),
+    *("item-knn", "svd", "sasrec-bpr", "sasrec-bce", "sasrec-ce", "oracle"),
 )
 
 
@@ -43,27 +34,29 @@ def score_run(
     depth: int,
     qrels: Qrels | None = None,
 ) -> pd.DataFrame:
-    """Per-query values of one run on `targets` (rows of the event table, one task).
+    """Values per query of one run on `targets` (rows of the event table, one task).
 
-    Without `qrels` the clicked item is the one answer; with them every relevant item of the query is, the
-    clicked one a grade higher. `depth` is where the reciprocal rank looks no further.
+    Without `qrels` the clicked item is the one answer; with them every relevant item of the query
+    is, the clicked one a grade higher. `depth` is where the reciprocal rank looks no further.
     """
     events, items = targets["event_id"].to_numpy(), targets["item_id"].to_numpy()
-    ranked = to_matrix(run, events, depth)
+    ranked = to_matrix(run, events, depth)  # (B, depth)
     if qrels is None:
         values = target_metrics(ranked, items, ks)
     else:
         values = relevance_metrics(qrels, ranked, targets["query_id"].to_numpy(), ks, clicked=items)
-    tasks = targets["task"].to_numpy()
-    parts = [(system, protocol, tasks, metric, events, value) for metric, value in values.items()]
-    return pd.concat(
-        [pd.DataFrame(dict(zip(SCORE_COLUMNS, part, strict=True))) for part in parts],
-        ignore_index=True,
-    )
+    # one row per query and metric, so that means, intervals and tests can be made later
+    names = {"system": system, "protocol": protocol, "task": targets["task"].to_numpy()}
+    parts = [
+        pd.DataFrame(names | {"metric": metric, "event_id": events, "value": value})
+        for metric, value in values.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def join_scores(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """One table of many `score_run` parts; its four names become categories, which keeps it small on disk."""
+    """One table of many `score_run` parts; its four names become categories, which is small on
+    disk."""
     table = pd.concat(parts, ignore_index=True)
     return table.astype(dict.fromkeys(SCORE_COLUMNS[:4], "category"))
 
@@ -71,50 +64,42 @@ def join_scores(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
 def summary(
     scores: pd.DataFrame, settings: EvaluationConfig, seeds: Sequence[int] = (0,)
 ) -> list[dict]:
-    """Mean and bootstrap interval of every system, task, protocol and metric; `seeds` are the training seeds used.
+    """Mean and bootstrap interval of every system, task, protocol and metric; `seeds` are the
+    training seeds used.
 
-    All systems and metrics of one task and protocol share the same draws of queries. No interval is [0, 0] or [1, 1]
-    (see uncertainty.py).
+    All systems and metrics of one task and protocol share the same draws of queries. No interval is
+    [0, 0] or [1, 1] (see uncertainty.py).
     """
+    draws = (settings.num_bootstrap, settings.confidence, settings.seed)
     rows = []
     for (task, protocol), part in scores.groupby(["task", "protocol"], observed=True, sort=True):
-        table = part.pivot_table(
-            "value", "event_id", ["system", "metric"], observed=True, sort=False
-        )
-        intervals = bootstrap_intervals(
-            table.to_numpy(), settings.num_bootstrap, settings.confidence, settings.seed
-        )  # one a column
-        for (system, metric), (value, low, high) in zip(table.columns, intervals, strict=True):
+        # queries x (system, metric): one draw of queries serves all columns, so systems are paired
+        keys = ["system", "metric"]
+        table = part.pivot_table("value", "event_id", keys, observed=True, sort=False)
+        intervals = bootstrap_intervals(table.to_numpy(), *draws)  # one per column
+        for (system, metric), interval in zip(table.columns, intervals, strict=True):
             names = {"system": system, "task": task, "protocol": protocol, "metric": metric}
-            figures = {"value": value, "low": low, "high": high}
-            rows.append(names | figures | {"num_queries": len(table), "seeds": list(seeds)})
+            counts = {"num_queries": len(table), "seeds": list(seeds)}
+            rows.append(names | interval._asdict() | counts)
     return sorted(rows, key=lambda row: (row["task"], row["protocol"], system_order(row["system"])))
 
 
 def by_group(
-    scores: pd.DataFrame,
-    groups: pd.Series,
-    settings: EvaluationConfig,
-    metric: str = "ndcg@10",
-    protocol: str = "full",
-    task: str = "search",
+    scores: pd.DataFrame, groups: pd.Series, settings: EvaluationConfig, metric: str = "ndcg@10"
 ) -> list[dict]:
-    """The same mean inside groups of queries: `groups` maps event id to a name, e.g. the kind of query.
+    """The same mean of full search inside groups of queries: `groups` maps event id to a name, e.g.
+    the kind of query.
 
-    Returns ``{group, system, metric, value, low, high, num_queries}``, groups in alphabetical order.
+    Returns ``{group, system, metric, value, low, high, num_queries}``, groups by name.
     """
-    keep = (
-        (scores["metric"] == metric) & (scores["protocol"] == protocol) & (scores["task"] == task)
-    )
-    part = scores[keep].assign(group=lambda table: table["event_id"].map(groups))
+    part = scores[_chosen(scores, "search", metric, "full")]
+    part = part.assign(group=part["event_id"].map(groups))  # events without a group drop out
+    draws = (settings.num_bootstrap, settings.confidence, settings.seed)
     rows = []
     for (group, system), values in part.groupby(["group", "system"], observed=True)["value"]:
-        value = values.to_numpy()
-        interval = bootstrap_interval(
-            value, settings.num_bootstrap, settings.confidence, settings.seed
-        )
+        interval = bootstrap_interval(values.to_numpy(), *draws)
         names = {"group": str(group), "system": str(system), "metric": metric}
-        rows.append(names | interval._asdict() | {"num_queries": len(value)})
+        rows.append(names | interval._asdict() | {"num_queries": len(values)})
     return sorted(rows, key=lambda row: (row["group"], system_order(row["system"])))
 
 
@@ -122,9 +107,14 @@ def values_of(
     scores: pd.DataFrame, system: str, task: str, metric: str, protocol: str = "full"
 ) -> np.ndarray:
     """One system's values by event id, (B,): two of these go into `paired_difference`."""
-    keep = (scores["system"] == system) & (scores["task"] == task)
-    keep &= (scores["metric"] == metric) & (scores["protocol"] == protocol)
-    return scores[keep].sort_values("event_id")["value"].to_numpy()
+    part = scores[(scores["system"] == system) & _chosen(scores, task, metric, protocol)]
+    return part.sort_values("event_id")["value"].to_numpy()
+
+
+def _chosen(scores: pd.DataFrame, task: str, metric: str, protocol: str) -> pd.Series:
+    """Which rows are of this task, metric and protocol."""
+    chosen = (scores["task"] == task) & (scores["metric"] == metric)
+    return chosen & (scores["protocol"] == protocol)
 
 
 def system_order(name: str) -> tuple[int, str]:

@@ -1,9 +1,10 @@
-"""The evaluation stage: how good the run is, beside systems that are simple and an oracle that is not beatable.
+"""The evaluation stage: how good the run is, beside systems that are simple and an oracle that is
+not beatable.
 
-In: every earlier stage. Out: ``scores.parquet`` (a value a query), ``metrics.json`` (means with intervals),
-``kinds.json`` (search by groups of queries: their kind, seen or unseen), the baselines' runs. It trains nothing, tunes
-the systems that count on validation, and decodes only the sampled candidates. The page for people is made by
-`gensar_lite.evaluation.summary_page.write_report`.
+In: every earlier stage. Out: ``scores.parquet`` (one value per query), ``metrics.json`` (means with
+intervals), ``kinds.json`` (search by groups of queries: their kind, seen or unseen), the baselines'
+runs. It trains nothing, tunes the systems that count on validation, and decodes only the sampled
+candidates. The page for people is made by `gensar_lite.evaluation.summary_page.write_report`.
 """
 
 from __future__ import annotations
@@ -15,26 +16,12 @@ import numpy as np
 import pandas as pd
 
 from gensar_lite.artifacts import TASKS, Corpus, Workspace, say, write_json
-from gensar_lite.config import Config, ConfigError
+from gensar_lite.config import Config
 from gensar_lite.data import Seen, left_out
 from gensar_lite.data.shop.truth import Truth
 from gensar_lite.decoding import load_decoder
 from gensar_lite.embeddings import load_ranker
-from gensar_lite.evaluation.baselines import (
-    BM25,
-    CategoryPopularity,
-    Oracle,
-    Popularity,
-    Scorer,
-    candidate_run,
-    top_k_run,
-)
-from gensar_lite.evaluation.protocols import (
-    bm25_candidates,
-    protocol_name,
-    random_candidates,
-    sample_targets,
-)
+from gensar_lite.evaluation import baselines, protocols
 from gensar_lite.evaluation.report import console_table
 from gensar_lite.evaluation.runs import check_run, run_from_scores
 from gensar_lite.evaluation.scores import by_group, join_scores, score_run, summary
@@ -43,67 +30,53 @@ from gensar_lite.metrics import make_qrels
 
 Targets = dict[str, pd.DataFrame]  # task -> rows of the event table
 Runs = dict[tuple[str, str], pd.DataFrame]  # (system, task) -> run
+Scorers = dict[str, dict[str, baselines.Scorer]]  # task -> system -> scorer
 
 
 def evaluate(ws: Workspace) -> Path:
-    """Build ``artifacts/<run>/evaluation`` (or reuse it) and print the table. Returns the folder."""
+    """Build ``artifacts/<run>/evaluation`` (or reuse it), print the table; returns the folder."""
     folder = ws.build("evaluation", lambda folder: _evaluate(ws, folder))
     say(console_table(json.loads((folder / "metrics.json").read_text())))
     return folder
 
 
 def _evaluate(ws: Workspace, folder: Path) -> dict:
+    """Write the stage's files; returns its statistics."""
     config, corpus = ws.config, Corpus.load(ws.require("data"))
-    _check_depth(config)
     targets = split_targets(corpus, config)
-    without = left_out(corpus)
-    scorers = baseline_scorers(ws, corpus, Seen.of_log(corpus.events))
+    scorers = baseline_scorers(ws, corpus)
     counting = counting_systems(corpus, targets, config.evaluation.seed)
-    scorers = {
-        task: own | {name: t.scorer for name, t in counting.get(task, {}).items()}
-        for task, own in scorers.items()
-    }
-    baselines = baseline_runs(scorers, targets, without, config)
-    silent = sorted(
-        key for key, run in baselines.items() if run.empty
-    )  # nothing to answer with: 0 by construction
-    runs = joint_runs(ws, corpus, targets) | {
-        key: run for key, run in baselines.items() if key not in silent
-    }
+    for task, systems in counting.items():
+        scorers[task] |= {name: tuned.scorer for name, tuned in systems.items()}
+
+    # full ranking; a system with nothing to answer with has 0 by construction, and no row
+    without = left_out(corpus)
+    simple = baseline_runs(scorers, targets, without, config)
+    silent = sorted(key for key, run in simple.items() if run.empty)
+    runs = joint_runs(ws, corpus, targets)
+    runs |= {key: run for key, run in simple.items() if key not in silent}
     for (system, task), run in runs.items():
         run.to_parquet(folder / f"run-{system}-{task}.parquet", index=False)
+
+    # sampled candidates, for the same systems
     sampled, sampled_runs = sampled_candidates(ws, corpus, targets, without, scorers)
     sampled_runs = {key: run for key, run in sampled_runs.items() if key in runs}
-    scores = join_scores(
-        [
-            *_full_scores(runs, corpus, targets, config),
-            *_sampled_scores(sampled_runs, sampled, config),
-        ]
-    )
+
+    full_scores = _full_scores(runs, corpus, targets, config)
+    scores = join_scores(full_scores + _sampled_scores(sampled_runs, sampled, config))
     scores.to_parquet(folder / "scores.parquet", index=False)
     metrics = summary(scores, config.evaluation, seeds=(config.training.seed,))
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "kinds.json", kinds_of_queries(scores, corpus, config))
+    headline = [r for r in metrics if r["system"] == "joint" and r["protocol"] == protocols.FULL]
     return {
         "num_queries": {task: len(rows) for task, rows in targets.items()},
         "num_sampled": {task: len(rows) for task, rows in sampled.items()},
         "systems": sorted({system for system, _ in runs}),
         "without_an_answer": [f"{system}/{task}" for system, task in silent],
-        "tuned": {name: tuned.record for own in counting.values() for name, tuned in own.items()},
-        "joint": {f"{r['task']}/{r['metric']}": r["value"] for r in metrics if _is_headline(r)},
+        "tuned": {name: t.record for systems in counting.values() for name, t in systems.items()},
+        "joint": {f"{r['task']}/{r['metric']}": r["value"] for r in headline},
     }
-
-
-def _is_headline(row: dict) -> bool:
-    return row["system"] == "joint" and row["protocol"] == "full"
-
-
-def _check_depth(config: Config) -> None:
-    if max(config.evaluation.ks) > config.decoding.top_k:
-        raise ConfigError(
-            f"evaluation.ks: {max(config.evaluation.ks)} is deeper than the {config.decoding.top_k} items that are "
-            "kept a query. Raise decoding.top_k or lower evaluation.ks."
-        )
 
 
 def split_targets(corpus: Corpus, config: Config) -> Targets:
@@ -112,78 +85,73 @@ def split_targets(corpus: Corpus, config: Config) -> Targets:
     return {task: rows for task, rows in targets.items() if len(rows)}
 
 
-def baseline_scorers(ws: Workspace, corpus: Corpus, seen: Seen) -> dict[str, dict[str, Scorer]]:
-    """``task -> system -> scorer``; the oracle exists where the true process was kept (the built-in shop)."""
-    popularity, (recommender, ranker) = Popularity.fit(corpus), load_ranker(ws, corpus)
-    scorers: dict[str, dict[str, Scorer]] = {
+def baseline_scorers(ws: Workspace, corpus: Corpus) -> Scorers:
+    """The systems of each task; the oracle exists where the true process was kept (the built-in
+    shop)."""
+    popularity = baselines.Popularity.fit(corpus)
+    recommender, ranker = load_ranker(ws, corpus)
+    scorers: Scorers = {
         "recommend": {"popularity": popularity, recommender: ranker},
-        "search": {
-            "popularity": popularity,
-            # a real log tells what was clicked, not what would have answered: no look-up to compare with
-            **(
-                {}
-                if corpus.relevance.empty
-                else {"category-popularity": CategoryPopularity.fit(corpus)}
-            ),
-            "bm25": BM25(corpus),
-        },
+        "search": {"popularity": popularity},
     }
+    # a real log tells what was clicked, not what would have answered: no look-up to compare with
+    if not corpus.relevance.empty:
+        scorers["search"]["category-popularity"] = baselines.CategoryPopularity.fit(corpus)
+    scorers["search"]["bm25"] = baselines.BM25(corpus)
     if (ws.folder("data") / "truth.safetensors").exists():
-        oracle = Oracle(Truth.load(ws.folder("data")), seen)
-        scorers = {task: own | {"oracle": oracle} for task, own in scorers.items()}
+        truth = Truth.load(ws.folder("data"))
+        oracle = baselines.Oracle(truth, Seen.of_log(corpus.events))
+        for systems in scorers.values():
+            systems["oracle"] = oracle
     return scorers
 
 
 def joint_runs(ws: Workspace, corpus: Corpus, targets: Targets) -> Runs:
     """The decoding stage's run, checked and cut by task."""
     run = pd.read_parquet(ws.require("decoding") / "run.parquet")
-    asked = np.concatenate([rows["event_id"].to_numpy() for rows in targets.values()])
-    run = check_run(run, corpus.num_items, asked)
-    return {
-        ("joint", task): run[run["event_id"].isin(rows["event_id"])]
-        for task, rows in targets.items()
-    }
+    events = {task: rows["event_id"].to_numpy() for task, rows in targets.items()}
+    run = check_run(run, corpus.num_items, np.concatenate(list(events.values())))
+    return {("joint", task): run[run["event_id"].isin(ids)] for task, ids in events.items()}
 
 
-def baseline_runs(
-    scorers: dict[str, dict[str, Scorer]], targets: Targets, without: Seen | None, config: Config
-) -> Runs:
-    """Every baseline over the whole catalogue, as deep and with the same items left out as the joint model."""
+def baseline_runs(scorers: Scorers, targets: Targets, without: Seen | None, config: Config) -> Runs:
+    """Every baseline over the whole catalogue, as deep and with the same items left out as the
+    joint model."""
+    depth = config.decoding.top_k
     return {
-        (system, task): top_k_run(
-            scorer, rows, config.decoding.top_k, without, name=f"{system} {task}"
-        )
+        (system, task): baselines.top_k_run(scorer, rows, depth, without, name=f"{system} {task}")
         for task, rows in targets.items()
         for system, scorer in scorers[task].items()
     }
 
 
 def sampled_candidates(
-    ws: Workspace,
-    corpus: Corpus,
-    targets: Targets,
-    without: Seen | None,
-    scorers: dict[str, dict[str, Scorer]],
+    ws: Workspace, corpus: Corpus, targets: Targets, without: Seen | None, scorers: Scorers
 ) -> tuple[Targets, Runs]:
     """A fixed sample of targets ranked among one positive and sampled negatives, by every system.
 
-    Recommendation: random negatives; search: BM25's best. The joint model's scores are exact log-probabilities.
+    Recommendation: random negatives; search: BM25's best. The joint model's scores are exact
+    log-probabilities.
     """
     settings, depth, decoder = ws.config.evaluation, ws.config.decoding.top_k, load_decoder(ws)
     sampled, runs = {}, {}
     for task, rows in targets.items():
-        part = sampled[task] = sample_targets(rows, settings.max_sampled, settings.seed)
+        part = sampled[task] = protocols.sample_targets(rows, settings.max_sampled, settings.seed)
         draw = (settings.num_negatives, settings.seed)
+        # the candidates (B, C) of each target, itself in column 0, are the same for all systems
         if task == "search":
             bm25 = scorers[task]["bm25"]
-            cuts = [part.iloc[i : i + 256] for i in range(0, len(part), 256)]
-            items = np.concatenate([bm25_candidates(cut, bm25.scores(cut), *draw) for cut in cuts])
+            # scores of the whole catalogue for some targets at a time: bounds memory
+            cuts = [part.iloc[low : low + 256] for low in range(0, len(part), 256)]
+            lists = [protocols.bm25_candidates(cut, bm25.scores(cut), *draw) for cut in cuts]
+            items = np.concatenate(lists)
         else:
-            items = random_candidates(part, without, corpus.num_items, *draw)
+            items = protocols.random_candidates(part, without, corpus.num_items, *draw)
+        # padding (-1) is scored as item 0 and never ranked
         scores = decoder.score_candidates(part, np.maximum(items, 0))  # (B, C)
         runs["joint", task] = run_from_scores(part["event_id"].to_numpy(), scores, depth, items)
         for system, scorer in scorers[task].items():
-            runs[system, task] = candidate_run(scorer, part, items, depth)
+            runs[system, task] = baselines.top_k_run(scorer, part, depth, candidates=items)
     return sampled, runs
 
 
@@ -192,27 +160,29 @@ def _full_scores(
 ) -> list[pd.DataFrame]:
     """Full ranking against the click, and for search against all relevant items as well."""
     ks, depth, parts = config.evaluation.ks, config.decoding.top_k, []
+    # the ideal list of each query, as deep as the deepest cut
     qrels = make_qrels(corpus.relevance, len(corpus.queries), corpus.num_items, max(ks))
     for (system, task), run in runs.items():
-        parts.append(score_run(run, targets[task], system, protocol_name("full"), ks, depth))
+        parts.append(score_run(run, targets[task], system, protocols.FULL, ks, depth))
         if task == "search" and not corpus.relevance.empty:
-            name = protocol_name("full", all_relevant=True)
-            parts.append(score_run(run, targets[task], system, name, ks, depth, qrels))
+            parts.append(
+                score_run(run, targets[task], system, protocols.ALL_RELEVANT, ks, depth, qrels)
+            )
     return parts
 
 
 def _sampled_scores(runs: Runs, sampled: Targets, config: Config) -> list[pd.DataFrame]:
-    settings, parts = config.evaluation, []
+    """Ranking among the sampled candidates, against the click."""
+    settings, depth, parts = config.evaluation, config.decoding.top_k, []
     for (system, task), run in runs.items():
-        name = protocol_name("bm25" if task == "search" else "random", settings.num_negatives)
-        parts.append(
-            score_run(run, sampled[task], system, name, settings.ks, config.decoding.top_k)
-        )
+        protocol = f"{'bm25' if task == 'search' else 'random'}-{settings.num_negatives}"
+        parts.append(score_run(run, sampled[task], system, protocol, settings.ks, depth))
     return parts
 
 
 def kinds_of_queries(scores: pd.DataFrame, corpus: Corpus, config: Config) -> list[dict]:
-    """Search NDCG@10 inside `query_groups`: rows of `by_group` with the ``column`` that they belong to."""
+    """Search NDCG@10 inside `query_groups`: rows of `by_group` with the ``column`` that they belong
+    to."""
     search, rows = corpus.events[corpus.events["task"] == "search"], []
     for column, names in query_groups(corpus.queries).items() if 10 in config.evaluation.ks else ():
         groups = pd.Series(names.to_numpy()[search["query_id"]], index=search["event_id"])
@@ -221,8 +191,10 @@ def kinds_of_queries(scores: pd.DataFrame, corpus: Corpus, config: Config) -> li
 
 
 def query_groups(queries: pd.DataFrame) -> dict[str, pd.Series]:
-    """The group of every query by ``kind``, by ``seen`` (is its string in a train search?), and by both, for the two
-    are not independent: a rare string is more often a narrow one. A column that the queries lack gives no groups."""
+    """The group of every query by ``kind``, by ``seen`` (is its string in a train search?), and by
+    both, for the two are not independent: a rare string is more often a narrow one. A column that
+    the queries lack gives no groups."""
+    # a corpus of own files has no kinds; one without held-out strings says nothing of seen
     groups = {"kind": queries["kind"].astype(str)} if "kind" in queries else {}
     if "seen" in queries:
         groups["seen"] = queries["seen"].map({True: "seen", False: "unseen"})

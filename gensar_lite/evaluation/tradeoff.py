@@ -25,36 +25,37 @@ class Point(NamedTuple):
 def tradeoff_points(
     metrics: list[dict], metric: str = "ndcg@10", protocol: str = "full"
 ) -> list[Point]:
-    """A point a system, known systems first."""
-    found: dict[str, dict[str, Interval]] = {}
+    """One point per system, known systems first."""
+    tasks: dict[str, dict[str, Interval]] = {}  # of each system
     for row in metrics:
         if row["metric"] == metric and row["protocol"] == protocol:
             interval = Interval(row["value"], row["low"], row["high"])
-            found.setdefault(row["system"], {})[row["task"]] = interval
-    return [
-        Point(s, found[s].get("search"), found[s].get("recommend"))
-        for s in sorted(found, key=system_order)
-    ]
+            tasks.setdefault(row["system"], {})[row["task"]] = interval
+    systems = sorted(tasks, key=system_order)
+    return [Point(name, *map(tasks[name].get, ("search", "recommend"))) for name in systems]
 
 
 def pareto_front(values: np.ndarray) -> np.ndarray:
     """Which of `values` (P, 2) no other point beats: (P,) bool.
 
-    A point is beaten by one that is at least as good on both axes and better on one; equal points stay together.
+    A point is beaten by one that is at least as good on both axes and better on one; equal points
+    stay together.
     """
     values = np.asarray(values, dtype=float).reshape(-1, 2)
+    # (P, P): every point i against every point j
     at_least = (values[None] >= values[:, None]).all(axis=2)  # [i, j]: j is nowhere worse than i
     better = (values[None] > values[:, None]).any(axis=2)
     return ~(at_least & better).any(axis=1)
 
 
 def hypervolume(values: np.ndarray, reference: tuple[float, float] = (0.0, 0.0)) -> float:
-    """Area that `values` (P, 2) dominate above `reference`: one number for a whole front (Zitzler & Thiele 1999)."""
+    """Area that `values` (P, 2) dominate above `reference`: one number for a whole front (Zitzler &
+    Thiele 1999)."""
     values = np.asarray(values, dtype=float).reshape(-1, 2) - np.asarray(reference)
     front = values[(values > 0).all(axis=1)]
     front = front[np.lexsort((-front[:, 1], -front[:, 0]))]  # from the right to the left
     area, height = 0.0, 0.0
-    for x, y in front:
+    for x, y in front:  # each point adds the strip by which it is higher than those before
         area += x * max(y - height, 0.0)
         height = max(height, y)
     return float(area)

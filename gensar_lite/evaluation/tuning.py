@@ -14,16 +14,8 @@ import pandas as pd
 
 from gensar_lite.artifacts import Corpus
 from gensar_lite.embeddings.judge import FullRanking
+from gensar_lite.evaluation import counts
 from gensar_lite.evaluation.baselines import Scorer
-from gensar_lite.evaluation.counts import (
-    ItemKNN,
-    Past,
-    Transitions,
-    neighbours,
-    popularity_share,
-    query_clicks,
-    transition_counts,
-)
 from gensar_lite.evaluation.protocols import sample_targets
 
 MAX_TARGETS = 1000  # validation targets that a choice is made by, a fixed sample
@@ -46,14 +38,14 @@ class Tuned(NamedTuple):
 
 def tune_transitions(corpus: Corpus, seed: int = 0) -> Tuned:
     """`transitions`: reach and prior."""
-    past, share = Past(corpus), popularity_share(corpus)
+    past, share = counts.Past(corpus), counts.popularity_share(corpus)
 
     def grid() -> Grid:
         for back, decay in REACHES:
-            counts = transition_counts(corpus, back, decay)  # the costly part, once per reach
+            followers = counts.transition_counts(corpus, back, decay)  # costly: once per reach
             for prior in PRIORS:
                 names = {"back": back, "decay": decay, "prior": prior}
-                yield names, Transitions(past, counts, share, **names)
+                yield names, counts.Transitions(past, followers, share, **names)
 
     return _best(grid(), corpus, "recommend", seed)
 
@@ -61,22 +53,24 @@ def tune_transitions(corpus: Corpus, seed: int = 0) -> Tuned:
 def tune_item_knn(corpus: Corpus, seed: int = 0) -> Tuned:
     """`item-knn`: shrinkage, decay, and whether an item speaks for itself where seen items stay
     candidates."""
-    past, share = Past(corpus), popularity_share(corpus)
+    past, share = counts.Past(corpus), counts.popularity_share(corpus)
     repeats = (0.0,) if corpus.exclude_seen else (0.0, 1.0)
 
     def grid() -> Grid:
-        for shrinkage, similarity in zip(SHRINKAGES, neighbours(corpus, SHRINKAGES), strict=True):
+        similarities = counts.neighbours(corpus, SHRINKAGES)  # one pass over the log for all
+        for shrinkage, similarity in zip(SHRINKAGES, similarities, strict=True):
             for decay in DECAYS:
                 for repeat in repeats:
                     names = {"shrinkage": shrinkage, "decay": decay, "repeat": repeat}
-                    yield names, ItemKNN(past, similarity, share, decay, repeat)
+                    yield names, counts.ItemKNN(past, similarity, share, decay, repeat)
 
     return _best(grid(), corpus, "recommend", seed)
 
 
 def tune_query_clicks(corpus: Corpus, seed: int = 0) -> Tuned:
     """`query-clicks`: the prior."""
-    grid = (({"prior": scorer.prior}, scorer) for scorer in query_clicks(corpus, CLICK_PRIORS))
+    scorers = counts.query_clicks(corpus, CLICK_PRIORS)
+    grid = (({"prior": scorer.prior}, scorer) for scorer in scorers)
     return _best(grid, corpus, "search", seed)
 
 

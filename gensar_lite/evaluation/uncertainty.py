@@ -1,6 +1,6 @@
 """How sure a mean over queries is: the percentile bootstrap.
 
-In: one value a query. Out: intervals. Queries are drawn with replacement, the mean is taken each
+In: one value per query. Out: intervals. Queries are drawn with replacement, the mean is taken each
 time, and the middle `confidence` of those means is the interval (Efron & Tibshirani 1993, ch. 13).
 It speaks of other queries like these; it does not know, and cannot tell, how much a model would
 change with another training seed.
@@ -29,8 +29,7 @@ class Interval(NamedTuple):
 
 
 def bootstrap_means(values: np.ndarray, num_bootstrap: int, seed: int) -> np.ndarray:
-    """Means of resampled queries: `values` (n, m), m series over the same queries ->
-    (num_bootstrap, m).
+    """Means (num_bootstrap, m) of resampled queries; `values` (n, m) are m series over n queries.
 
     All series share each draw of queries, so differences of columns are paired. The same seed and n
     give the same draws. Raises `ValueError` when there is no query or a value is not finite.
@@ -38,41 +37,42 @@ def bootstrap_means(values: np.ndarray, num_bootstrap: int, seed: int) -> np.nda
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or len(values) == 0:
         raise ValueError(
-            f"bootstrap: expected values of shape (queries, series) with a query, got {values.shape}"
+            "bootstrap: expected values of shape (queries, series) with a query, got "
+            f"{values.shape}"
         )
     if not np.isfinite(values).all():
         raise ValueError(
-            "bootstrap: a value is NaN or infinite; every query needs a number, 0 if it has no answer"
+            "bootstrap: a value is NaN or infinite; every query needs a number, 0 if it has no "
+            "answer"
         )
     n, rng = len(values), np.random.default_rng(seed)
     means = np.empty((num_bootstrap, values.shape[1]))
     step = max(1, _CHUNK // n)
     for first in range(0, num_bootstrap, step):
         size = min(step, num_bootstrap - first)
+        # n query numbers per draw; those of draw b are moved by b * n, so that one count serves all
         drawn = rng.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=size * n).reshape(
-            size, n
-        )  # how often each query was drawn
+        times = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
+        # how often each query was drawn (size, n), times its values (n, m): the sums of the draws
         means[first : first + size] = times.astype(np.float64) @ values / n
     return means
 
 
 def rare_share(num_queries: int, confidence: float = 0.95) -> float:
     """The upper end of Clopper and Pearson's interval for a share of which `num_queries` queries
-    showed none: ``1 - ((1 - confidence) / 2) ** (1 / n)``, about 3.7 / n at 95 %.
-    """
+    showed none: ``1 - ((1 - confidence) / 2) ** (1 / n)``, about 3.7 / n at 95 %."""
     return 1 - ((1 - confidence) / 2) ** (1 / num_queries)
 
 
 def bootstrap_intervals(
     values: np.ndarray, num_bootstrap: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> list[Interval]:
-    """One `Interval` a column of `values` (n, m), which lie in [0, 1]; never [0, 0] nor [1, 1], see
-    `rare_share`.
-    """
+    """One `Interval` per column of `values` (n, m), which lie in [0, 1]; never [0, 0] nor [1, 1],
+    see `rare_share`."""
     values, tail = np.asarray(values, dtype=np.float64), (1 - confidence) / 2
     means = bootstrap_means(values, num_bootstrap, seed)
-    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
+    low, high = np.quantile(means, [tail, 1 - tail], axis=0)  # (m,) each
+    # a column without a hit, or without a miss, has no width: open its inner end
     rare = rare_share(len(values), confidence)
     high = np.where((values == 0).all(axis=0), rare, high)
     low = np.where((values == 1).all(axis=0), 1 - rare, low)
@@ -101,7 +101,8 @@ def paired_difference(
     first, second = np.asarray(first), np.asarray(second)
     if first.shape != second.shape:
         raise ValueError(
-            f"paired difference: shapes differ, {first.shape} and {second.shape}; pair by event_id first"
+            f"paired difference: shapes differ, {first.shape} and {second.shape}; pair by event_id "
+            "first"
         )
     interval = bootstrap_interval(first - second, num_bootstrap, confidence, seed)
     return interval._replace(low=-interval.high) if (first == second).all() else interval
