@@ -7,13 +7,14 @@ import torch
 from helpers import small_corpus
 
 from gensar_lite.artifacts import ArtifactError, ItemEmbeddings
-from gensar_lite.config import ConfigError, EmbeddingsConfig
+from gensar_lite.config import EmbeddingsConfig
+from gensar_lite.data import left_out
 from gensar_lite.embeddings import SASRecRanker, encode, item_texts, train_sasrec
 from gensar_lite.embeddings.collaborative import full_softmax
+from gensar_lite.embeddings.judge import Rules, train_epochs
 from gensar_lite.embeddings.sasrec import SASRec
 from gensar_lite.embeddings.softmax import chunked_cross_entropy
 from gensar_lite.machine.dropout import ByteDropout
-from gensar_lite.machine.precision import use_bf16
 
 SMALL = EmbeddingsConfig(dim=16, max_epochs=2, eval_every=1, max_length=5, dropout=0.0)
 
@@ -75,6 +76,38 @@ def test_training_is_deterministic_and_learns_a_cycle():
     assert torch.equal(one.item_vectors, two.item_vectors)
 
 
+def test_what_users_have_seen_is_looked_up_once_per_training(monkeypatch):
+    calls = []
+
+    def counted(corpus):
+        calls.append(corpus)
+        return left_out(corpus)
+
+    monkeypatch.setattr("gensar_lite.embeddings.judge.left_out", counted)
+    _, curve = train_sasrec(small_corpus(), EmbeddingsConfig(dim=8, max_epochs=3, eval_every=1))
+    assert len(curve) >= 3
+    assert len(calls) == 1
+
+
+def test_the_first_best_epoch_is_kept_and_patience_counts_validations():
+    model, scores = torch.nn.Linear(1, 1, bias=False), iter([0.1, 0.3, 0.3, 0.2, 0.9])
+
+    def run_epoch(epoch: int) -> list[float]:
+        model.weight.data.fill_(epoch)
+        return [1.0] if epoch < 9 else [1.0, float("inf")]
+
+    def validate() -> dict[str, float]:
+        return {"score": next(scores)}
+
+    rules = Rules("it", "score", epochs=8, patience=2, advice="Do this.")
+    curve = train_epochs(model, run_epoch, validate, rules)
+    assert [row["score"] for row in curve] == [0.1, 0.3, 0.3, 0.2]
+    assert (model.weight.item(), model.training) == (2, False)
+    late = rules._replace(epochs=9, eval_every=9)
+    with pytest.raises(ArtifactError, match=r"loss became inf in epoch 9\. Do this"):
+        train_epochs(model, run_epoch, validate, late)
+
+
 def test_bce_trains_too():
     _, curve = train_sasrec(
         small_corpus(), EmbeddingsConfig(dim=16, max_epochs=3, eval_every=1, loss="bce")
@@ -104,9 +137,7 @@ def test_an_unknown_encoder_says_what_to_do():
         encode(["a"], EmbeddingsConfig(encoder="./no/such/folder"))
 
 
-def test_bad_precision_and_bad_vectors_are_refused():
-    with pytest.raises(ConfigError, match="fp32, bf16, auto"):
-        use_bf16("fp8")
+def test_bad_vectors_are_refused():
     bad = np.ones((4, 3), dtype=np.float32)
     bad[2, 1] = np.nan
     with pytest.raises(ArtifactError, match=r"1 of 4 semantic rows.*items 2"):

@@ -572,10 +572,11 @@ def test_the_stage(tmp_path, quantizer):
         tensors
     )
     assert (folder / "curve.parquet").exists() == (quantizer == "rq-vae")
-    told = ws.meta("identifiers")["statistics"]
+    statistics = ws.meta("identifiers")["statistics"]
     layout = {"num_levels": 4, "num_shared": 2, "codebook_size": 8, "codewords": 8, "warnings": []}
-    assert told.pop("sizes") == layout
-    for view, facts in told.items():
+    assert statistics.pop("sizes") == layout
+    assert ("bf16" in statistics.pop("machine", {})) == (quantizer == "rq-vae")
+    for view, facts in statistics.items():
         assert facts["collision_rate_before"] == collision_rate(tensors[f"before.{view}"])
         assert facts["collision_rate_after"] == 0
         assert [row["level"] for row in facts["levels"]] == [1, 2, 3, 4]

@@ -184,7 +184,7 @@ def test_product_codes_equal_faiss():
 
 
 def test_more_parts_than_dimensions_are_refused():
-    with pytest.raises(ConfigError, match="8 parts, one a level, but they have only 5"):
+    with pytest.raises(ConfigError, match="8 parts, one per level, but they have only 5"):
         build_identifiers(
             embeddings(), with_settings(strategy="multitask", quantizer="pq", num_levels=8)
         )

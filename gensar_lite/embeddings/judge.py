@@ -84,8 +84,8 @@ def train_epochs(
         losses = run_epoch(epoch)
         if not np.isfinite(losses).all():
             raise ArtifactError(
-                f"embeddings: {rules.name}'s loss became {losses[-1]} in epoch "
-                f"{epoch}. {rules.advice}"
+                f"embeddings: {rules.name}'s loss became {losses[-1]} in epoch {epoch}. "
+                f"{rules.advice}"
             )
         seconds = time.perf_counter() - started
         out_of_time = seconds > 60 * rules.max_minutes
