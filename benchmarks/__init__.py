@@ -28,6 +28,7 @@ BENCHES: dict[str, Callable[[], Contest]] = {
 
 def run_bench(name: str, rounds: int = 3, as_json: bool = False, kills: int = 20) -> str:
     """Run the bench called `name`; the text to print. Raises `ConfigError` that lists them."""
+    # a stress, no contest: it has kills instead of rounds
     if name == "resume":
         result = stress_resume(max(kills, 1))
     elif name in BENCHES:

@@ -54,6 +54,7 @@ def measure(name: str, contest: Contest, rounds: int) -> dict[str, object]:
     """
     result = {"name": name} | _figures(contest, rounds) | {"machine": machine()}
     for other, part in contest.more.items():
+        # a contest beside the first one, or a fact that is reported as it is
         if isinstance(part, Contest):
             figures = _figures(part, rounds)
             result |= {f"ratio_{other}": figures["ratio"], other: figures}
@@ -64,15 +65,18 @@ def measure(name: str, contest: Contest, rounds: int) -> dict[str, object]:
 
 def _figures(contest: Contest, rounds: int) -> dict[str, object]:
     calls = {"ours": contest.ours, "baseline": contest.baseline}
+    # calls of minutes are measured once: a median of one
     rounds = 1 if contest.once else rounds
     run = _timed_apart if contest.isolated else timed
     answers: dict[str, object] = {}
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     peaks = dict.fromkeys(SIDES, 0.0)
+    # caches, allocators and lazy imports warm up before anything counts
     if not (contest.isolated or contest.once):
         for side in SIDES:
             give_back()  # what an earlier call left in the heap would hide what this one needs
             peaks[side] = timed(calls[side])[2]
+    # sides take turns, so that a busy machine slows both
     for _ in range(rounds):
         for side in SIDES:
             answers[side], took, peak = run(calls[side])
@@ -80,7 +84,7 @@ def _figures(contest: Contest, rounds: int) -> dict[str, object]:
             peaks[side] = max(peaks[side], peak)
     ours, baseline = (statistics.median(seconds[side]) for side in SIDES)
     return {
-        "ratio": round(baseline / ours, 2),
+        "ratio": round(baseline / ours, 2),  # above 1: ours is faster
         "ours": round(contest.amount / ours, 2),
         "baseline": round(contest.amount / baseline, 2),
         "unit": f"{contest.unit}/s",
@@ -105,6 +109,7 @@ def timed(call: Callable[[], object]) -> tuple[object, float, float]:
     highest = [low]
 
     def watch() -> None:
+        # a thread beside the call: peaks between two looks of 2 ms are missed on both sides
         while not done.wait(0.002):
             highest[0] = max(highest[0], process.memory_info().rss)
 

@@ -41,6 +41,7 @@ def bench_data(num_events: int = 1_700_000, seed: int = 0) -> Contest:
 
     As many users and items as Electronics has; the generated file is removed at the end.
     """
+    # calls run in processes of their own, so the file lies on disk until the end
     folder = Path(tempfile.mkdtemp(prefix="gensar-bench-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = folder / "reviews.json.gz"
@@ -70,6 +71,7 @@ def write_reviews(
     rng = np.random.default_rng(seed)
     texts = _texts(rng)
     user = rng.integers(num_users, size=num_events)
+    # texts repeat, as a pool of them is quicker to make than a million
     text = rng.integers(NUM_TEXTS, size=num_events)
     item = np.sort(rng.integers(num_items, size=num_events))
     time = rng.integers(11_000, 16_000, size=num_events) * DAY
@@ -98,6 +100,7 @@ def prepared(path: Path, settings: DataConfig) -> np.ndarray:
     """Our road from a file to the split log: ``event, user, time, item, split`` (E, 5)."""
     log = read_purchases(path, settings)
     empty = {"title": "", "text": "", "brand": "", "category": ""}
+    # no titles and no queries: only the log is prepared
     items = pd.DataFrame({"item_id": np.arange(len(log.items)), **empty})
     queries = pd.DataFrame({"query_id": [], "text": [], "kind": []})
     queries = queries.astype({"query_id": np.int64, "text": str})

@@ -57,12 +57,13 @@ def bench_decoding(
     shipped = dataclasses.replace(decoder, precision="auto").prepared()
     rows = decoder.generator.corpus.targets("test", "recommend")["event_id"].to_numpy()[:batch]
     question = decoder.question("recommend", rows)
+    # transformers' side: the same weights in a model as it builds it
     generated = functools.partial(
         generate, plain_model(decoder.generator.model), decoder, question, num_beams
     )
     whole = by_prefix(decoder, np.arange(num_items))
     few = np.random.default_rng(seed).integers(num_items, size=(batch, 100))  # (B, 100)
-    few_by_prefix = [by_prefix(decoder, items) for items in few]
+    few_by_prefix = [by_prefix(decoder, items) for items in few]  # one dictionary per query
     settings = {
         "num_items": num_items,
         "batch": batch,
@@ -79,6 +80,7 @@ def bench_decoding(
     as_shipped = settings | {"head": "level", "precision": "auto", "compared": "items shared"}
     in_fp32 = settings | {"head": "vocabulary", "precision": "fp32"}
 
+    # calls without arguments, as a contest wants them
     def search(with_decoder: Decoder) -> Callable[[], np.ndarray]:
         return lambda: with_decoder.answer(question, num_beams).items
 
@@ -126,6 +128,7 @@ def random_decoder(num_items: int, backbone: str, seed: int) -> Decoder:
     are the first of a large catalogue."""
     corpus = shop_corpus(num_items=1500, num_users=300, num_events=6000, seed=seed)
     codes = random_catalogue(num_items, seed)
+    # both views alike: only the collaborative one is decoded here
     identifiers = Identifiers(codes, codes, 2, CODES)
     settings = TrainingConfig(
         backbone=backbone, dropout=0.0, seed=seed, max_recommend=10, max_search=10
@@ -144,6 +147,7 @@ def by_prefix(decoder: Decoder, items: np.ndarray) -> dict[str, list[int]]:
     codes = decoder.generator.identifiers.collaborative[items]
     for sequence in decoder.generator.layout.tokens(codes, "collaborative").tolist():
         path = [*given, *sequence]
+        # every prefix, the start token alone included, knows what may follow it
         for cut in range(1, len(path)):
             children["-".join(map(str, path[:cut]))].add(path[cut])
     return {prefix: sorted(tokens) for prefix, tokens in children.items()}
@@ -192,7 +196,8 @@ def growth(
         trie = Trie.build(codes, CODES)
         build_seconds = time.perf_counter() - started
         decoders[num_items] = dataclasses.replace(decoder, tries={"collaborative": trie})
-    seconds = {num_items: [] for num_items in sizes}
+    seconds = {num_items: [] for num_items in sizes}  # of single batches
+    # sizes take turns, so that a busy machine slows all
     for _ in range(5):
         for num_items, grown in decoders.items():
             started = time.perf_counter()

@@ -46,9 +46,11 @@ def bench_identifiers(
     """
     settings = preset("beauty-quick").identifiers
     embeddings = generated_embeddings(num_items, DIMS, seed)
+    # codes as the quantizer leaves them, with collisions: what both sides repair
     fitted, _ = fit_quantizer(embeddings, settings)
     codes = fitted.quantize(embeddings)
     case = (codes.semantic, codes.last_residual["semantic"], fitted.books.last("semantic"))
+    # the answers are kept, so that what they leave over can be reported
     repaired: dict[str, np.ndarray] = {}
 
     def keep(side: str, repair: Callable[[], np.ndarray]) -> np.ndarray:
@@ -90,6 +92,7 @@ def _rqvae(embeddings: ItemEmbeddings, settings: IdentifiersConfig, seed: int) -
         torch.from_numpy((view - view.mean(axis=0)) / view.std(axis=0))
         for view in (embeddings.semantic, embeddings.collaborative)
     )
+    # both begin with the same weights and codebooks
     ours = _initialised(DualRQVAE, views, settings, seed)
     plain = _initialised(PlainRQVAE, views, dataclasses.replace(settings, precision="fp32"), seed)
     optimiser, schedule = new_optimiser(ours, settings, 100)
@@ -136,8 +139,10 @@ def _many(num_items: int, seed: int) -> dict[str, object]:
     for the repair."""
     settings = IdentifiersConfig(codebook_size=256, num_levels=4, num_shared=2, latent_dim=64)
     embeddings = generated_embeddings(num_items, (64, 64), seed)
+    # fitted on a part: a million items are assigned, not learned from
     fitted, _ = fit_quantizer(embeddings.rows(slice(min(num_items, 20_000))), settings)
     ours = one_thread()(lambda: unique_codes(fitted.quantize(embeddings), fitted))
+    # once each: a second round of minutes would tell nothing new
     identifiers, seconds, peak = timed(ours)
     plain, plain_seconds, plain_peak = timed(lambda: _plain_identifiers(embeddings, fitted))
     same = [(identifiers.view(v) == plain.view(v)).all(axis=1).mean() for v in VIEWS]
@@ -161,6 +166,7 @@ def _many(num_items: int, seed: int) -> dict[str, object]:
 
 def _plain_identifiers(embeddings: ItemEmbeddings, fitted: FittedQuantizer) -> Identifiers:
     codes = fitted.quantize(embeddings)
+    # the same codes, then the plain repair
     views = [
         unique_by_dictionary(
             getattr(codes, view), codes.last_residual[view], fitted.books.last(view)
@@ -179,6 +185,7 @@ def _fits(embeddings: ItemEmbeddings, settings: IdentifiersConfig) -> dict[str, 
         started = time.perf_counter()
         built = build_identifiers(embeddings, settings)
         seconds = time.perf_counter() - started
+        # of all levels of both views, the emptiest
         usage = [
             codebook_usage(codes, settings.codebook_size)["usage"].min()
             for codes in built.before.values()

@@ -28,6 +28,7 @@ def generated_embeddings(num_items: int, dims: tuple[int, int], seed: int) -> It
     twins = rng.integers(num_items, size=(2, num_items // 100))
     views = []
     for dim in dims:
+        # a vector is its coarse group, its fine group and noise of its own
         coarse = rng.standard_normal((40, dim), dtype=np.float32)
         centre = 0.7 * rng.standard_normal((fine.max() + 1, dim), dtype=np.float32)
         table = coarse[fine % 40] + centre[fine]  # (N, dim)
@@ -42,7 +43,7 @@ def random_identifiers(num_items: int, settings: IdentifiersConfig, seed: int) -
     rng = np.random.default_rng(seed)
     size = settings.codebook_size
     leaf_levels = settings.num_levels - settings.num_shared
-    trunk = rng.integers(size, size=(num_items, settings.num_shared))
+    trunk = rng.integers(size, size=(num_items, settings.num_shared))  # (N, shared)
     trunk[:, 1:] = trunk[:, :1] * 7 % size  # few trunks: one per first code
     if size**leaf_levels < num_items:
         raise ConfigError(f"bench: {num_items} items need more than {size}^{leaf_levels} leaves.")

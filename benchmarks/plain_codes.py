@@ -26,6 +26,7 @@ def plain_sinkhorn(
     scaled = 2 * (distances - low) / (high - low + 1e-12) - 1
     mass = torch.exp(-scaled / epsilon)  # float64: the paper's epsilon leaves float32
     mass /= mass.sum()
+    # rows get equal mass, then columns, in turns, until both nearly have it
     for _ in range(iterations):
         mass /= mass.sum(dim=1, keepdim=True) * mass.shape[0] + 1e-250
         mass /= mass.sum(dim=0, keepdim=True) * mass.shape[1] + 1e-250
@@ -38,10 +39,12 @@ def spread_by_groups(codes: np.ndarray, residual: np.ndarray, codebook: np.ndarr
     vectors = torch.from_numpy(residual)
     book = torch.from_numpy(codebook)
     for _ in range(20):
+        # items by their whole sequence
         groups = defaultdict(list)
         for row, sequence in enumerate(codes.tolist()):
             groups[tuple(sequence)].append(row)
         colliding = [rows for rows in groups.values() if len(rows) > 1]
+        # the items of a group spread over all last codes; they may meet others there
         for rows in colliding:
             codes[rows, -1] = plain_sinkhorn(torch.cdist(vectors[rows], book).square()).numpy()
         if not colliding:
@@ -59,6 +62,7 @@ def unique_by_dictionary(
     for row, sequence in enumerate(codes.tolist()):
         key = tuple(sequence)
         if key in taken:
+            # squared distances up to a constant: |b|^2 - 2 b r
             nearest = np.argsort(norms - 2 * codebook @ residual[row]).tolist()
             key = next(k for k in ((*key[:-1], code) for code in nearest) if k not in taken)
             codes[row, -1] = key[-1]
@@ -82,7 +86,7 @@ def plain_epoch(
     model.train()
     losses = []
     for rows in DataLoader(TensorDataset(*views), batch_size=batch, shuffle=True):
-        loss, _ = model(*rows)
+        loss, _ = model(*rows)  # (loss, codes)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -45,10 +45,12 @@ class StringSamples(torch.utils.data.Dataset):
         self.queries = queries
         self.texts = texts
         self.tokenizer = tokenizer
+        # each item's words in both views, (N,) strings
         self.codes = {
             view: _code_words(builder.layout, view, tokens)
             for view, tokens in builder.item_tokens.items()
         }
+        # the events before each example, as rows of the log
         self.histories = {
             row: builder.window(np.array([row]))[1].tolist()
             for task, row, _ in examples
@@ -66,6 +68,7 @@ class StringSamples(torch.utils.data.Dataset):
     def strings(self, name: str, row: int, prompt: int) -> tuple[str, str]:
         """Source and target of one example, spelled out."""
         task = TASKS[name]
+        # a source is the prompt, then what the task reads, in its order
         words = [PROMPTS[task.base][prompt]]
         for kind in task.reads:
             if kind == "history":
@@ -78,6 +81,7 @@ class StringSamples(torch.utils.data.Dataset):
                 words.append(self.texts[row])
             else:
                 words.append(self.codes[kind][row])
+        # targets of codes have a fixed length and no end token
         if task.writes == "codes":
             target = self.codes[task.view][int(self.builder.items(task, np.array([row]))[0])]
         else:
@@ -116,7 +120,7 @@ def collate(samples: list[Sample]) -> dict[str, torch.Tensor]:
     """A padded batch as `transformers` models take it."""
     source = pad_sequence([s for s, _ in samples], batch_first=True, padding_value=PAD)
     lengths = torch.tensor([len(s) for s, _ in samples])
-    mask = (torch.arange(source.shape[1])[None] < lengths[:, None]).long()
+    mask = (torch.arange(source.shape[1])[None] < lengths[:, None]).long()  # (B, S)
     labels = pad_sequence([t for _, t in samples], batch_first=True, padding_value=IGNORED)
     return {"input_ids": source, "attention_mask": mask, "labels": labels}
 
@@ -133,6 +137,7 @@ def shuffled_batches(
 
 def plain_model(model: T5ForConditionalGeneration) -> T5ForConditionalGeneration:
     """The same weights in a model as transformers builds it: with its own dropout and attention."""
+    # the choice of attention is left to transformers, as a plain user leaves it
     settings = model.config.to_dict()
     config = T5Config(**{k: v for k, v in settings.items() if "attn_implementation" not in k})
     plain = T5ForConditionalGeneration(config).train(model.training)
@@ -151,6 +156,7 @@ def plain_loop(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=1000)
     model.train()
     steps = 0
+    # no mixed precision, no accumulation: the first loop that one writes
     for batch in batches:
         loss = model(**batch).loss
         loss.backward()

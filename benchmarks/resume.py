@@ -51,9 +51,11 @@ def stress_resume(kills: int = 200, seed: int = 0) -> dict[str, object]:
 
 def _stress(make: Make, root: Path, kills: int, seed: int) -> dict[str, object]:
     started = time.perf_counter()
+    # the run that nobody disturbs: its end is what all others must reach
     run_once(make, root / "whole")
     took = time.perf_counter() - started
     wanted = result(root / "whole")
+    # every instant at which a run can be killed, by name
     instants = ticks(root / "whole")
     rng = np.random.default_rng(seed)
     done = 0
@@ -63,6 +65,7 @@ def _stress(make: Make, root: Path, kills: int, seed: int) -> dict[str, object]:
     while done < kills:
         folder = root / f"run-{runs}"
         killed_at: list[str] = []
+        # one run: killed once, and after each restart again with probability 1/3
         while done < kills and (not killed_at or rng.random() < 1 / 3):
             if rng.random() < 0.5:
                 delay = float(rng.uniform(0, took))
@@ -80,6 +83,7 @@ def _stress(make: Make, root: Path, kills: int, seed: int) -> dict[str, object]:
             phases[phase] += 1
         run_once(make, folder)
         runs += 1
+        # bit by bit: digests of weights and optimiser, losses as numbers
         if result(folder) != wanted:
             unlike.append(killed_at)
         shutil.rmtree(folder)
@@ -106,7 +110,7 @@ def small_settings(**training) -> Config:
         "dropout": 0.1,
         "eval_sample": 12,
         "eval_beams": 20,
-        "checkpoint_minutes": 0.0,
+        "checkpoint_minutes": 0.0,  # after every step
         "patience": 9,
         "max_minutes": 1e9,
         "prompts": False,
@@ -120,6 +124,7 @@ def starting_point(config: Config, seed: int = 0) -> tuple[Generator, TaskMixtur
     code_settings = IdentifiersConfig(codebook_size=16, num_levels=3, num_shared=1)
     identifiers = random_identifiers(72, code_settings, seed)
     generator = new_generator(corpus, identifiers, config.training)
+    # the same weights in every process that starts
     torch.manual_seed(seed)
     narrow = {
         "d_model": 16,

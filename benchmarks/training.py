@@ -59,6 +59,7 @@ def bench_training(
     a single example, which a whole epoch would fill. ``equal`` is the share of examples for which
     both roads hand the model the same source and target ids.
     """
+    # the paper's tasks and lengths
     settings = TrainingConfig(
         backbone=backbone,
         tasks=tuple(dict.fromkeys(TASKS[name].base for name in PAPER_MIX)),
@@ -72,6 +73,7 @@ def bench_training(
     )
     builder, samples_of = _workload(settings, num_items, seed)
     mix = _draw(builder, num_examples, seed)
+    # the most frequent task alone
     one_task = {"nrip": mix["nrip"]}
     clean_settings = dataclasses.replace(settings, tasks=("nrip",), task_weights=(1.0,))
     clean = _contest(builder, samples_of, one_task, clean_settings)
@@ -91,6 +93,7 @@ def _workload(settings: TrainingConfig, num_items: int, seed: int):
     codec = TextCodec(tokenizer, len(tokenizer))
     layout = layout_for(identifiers, codec.num_tokens)
     titles = corpus.items["title"].str.lower().tolist()
+    # one query per item: the last words of its title
     pseudo = PseudoQueries([" ".join(title.split()[-3:]) for title in titles], np.arange(num_items))
     builder = SequenceBuilder(corpus, identifiers, layout, codec, settings, pseudo)
     # the recipe's tokenizer knows our codes as words, in our order: its ids are ours
@@ -136,9 +139,11 @@ def _contest(
 ) -> Contest:
     """One pass over these rows both ways; samples of one task alone are tokenised before."""
     lengths = {name: builder.lengths(TASKS[name], some) for name, some in rows.items()}
+    # an epoch's order of batches, which both sides learn from
     mixture = TaskMixture(
         rows, lengths, dict.fromkeys(rows, 1.0), settings.batch_size, 10, settings.seed
     )
+    # the same examples as triples, for the recipe
     examples = [
         (plan.task, row, prompt)
         for plan in mixture.epoch(1)
@@ -151,7 +156,7 @@ def _contest(
     if not as_strings:
         how = "tokenised beforehand, one task"
     model = new_model(settings, builder.layout)
-    plain = plain_model(model)
+    plain = plain_model(model)  # a copy: each side trains its own
 
     def ours() -> int:
         trainer = Trainer(model, builder, mixture, settings)
@@ -187,7 +192,7 @@ def _same(builder: SequenceBuilder, samples: StringSamples) -> float:
     for (name, row, prompt), (source, target) in zip(samples.examples, samples, strict=True):
         task = TASKS[name]
         rows = np.array([row])
-        our_source = builder.sources(task, rows, np.array([prompt])).flat
+        our_source = builder.sources(task, rows, np.array([prompt])).flat  # not padded
         our_target = builder.written(task, rows).flat
         same.append(
             np.array_equal(our_source, source.numpy())

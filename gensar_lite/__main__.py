@@ -17,6 +17,7 @@ from gensar_lite.verbs import parser
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb. Errors that we foresee become one line; others keep their traceback."""
     try:
+        # a console that lacks a letter, or a reader who left, must not end a build
         with forgiving_output():
             return _answer(arguments)
     except OSError as error:  # of the output itself, when all is done
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _answer(arguments: list[str] | None) -> int:
     try:
         words = parser().parse_args(arguments)
-        return words.run(words) or 0
+        return words.run(words) or 0  # None is success
     except KeyboardInterrupt as stop:
         reason = str(stop) or "stopped. Run the same command again: finished stages are reused."
         print(f"gensar: {reason}", file=sys.stderr)

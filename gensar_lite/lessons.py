@@ -33,7 +33,7 @@ def run_lessons(ws: Workspace, folder: Path, only: list[str] | None, save: bool)
     verdicts = []
     for number, path in enumerate(lessons, start=1):
         print(f"[{number}/{len(lessons)}] {path.stem} ...", flush=True)
-        digest = file_digest(path)
+        digest = file_digest(path)  # as it was started: the author may go on writing meanwhile
         verdict = run_lesson(path, ws)
         if save and verdict.ok:
             try:
@@ -93,11 +93,13 @@ def run_lesson(path: Path, ws: Workspace, parameters: dict | None = None) -> Ver
         known = papermill.inspect_notebook(str(path))
     except Exception as error:  # no notebook at all, whatever papermill calls that
         return Verdict(name, False, 0.0, f"cannot be read ({_last_line(error)})")
+    # papermill would only log a name it does not know, and run with the default
     unknown = ", ".join(parameter for parameter in parameters if parameter not in known)
     if unknown:
         message = f"has no parameter {unknown} (it has {', '.join(known)})"
         return Verdict(name, False, 0.0, message)
     manifest = ws.root / "artifacts" / ws.config.name / "lessons" / f"{name}.json"
+    # one of an earlier execution proves nothing
     manifest.unlink(missing_ok=True)
     started = time.perf_counter()
     message = _execute(path, executed_copy(path, ws), parameters, ws.root)
@@ -111,6 +113,7 @@ def _execute(path: Path, target: Path, parameters: dict, root: Path) -> str:
     import papermill
 
     target.parent.mkdir(parents=True, exist_ok=True)
+    # the kernel inherits the environment; ours is put back afterwards
     previous = os.environ.get("GENSAR_WORKSPACE")
     os.environ["GENSAR_WORKSPACE"] = str(root)
     options = {"cwd": str(path.parent), "progress_bar": False, "log_output": False}
@@ -153,6 +156,7 @@ def save_back(executed: Path, original: Path, digest: str | None = None) -> None
     for name in ("widgets", "papermill"):
         notebook.metadata.pop(name, None)
     for number, cell in enumerate(notebook.cells):
+        # empty lists of tags differ between editors: gone, as traces of papermill are
         for name in [key for key, value in cell.metadata.items() if not value]:
             del cell.metadata[name]
         for name in ("papermill", "execution"):
@@ -174,6 +178,7 @@ def _is_progress(output: dict) -> bool:
 def table(verdicts: list[Verdict]) -> str:
     """The summary: one line per lesson and the sum."""
     seconds = sum(verdict.seconds for verdict in verdicts)
+    # the last line: all together
     whole = Verdict("all", all(verdict.ok for verdict in verdicts), seconds, "")
     lines = []
     for lesson, ok, took, message in [*verdicts, whole]:

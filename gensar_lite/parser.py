@@ -58,11 +58,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _add_verbs(parser: argparse.ArgumentParser, verbs: Sequence[Verb], **settings) -> None:
-    names = parser.add_subparsers(**settings)
+    names = parser.add_subparsers(**settings)  # words that may follow
     for verb in verbs:
         words = names.add_parser(verb.name, help=verb.help)
+        # an option is a function of the parser: groups and exclusive pairs fit in, too
         for add_to in verb.options:
             add_to(words)
+        # of several words the last one's count: the study's, not those of ``study``
         words.set_defaults(command=verb.name, run=verb.run)
         if verb.verbs:
             words.listing = "\n" + list_verbs(verb.verbs)
@@ -138,6 +140,7 @@ def read_settings(words: argparse.Namespace, base: Config | None = None) -> Conf
     Raises `ConfigError`.
     """
     changes = _changes(words)
+    # a run that exists: its settings, and what is changed now
     if base is not None:
         return override(base, changes)
     return override(preset(words.preset or DEFAULT_PRESET), for_own_files(changes))
@@ -145,6 +148,7 @@ def read_settings(words: argparse.Namespace, base: Config | None = None) -> Conf
 
 def _changes(words: argparse.Namespace) -> dict[str, object]:
     changes: dict[str, object] = {}
+    # ``--items FILE`` is short for two settings
     for name in ("items", "events", "queries", "columns"):
         value = getattr(words, name, None)
         if value is not None:
@@ -168,6 +172,7 @@ def open_workspace(words: argparse.Namespace) -> Workspace:
     from gensar_lite.artifacts import Workspace, recorded_run, say
 
     run = words.run_name
+    # naming a preset or a source means: start again from there
     if run is not None and words.preset is None and "data.source" not in _changes(words):
         built = recorded_run(words.workspace, run)
         if built is not None:
@@ -202,6 +207,7 @@ def asked_run(words: argparse.Namespace) -> str:
     """
     from gensar_lite.artifacts import finished_runs
 
+    # the run's name, or that of its preset
     if words.run_name is not None or words.preset is not None:
         return preset(words.preset).name if words.run_name is None else words.run_name
     runs = finished_runs(words.workspace)

@@ -31,6 +31,7 @@ from gensar_lite.parser import (
     seed_numbers,
 )
 
+# filled by the decorator below, top to bottom: the order of ``gensar --help``
 VERBS: list[Verb] = []
 STUDIES: list[Verb] = []  # what may follow ``gensar study``
 
@@ -67,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
 def _download(words: argparse.Namespace) -> None:
     from data_download import describe, fetch
 
+    # alone it lists, too: nobody knows the names by heart
     if words.list or not words.source:
         print(describe())
         return
@@ -101,7 +103,7 @@ def _run(words: argparse.Namespace) -> None:
     from gensar_lite.pipeline import run_all
 
     page = run_all(open_workspace(words), words.until)
-    if page:
+    if page:  # only the last stage writes one
         print(f"report: {page}")
 
 
@@ -117,6 +119,7 @@ def _notebooks(words: argparse.Namespace) -> int:
     from gensar_lite.lessons import run_lessons
 
     ws = open_workspace(words)
+    # a notebook starts its own run from its own cell: silence would mislead
     if words.set or words.run_name:
         raise ConfigError(
             "notebooks: --set and --run are not passed to notebooks; their parameters cell says "
@@ -162,6 +165,7 @@ def _identifiers(words: argparse.Namespace) -> None:
 
     ws = open_workspace(words)
     compare_identifiers(ws, seed_numbers(words))
+    # Markdown reads well in a terminal
     print((report_folder(ws) / "index.md").read_text(encoding="utf-8"))
 
 
@@ -178,6 +182,7 @@ def _identifier_ranking(words: argparse.Namespace) -> None:
 def _ablations(words: argparse.Namespace) -> None:
     from gensar_lite.experiments.ablations import ablate
 
+    # a few rows: the whole table
     print(ablate(open_workspace(words), seed_numbers(words)).to_string(index=False))
 
 
@@ -198,6 +203,7 @@ def _exactness(words: argparse.Namespace) -> None:
 # ----------------------------------------------------------------------------------------- requests
 
 
+# decorators work from below: search is entered first
 @verb("recommend", "ask a trained run: what comes next", *REQUEST)
 @verb(
     "search",
@@ -239,12 +245,14 @@ def _settings(words: argparse.Namespace) -> None:
     JSON,
 )
 def _bench(words: argparse.Namespace) -> None:
+    # benchmarks/ stands beside the package in a checkout, and is not installed
     checkout = Path(__file__).parent.parent
     if not (checkout / "benchmarks" / "__init__.py").exists():
         raise ConfigError(
             "bench: the benchmarks are no part of the installed package. Clone the repository, "
             "install it with pip install -e . and run the command again."
         )
+    # the console script does not start in the checkout's folder
     if str(checkout) not in sys.path:
         sys.path.insert(0, str(checkout))
     from benchmarks import run_bench
@@ -256,6 +264,7 @@ def _bench(words: argparse.Namespace) -> None:
 def _doctor(words: argparse.Namespace) -> None:
     from gensar_lite.doctor import report
 
+    # (name, value) pairs, printed in two columns
     rows = report()
     width = max(len(name) for name, _ in rows)
     print("\n".join(f"{name:<{width}}  {value}" for name, value in rows))

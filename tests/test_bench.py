@@ -85,7 +85,7 @@ def test_a_bench_is_one_json_object_or_a_table(monkeypatch):
 
 @pytest.mark.slow
 def test_both_roads_of_the_training_bench_read_and_write_the_same_ids():
-    """The recipe's strings, tokenised one by one, are the loop's integers: for all eight variants of the tasks."""
+    """The recipe's strings, tokenised one by one, are the loop's integers: for all variants."""
     from benchmarks.training import PAPER_MIX, bench_training
 
     contest = bench_training(num_examples=40, backbone="t5-micro", batch_size=8, num_items=250)
@@ -96,7 +96,7 @@ def test_both_roads_of_the_training_bench_read_and_write_the_same_ids():
     )  # one task a batch: more, shorter batches
 
 
-# --------------------------------------------------------------------------------- identifiers, the plain ways
+# ---------------------------------------------------------------------- identifiers, the plain ways
 
 
 def colliding(num_items: int = 200, size: int = 32):
@@ -130,7 +130,7 @@ def test_the_dictionary_gives_unique_identifiers_and_keeps_the_first():
 
 
 def test_both_epochs_start_from_the_same_loss_and_learn():
-    told = IdentifiersConfig(
+    settings = IdentifiersConfig(
         latent_dim=4,
         hidden=(16,),
         codebook_size=8,
@@ -142,8 +142,8 @@ def test_both_epochs_start_from_the_same_loss_and_learn():
     losses = []
     for kind in (DualRQVAE, PlainRQVAE):
         torch.manual_seed(0)
-        model = kind((10, 6), told)
-        initialise(model, views, told)
+        model = kind((10, 6), settings)
+        initialise(model, views, settings)
         losses.append(float(model.train()(*views)[0].detach()))
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     adam = torch.optim.AdamW(model.parameters(), lr=1e-2)

@@ -1,4 +1,4 @@
-"""The bench of decoding in small: both sides answer the same questions, and every figure is there."""
+"""The bench of decoding in small: both sides answer alike, and every figure is there."""
 
 import numpy as np
 import pytest

@@ -155,7 +155,8 @@ def test_stages_run_one_by_one(monkeypatch):
 def test_set_is_parsed_to_the_fields_type():
     changed = settings(
         "--preset", "tiny", "--set", "training.lr=5e-4", "--set", "identifiers.num_shared=1",
-        "--set", "training.prompts=false", "--set", "evaluation.ks=5,10", "--set", " data.source = beauty ",
+        "--set", "training.prompts=false", "--set", "evaluation.ks=5,10",
+        "--set", " data.source = beauty ",
     )  # fmt: skip
     assert (changed.training.lr, changed.identifiers.num_shared, changed.training.prompts) == (
         5e-4,

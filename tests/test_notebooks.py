@@ -1,8 +1,10 @@
-"""The lessons: how they are written, that they run, that what they record is sane, and that a failure is noticed.
+"""The lessons: how they are written, that they run, that what they record is sane, and that a
+failure is noticed.
 
-Three suites. The lint reads the committed files. Papermill executes every lesson and its solutions on `tiny` and reads
-the recorded numbers back. nbval executes them on `tour` in a fresh workspace and compares the cells whose text is the
-same on every machine. The tests of `gensar_lite.lessons` use notebooks of a few cells.
+Three suites. The lint reads the committed files. Papermill executes every lesson and its solutions
+on `tiny` and reads the recorded numbers back. nbval executes them on `tour` in a fresh workspace
+and compares the cells whose text is the same on every machine. The tests of `gensar_lite.lessons`
+use notebooks of a few cells.
 """
 
 from __future__ import annotations
@@ -83,7 +85,7 @@ def text_of(outputs: list) -> str:
 
 
 def undescribed_figures(notebook: nbformat.NotebookNode) -> list[str]:
-    """Code cells with a figure but no ``Figure ...`` text: in the outputs, or in the two cells before or after."""
+    """Code cells with a figure but no ``Figure ...`` text in the outputs or two cells around."""
     missing = []
     for number, cell in enumerate(notebook.cells):
         drawn = [
@@ -116,7 +118,7 @@ def identify(path: Path) -> str:
     return path.relative_to(FOLDER).as_posix()
 
 
-# --------------------------------------------------------------------------------- how they are written
+# ----------------------------------------------------------------------------- how they are written
 
 
 def test_there_is_a_lesson_a_stage_and_solutions_for_each():
@@ -243,7 +245,7 @@ def test_links_between_lessons_lead_somewhere(path):
 
 @pytest.mark.parametrize("path", LESSONS, ids=identify)
 def test_committed_outputs(path):
-    """Readers of the repository see figures and numbers of the `tour` preset, whole, without an error."""
+    """Readers of the repository see figures and numbers of `tour`, whole, without an error."""
     notebook = read(path)
     outputs = [output for cell in cells(notebook, "code") for output in cell.outputs]
     assert outputs, "committed with outputs: gensar notebooks --preset tour --save"
@@ -260,12 +262,12 @@ def test_committed_outputs(path):
     assert undescribed_figures(notebook) == []
 
 
-# --------------------------------------------------------------------------------------- that they run
+# ------------------------------------------------------------------------------------ that they run
 
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    """Every lesson and its solutions in order, on `tiny`, in one fresh workspace: verdicts and the workspace."""
+    """Every lesson and its solutions in order, on `tiny`, in one fresh workspace: verdicts, and it."""
     ws = Workspace.open(preset("tiny"), tmp_path_factory.mktemp("course"))
     with pytest.MonkeyPatch.context() as patch:
         for name in ("GENSAR_PRESET", "GENSAR_WORKSPACE"):
@@ -314,7 +316,7 @@ def test_recorded_numbers_are_sane(path, course):
 @pytest.mark.notebook
 @pytest.mark.parametrize("name", ["00_tour", "06_evaluation"])
 def test_the_headline_numbers(name, course):
-    """What a lesson shows is what stands on disk, and it keeps the order that holds whatever was learned."""
+    """What a lesson shows stands on disk, and keeps the order that holds whatever was learned."""
     _, ws = course
     found = records(executed_copy(FOLDER / f"{name}.ipynb", ws))
     run = "tiny-first-look" if name == "00_tour" else "tiny"
@@ -352,7 +354,7 @@ def test_later_lessons_reuse_what_earlier_ones_built(course):
 @pytest.mark.notebook
 @pytest.mark.slow
 def test_nbval_on_tour(tmp_path):
-    """The committed notebooks, in order, as a reader's machine would run them: minutes, on a fresh workspace."""
+    """The committed notebooks, in order, as a reader's machine runs them: minutes, all fresh."""
     environment = os.environ | {"GENSAR_WORKSPACE": str(tmp_path)}
     environment.pop("GENSAR_PRESET", None)
     options = [
@@ -397,7 +399,7 @@ def headline(path: Path) -> dict[tuple[str, str], float]:
 
 
 def reaches_the_bars(ndcg: dict[tuple[str, str], float]) -> None:
-    """What the course promises of the shop: half of what can be reached, and far more than popularity."""
+    """What the course promises of the shop: half of what can be reached, far above popularity."""
     for task, times in (("search", 3.0), ("recommend", 1.5)):
         assert ndcg["joint", task] >= 0.5 * ndcg["oracle", task]
         assert ndcg["joint", task] >= times * ndcg["popularity", task]
@@ -407,7 +409,7 @@ def test_the_committed_tour_reaches_the_bars():
     reaches_the_bars(headline(ROOT / "reports/tour/metrics.json"))
 
 
-# ------------------------------------------------------------------------- that a failure is noticed
+# ------------------------------------------------------------------------ that a failure is noticed
 
 HEAD = [new_code_cell('PRESET: str = "tour"  # settings', metadata={"tags": ["parameters"]})]
 START = "from gensar_lite.notebook import finish, record, start\nws = start(PRESET)"
@@ -529,7 +531,7 @@ def test_the_command_fails_when_a_lesson_does_and_still_runs_the_others(ws, tmp_
     assert main([*words, "--only", "02"]) == 0
 
 
-# ------------------------------------------------------------------------ gensar_lite.lessons, .notebook
+# ------------------------------------------------------------------- gensar_lite.lessons, .notebook
 
 
 def test_lessons_are_found_in_order(tmp_path):

@@ -86,7 +86,7 @@ def test_the_figure_says_what_it_shows():
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """Two tiny models. They learn next to nothing; what is checked is that the numbers are theirs."""
+    """Two tiny models. They learn next to nothing; it is checked that the numbers are theirs."""
     changes = {
         "data.num_items": 80,
         "data.num_users": 40,

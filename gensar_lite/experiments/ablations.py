@@ -52,6 +52,7 @@ def ablate(
         raise ArtifactError(
             f"ablations: there is no {unknown[0]!r}. Choose from: {', '.join(VARIANTS)}."
         )
+    # every cell has these settings; the report says how they differ from the preset's
     config = override(ws.config, SHORT if short is None else short)
     path = ws.root / "reports" / f"training-{ws.run}" / "ablation.json"
     made_from = about(ws, config) | {"inputs": input_digests(ws, "data", "identifiers")}
@@ -78,6 +79,7 @@ def read_ablation(path: Path) -> pd.DataFrame | None:
     table = read_rows(path)
     if table is None:
         return None
+    # files grow in the order in which cells were asked for; people read them in this one
     place = table["variant"].map(list(VARIANTS).index)
     table = table.assign(place=place).sort_values(["place", "seed"], ignore_index=True)
     return table.drop(columns="place")
@@ -87,6 +89,7 @@ def _row(
     key: dict[str, object], corpus: Corpus, identifiers: Identifiers, config: Config
 ) -> pd.DataFrame:
     """Train one cell in memory; the judge of trainings ranks its sample of validation targets."""
+    # minutes are of all that a cell costs, the making of the model included
     started = time.perf_counter()
     numbers = _judged(corpus, identifiers, config)
     return pd.DataFrame(
@@ -104,11 +107,13 @@ def _judged(corpus: Corpus, identifiers: Identifiers, config: Config) -> dict[st
         settings,
         ranking_judge(config)(generator),
     )
+    # the curve has one row per epoch; those without a validation have no score
     best = max(trainer.fit(), key=lambda epoch: epoch.get("score", -1.0))
     numbers: dict[str, float] = {}
     for task in TASKS:
         for metric in ("ndcg@10", "recall@10"):
             numbers[f"{metric}/{task}"] = round(best[f"{TASK_OF_EVENTS[task].name}/{metric}"], 6)
+        # the judge ranks a sample, or all where there are fewer
         num_targets = len(corpus.targets("validation", task))
         numbers[f"num_queries/{task}"] = min(settings.eval_sample, num_targets)
     return numbers

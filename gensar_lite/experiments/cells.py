@@ -47,7 +47,9 @@ def run_cells(
     A cell that raises `ArtifactError` or `ConfigError` ends the study. With `go_on` the others are
     made all the same, and the second dictionary holds the reasons by name.
     """
+    # 1. what is kept already, by name
     results = {cell.name: read_cell(cell) for cell in cells}
+    # 2. the rest, one by one: a kill loses the one cell at work, no other
     missing = [cell for cell in cells if results[cell.name] is None]
     refused: dict[str, str] = {}
     started = time.perf_counter()
@@ -72,6 +74,7 @@ def read_cell(cell: Cell) -> Result | None:
     content = _content(cell)
     if content is None or not cell.key:
         return content
+    # the rows whose columns all have this cell's values, (rows,) of booleans
     mine = pd.Series(True, index=content.index)
     for column, value in cell.key.items():
         mine &= content[column] == value
@@ -83,11 +86,12 @@ def _content(cell: Cell) -> Result | None:
     if not cell.path.exists():
         return None
     if cell.key:
-        table = read_rows(cell.path)
-        record, content = table.attrs, table
+        content = read_rows(cell.path)
+        record = content.attrs
     else:
-        record = _read(cell.path, lambda path: json.loads(path.read_text(encoding="utf-8")))
+        record = _load(cell.path)
         content = {name: value for name, value in record.items() if name not in cell.made_from}
+    # the file may say more than this, e.g. the caption of a figure made of all rows
     same = all(record.get(name) == value for name, value in cell.made_from.items())
     return content if same else None
 
@@ -96,6 +100,7 @@ def _write_cell(cell: Cell, result: Result) -> None:
     if not cell.key:
         write_json(cell.path, cell.made_from | result)
         return
+    # read again: another process may have added its cells meanwhile
     neighbours = _content(cell)
     if neighbours is not None:
         result = pd.concat([neighbours, result], ignore_index=True)
@@ -107,11 +112,11 @@ def read_rows(path: Path) -> pd.DataFrame | None:
     """The rows in a study's file, None without one; ``attrs`` is what it says beside them."""
     if not path.exists():
         return None
-    if path.suffix == ".parquet":
-        return _read(path, pd.read_parquet)
-    written = _read(path, lambda path: json.loads(path.read_text(encoding="utf-8")))
-    table = pd.DataFrame(written.pop("rows"))
-    table.attrs = written
+    content = _load(path)  # a file's rows, or all of its JSON
+    if isinstance(content, pd.DataFrame):  # pandas keeps attrs in the parquet's metadata
+        return content
+    table = pd.DataFrame(content.pop("rows"))
+    table.attrs = content
     return table
 
 
@@ -119,14 +124,16 @@ def write_rows(path: Path, table: pd.DataFrame) -> None:
     """Write rows and ``attrs``: `read_rows` finds the old file or the new one, never half."""
     if path.suffix == ".parquet":
         with replacing(path) as draft:
-            table.to_parquet(draft, index=False)  # pandas keeps attrs in the file's metadata
+            table.to_parquet(draft, index=False)
     else:
         write_json(path, table.attrs | {"rows": table.to_dict("records")})
 
 
-def _read(path: Path, reader: Callable[[Path], object]):
+def _load(path: Path) -> pd.DataFrame | dict:
     try:
-        return reader(path)
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as problem:  # of json, and of pyarrow
         raise ArtifactError(
             f"study: {path} cannot be read ({problem}). Delete it and run the study again."

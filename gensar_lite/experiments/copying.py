@@ -43,9 +43,11 @@ class Copying:
         """(B, N): an item's grade, plus a fraction below 0.5 by popularity, or above 0.5 by its
         place in `source`."""
         table = self.base.scores(targets)  # grade (0 in recommendation) + popularity in [0, 1)
+        # popularity moves to the lower half of each grade's range, what is copied to the upper one
         grade = np.floor(table)
         table = grade + (table - grade) / 2
         copied = self.source(targets)
+        # later places of the history are more recent, and score higher
         for place in range(copied.shape[1]):
             rows = np.flatnonzero(copied[:, place] >= 0)
             items = copied[rows, place]
@@ -67,7 +69,7 @@ def from_train(corpus: Corpus) -> Source:
 
     def source(targets: pd.DataFrame) -> np.ndarray:
         asked = targets["user_id"].to_numpy()[:, None]  # (B, 1)
-        end = np.searchsorted(user[:-1], asked, "right")
+        end = np.searchsorted(user[:-1], asked, "right")  # one behind the user's last row, (B, 1)
         rows = np.maximum(end - LENGTH + np.arange(LENGTH), -1)  # (B, LENGTH)
         return np.where(user[rows] == asked, item[rows], -1)
 
@@ -91,6 +93,7 @@ def copying_scores(corpus: Corpus, max_targets: int = 2000, seed: int = 0) -> pd
     for task in TASKS:
         targets = sample_targets(corpus.targets("test", task), max_targets, seed)
         for name, ranker in rankers.items():
+            # no `seen` here: an item of the history stays in the list, so that copying can win
             run = top_k_run(ranker, targets, DEPTH, name=name)
             ranked = to_matrix(run, targets["event_id"].to_numpy(), DEPTH)
             values = target_metrics(ranked, targets["item_id"].to_numpy(), (DEPTH,))

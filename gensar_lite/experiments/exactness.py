@@ -53,6 +53,7 @@ def beam_misses(
 
     With fewer than k beams a list is short, and so missed.
     """
+    # in bf16 twins with equal scores change places by rounding: that is no miss
     decoder = dataclasses.replace(decoder, precision="fp32")
     rows = []
     for task in TASKS:
@@ -60,6 +61,7 @@ def beam_misses(
         if targets.empty:
             continue
         search = functools.partial(_lists, decoder, task, targets, k, batch_size)
+        # the truth first; every beam is compared with it
         exact = search(lambda question: search_exact(decoder, question, 3 * k, k))
         for width in beams:
             lists = search(lambda question, width=width: decoder.answer(question, width))
@@ -79,7 +81,7 @@ def _lists(
     """Every target's list by `answer`; recommendations leave out what their users met before."""
     events = targets["event_id"].to_numpy()
     seen = left_out(decoder.generator.corpus) if task == "recommend" else None
-    items = np.full((len(events), k), -1)
+    items = np.full((len(events), k), -1)  # -1: no answer
     certified = np.zeros(len(events), dtype=bool)
     batches = decoder.batches(task, np.arange(len(events)), events, batch_size)
     started = time.perf_counter()

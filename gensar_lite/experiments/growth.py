@@ -41,6 +41,7 @@ def growth_cost(
     """
     # both ways have the sizes of the whole catalogue
     settings = sized(settings, len(embeddings.semantic))
+    # the same items arrive late in both ways
     held = held_out(len(embeddings.semantic), settings.seed)
     vectors = {view: standardise(getattr(embeddings, view), view) for view in VIEWS}
     near = {view: neighbours(table, NEIGHBOURS, held) for view, table in vectors.items()}
@@ -51,7 +52,7 @@ def growth_cost(
     rows = []
     for way in WAYS:
         for view in VIEWS:
-            codes = identifiers[way].view(view)
+            codes = identifiers[way].view(view)  # (N, L)
             measures = {
                 "purity": _purity(codes, categories, held),
                 "neighbour_recall": neighbour_recall(codes, near[view], held),
@@ -70,6 +71,7 @@ def held_out(num_items: int, seed: int) -> np.ndarray:
 
 def grown(embeddings: ItemEmbeddings, held: np.ndarray, settings: IdentifiersConfig) -> Identifiers:
     """Identifiers of every item, those of `held` assigned by a quantizer fitted without them."""
+    # the quantizer must not see the held-out items, nor may their scale enter its means
     known = np.setdiff1d(np.arange(len(embeddings.semantic)), held)
     built = build_identifiers(embeddings.rows(known), settings)
     fitted = FittedQuantizer.of(built.tensors, settings)
@@ -89,7 +91,7 @@ def _purity(codes: np.ndarray, categories: np.ndarray, held: np.ndarray) -> list
     asked = held[known[held]]
     if not len(asked):
         return []
-    label = pd.factorize(categories)[0]
+    label = pd.factorize(categories)[0]  # categories as numbers (N,)
     values = []
     for prefix in prefix_numbers(codes).T:  # (N,) number of each item's prefix
         table = pd.DataFrame({"prefix": prefix[known], "label": label[known]})
@@ -103,6 +105,7 @@ def _purity(codes: np.ndarray, categories: np.ndarray, held: np.ndarray) -> list
 
 def _left_over(codes: np.ndarray, vectors: np.ndarray, held: np.ndarray) -> list[float]:
     """Per level: squared norm of the held-out items' residuals, over that of their vectors."""
+    # a catalogue of equal vectors has nothing to explain: not a number, rather than a crash
     total = ((vectors - vectors.mean(axis=0))[held] ** 2).sum() or np.nan
     return [
         float((residual[held] ** 2).sum() / total) for residual in level_residuals(codes, vectors)

@@ -56,6 +56,7 @@ def compare_identifiers(
     """
     pairs = sorted(VALID_PAIRS) if pairs is None else pairs
     check_pairs(pairs)
+    # digests come before the reading: if a stage is rebuilt in between, cells are made again
     inputs = input_digests(ws, "data", "embeddings")
     corpus = Corpus.load(ws.require("data"))
     embeddings = ItemEmbeddings.load(ws.require("embeddings"))
@@ -63,12 +64,14 @@ def compare_identifiers(
     diagnosed = functools.partial(_diagnosed, embeddings=embeddings, corpus=corpus)
     grown = functools.partial(growth_cost, embeddings, categories)
 
+    # one group of cells per pair and kind: diagnoses, and for dual pairs the cost of growing
     cells: dict[tuple[str, Pair], list[Cell]] = {}
     for pair in pairs:
         cells["", pair] = _cells(ws, inputs, "", pair, seeds, diagnosed)
         if pair[0] == "dual":
             cells[GROWTH, pair] = _cells(ws, inputs, GROWTH, pair, seeds, grown)
     flat = [cell for group in cells.values() for cell in group]
+    # pairs that these embeddings do not allow end nothing
     results, reasons = run_cells("identifiers", flat, go_on=True)
 
     # a pair counts when every seed of it could be built; else the first reason stands in the page
@@ -103,6 +106,7 @@ def _cells(
     if pair[1] != "none":  # the control has no quantizer, the settings always name one
         changes["quantizer"] = pair[1]
     settings = replace(ws.config.identifiers, **changes)
+    # the seed is no part of the record: a pair's file holds several
     shared = {name: value for name, value in section_dict(settings).items() if name != "seed"}
     name = kind + "-".join(pair)
     path = report_folder(ws) / "cells" / f"{name}.parquet"
@@ -133,12 +137,14 @@ def _diagnosed(
     seconds = time.perf_counter() - started
     num_codes = built.settings.codebook_size
     table = diagnose(built.identifiers, embeddings, corpus, built.before, num_codes=num_codes)
+    # one more row, so that seconds are averaged over seeds like every measure
     table.loc[len(table)] = ["both", 0, "seconds", round(seconds, 3)]
     return table
 
 
 def _over_seeds(tables: list[pd.DataFrame], keys: list[str]) -> pd.DataFrame:
     """Mean and standard deviation (0 for one seed) per key, in the order they came."""
+    # means in float64: float32 is how cells are stored
     rows = pd.concat(tables, ignore_index=True).astype({"value": float})
     means = rows.groupby(keys, sort=False)["value"].agg(["mean", lambda v: v.std(ddof=0), "size"])
     return means.set_axis(["mean", "std", "seeds"], axis=1).reset_index()

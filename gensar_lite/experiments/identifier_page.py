@@ -77,6 +77,7 @@ def _markdown(head: list[str], rows: list[list[str]]) -> list[str]:
 
 def _pair_rows(table: pd.DataFrame) -> list[list[str]]:
     rows = []
+    # a row of text per pair: one value, or semantic / collaborative
     for pair, part in table.groupby(["strategy", "quantizer"], sort=False):
         texts = []
         for measure, level in SHOWN.values():
@@ -90,6 +91,7 @@ def _pair_rows(table: pd.DataFrame) -> list[list[str]]:
 def _values(part: pd.DataFrame, measure: str, level: int) -> list[float]:
     """The means of one pair: one value per view that has the measure."""
     values = []
+    # a strategy of one view has one value, a dual one two
     for _, of_view in part[part["measure"] == measure].groupby("view", sort=False):
         if level == LEAST:
             values.append(of_view["mean"].min())
@@ -123,6 +125,7 @@ def _growth_lines(growth: pd.DataFrame) -> list[str]:
     for (quantizer, view), part in growth.groupby(["quantizer", "view"], sort=False):
         texts = []
         for measure, level in GROWTH.items():
+            # the depth that is shown; rows by assigned and refitted
             by_way = _at(part[part["measure"] == measure], level).set_index("way")
             ways = [by_way.loc[way] for way in WAYS if len(by_way)]
             texts.append(" / ".join(f"{way['mean']:.3f} ± {way['std']:.3f}" for way in ways))
@@ -171,6 +174,7 @@ def grid_picture(table: pd.DataFrame) -> tuple[bytes, str]:
             # from 0, so that a small difference looks small
             axes.set_xlim(-0.04 * flat.max(), 1.06 * flat.max())
             ranges.append(f"{title} from {flat.min():.3g} to {flat.max():.3g}")
+    # one legend for all panels, below them
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     alt = f"A dot per view for {len(pairs)} pairs of strategy and quantizer: {'; '.join(ranges)}."

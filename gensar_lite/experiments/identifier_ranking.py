@@ -77,6 +77,7 @@ def rank_identifiers(
     results, _ = run_cells("identifier-ranking", cells)
     # the picture is of all that the file holds, other seeds and pairs included
     rows = read_rows(path)
+    # the figure goes with the rows, so that a page can show it without drawing it
     figure, alt = ranking_figure(rows)
     write_bytes(path.with_suffix(".png"), figure_png(figure))
     rows.attrs = made_from | {"spearman": rank_correlations(rows), "figure": alt}
@@ -92,6 +93,7 @@ def read_ranking(path: Path) -> pd.DataFrame | None:
 
 def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     """One row per pair: the mean of every number over its seeds, and ``seeds``, how many."""
+    # in the order in which pairs were trained
     groups = rows.groupby(["strategy", "quantizer"], sort=False)
     means = groups.mean(numeric_only=True).drop(columns="seed")
     return means.assign(seeds=groups.size()).reset_index()
@@ -109,6 +111,7 @@ def rank_correlations(rows: pd.DataFrame, without: tuple[str, ...] = ()) -> list
         for task in TASKS:
             x = table[measure]
             y = table[f"ndcg@10/{task}"]
+            # a constant has no ranks, and two points are always in order
             rho, p = None, None
             if min(x.nunique(), y.nunique()) >= 2 and len(table) >= 3:
                 rho, p = (round(float(value), 4) for value in spearmanr(x, y))
@@ -130,6 +133,7 @@ def ranking_figure(rows: pd.DataFrame, measure: str = "perplexity") -> tuple[Fig
     sentences = []
     for axes, (task, title) in zip(panels, TASK_TITLE.items(), strict=True):
         ndcg = f"ndcg@10/{task}"
+        # single seeds behind the means show how much luck there is
         if table["seeds"].max() > 1:
             axes.scatter(rows[measure], rows[ndcg], s=12, color=GREY, zorder=1)
         for i, (name, x, y) in enumerate(zip(names, table[measure], table[ndcg], strict=True)):
@@ -157,6 +161,7 @@ def _row(ws: Workspace, pair: Pair, seed: int) -> pd.DataFrame:
     """Build the cell's workspace; one row of its ranking, its codes and its minutes."""
     cell_ws = _built(ws, pair, seed)
     corpus = Corpus.load(cell_ws.require("data"))
+    # ranked lists of validation targets, over the whole catalogue
     run = pd.read_parquet(cell_ws.require("decoding") / "run.parquet")
     row: dict[str, object] = {"strategy": pair[0], "quantizer": pair[1], "seed": seed}
     for task in TASKS:
@@ -189,8 +194,10 @@ def _built(ws: Workspace, pair: Pair, seed: int) -> Workspace:
     run = f"identifiers-{ws.run}-{strategy}-{quantizer}-{seed}"
     cell_ws = Workspace(ws.root, override(ws.config, changes), run)
     for stage in SHARED:
+        # a stage that read the user's own files knows them by their digests; so must its copy
         read = {name: Path(path) for name, path in (ws.meta(stage) or {}).get("read", {}).items()}
         cell_ws.build(stage, functools.partial(_copied, ws, stage), outside=read)
+    # what differs between cells is built, or reused if an earlier run was killed
     for stage in ("identifiers", "training", "decoding"):
         run_stage(cell_ws, stage)
     return cell_ws

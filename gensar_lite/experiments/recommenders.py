@@ -50,6 +50,7 @@ def compare_recommenders(ws: Workspace, model: str, seeds: tuple[int, ...]) -> l
     folder = ws.root / "reports" / "baselines" / ws.run
     prepare(ws)
     corpus = Corpus.load(ws.require("data"))
+    # what all cells read: it marks those that can be compared with one another
     log = log_digest(corpus)
     run_cells("recommenders", [_cell(ws, model, seed, folder, log) for seed in seeds])
     metrics = _summary(corpus, folder, ws, log)
@@ -67,6 +68,7 @@ def log_digest(corpus: Corpus) -> str:
 def _cell(ws: Workspace, model: str, seed: int, folder: Path, log: str) -> Cell:
     name = f"{model}-{seed}"
     config = override(ws.config, MODELS[model] | {"embeddings.seed": seed})
+    # a run of its own: the stages keep what a kill interrupts, and nothing of `ws` is touched
     cell_ws = Workspace(ws.root, config, f"baselines-{ws.run}-{name}")
     made_from = {"log": log, "settings": section_dict(config.embeddings)}
     path = folder / f"{name}.json"
@@ -89,10 +91,11 @@ def _trained(ws: Workspace, path: Path) -> dict[str, object]:
 
 def _learning(ws: Workspace) -> dict[str, object]:
     """The best epoch by validation, the minutes and the curve, where something was trained."""
-    path = ws.folder("embeddings") / "sasrec_curve.parquet"
+    path = ws.folder("embeddings") / "sasrec_curve.parquet"  # only trained models have one
     if not path.exists():
         return {}
     curve = pd.read_parquet(path)
+    # the epoch that the stage kept
     best = curve.loc[curve["ndcg@10"].idxmax()]
     return {
         "best_epoch": int(best["epoch"]),
@@ -108,6 +111,7 @@ def _ranks(scorer: Scorer, corpus: Corpus, depth: int) -> pd.DataFrame:
     The log's rule about seen items holds.
     """
     targets = corpus.targets("test", "recommend")
+    # (B, depth) items per target; what a user met before is left out
     run = top_k_run(scorer, targets, depth, left_out(corpus))
     ranked = to_matrix(run, targets["event_id"].to_numpy(), depth)
     ranks = rank_of_target(ranked, targets["item_id"].to_numpy())
@@ -125,6 +129,7 @@ def _summary(corpus: Corpus, folder: Path, ws: Workspace, log: str) -> list[dict
     # system -> seed -> ranks; what only counts has no seed, and one table
     depth = ws.config.decoding.top_k
     ranks = {name: {0: _ranks(scorer, corpus, depth)} for name, scorer in scorers.items()}
+    # cells of earlier calls, too: other models and seeds stand in one table
     for path in sorted(folder.glob("*-*.json")):
         if json.loads(path.read_text(encoding="utf-8"))["log"] == log:  # else: other targets
             model, _, seed = path.stem.rpartition("-")
