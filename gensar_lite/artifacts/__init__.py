@@ -4,6 +4,7 @@ In: folders ``artifacts/<run>/<stage>/``. Out: `Corpus`, `ItemEmbeddings`, `Iden
 `Workspace`. This room does not know how any record is computed.
 """
 
+from gensar_lite.artifacts.corpus import Corpus
 from gensar_lite.artifacts.folders import file_digest, path_digest
 from gensar_lite.artifacts.layout import INPUTS, LESSON
 from gensar_lite.artifacts.opening import finished_runs, open_run, recorded_run
@@ -13,7 +14,6 @@ from gensar_lite.artifacts.records import (
     VIEW_OF_TASK,
     VIEWS,
     ArtifactError,
-    Corpus,
     Identifiers,
     ItemEmbeddings,
     check_vectors,

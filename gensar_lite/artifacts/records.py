@@ -1,7 +1,7 @@
-"""The records that stages hand over, and the promises that are checked whenever one is loaded.
+"""Records of items, vectors and codes, and the promises that are checked whenever one is loaded.
 
-In: arrays and tables. Out: `Corpus`, `ItemEmbeddings`, `Identifiers`, on disk as parquet, json and
-safetensors. This file does not know how any of them is computed, nor where a run keeps its folders.
+In: arrays. Out: `ItemEmbeddings`, `Identifiers`, on disk as parquet, json and safetensors. This
+file does not know how either of them is computed, nor where a run keeps its folders.
 """
 
 from __future__ import annotations
@@ -18,124 +18,10 @@ TASKS = ("recommend", "search")
 SPLITS = ("train", "validation", "test")
 VIEWS = ("semantic", "collaborative")
 VIEW_OF_TASK = {"search": "semantic", "recommend": "collaborative"}
-_COLUMNS = {
-    "items": ["item_id", "title", "text", "brand", "category"],
-    "queries": ["query_id", "text"],
-    "events": ["event_id", "user_id", "time", "task", "item_id", "query_id", "split"],
-    "relevance": ["query_id", "item_id", "grade"],
-}
 
 
 class ArtifactError(RuntimeError):
     """An artefact is missing, stale, damaged or breaks a promise; the message says what to do."""
-
-
-def _refuse(wrong: np.ndarray, values: np.ndarray, message: str) -> None:
-    """Raises `ArtifactError` if any row is `wrong` (N,), with the first one and its value (N,)."""
-    rows = np.flatnonzero(wrong)
-    if len(rows):
-        raise ArtifactError(message.format(row=rows[0], value=values[rows[0]]))
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """A catalogue, its queries and one log of behaviour.
-
-    items      (N rows) ``item_id, title, text, brand, category``; category levels are joined
-               by `` > ``
-    queries    (Q rows) ``query_id, text``, often ``kind``, and from the data stage ``seen``: is it
-               in a train search?
-    events     ``event_id, user_id, time, task, item_id, query_id, split``, sorted by user, then
-               time; ``query_id`` is -1 for recommendation
-    relevance  ``query_id, item_id, grade``: every item that answers a query (grade >= 1)
-    exclude_seen  the log's one rule about items of a user's own history: True leaves them out of
-               every list of recommendations (judges, baselines, decoding); searches may always
-               return them
-
-    In `items`, `queries` and `events` the row number is the id. A user's own files keep their ids
-    beside it: ``source_id`` in `items`, and `user_ids` (U,), None where there are none.
-    """
-
-    items: pd.DataFrame
-    queries: pd.DataFrame
-    events: pd.DataFrame
-    relevance: pd.DataFrame
-    exclude_seen: bool = True
-    user_ids: np.ndarray | None = None
-
-    @property
-    def num_items(self) -> int:
-        return len(self.items)
-
-    @property
-    def num_users(self) -> int:
-        return int(self.events["user_id"].max()) + 1
-
-    def targets(self, split: str, task: str | None = None) -> pd.DataFrame:
-        """Events of one split (and task): what is to be predicted, each from its own history."""
-        keep = self.events["split"] == split
-        return self.events[keep if task is None else keep & (self.events["task"] == task)]
-
-    def check(self) -> Corpus:
-        """Assert the promises; returns self. Raises `ArtifactError` that names table and row."""
-        # columns first, since every later check reads some
-        for name, columns in _COLUMNS.items():
-            missing = [c for c in columns if c not in getattr(self, name).columns]
-            if missing:
-                raise ArtifactError(
-                    f"{name}: no column {', '.join(missing)}. Rebuild the data stage."
-                )
-        # the row number is the id: no table of ids is needed anywhere
-        for name, column in (("items", "item_id"), ("queries", "query_id"), ("events", "event_id")):
-            ids = getattr(self, name)[column].to_numpy()
-            message = f"{name}: {column} must be the row number; row {{row}} holds {{value}}."
-            _refuse(ids != np.arange(len(ids)), ids, message)
-        self._check_events()
-        return self
-
-    def _check_events(self) -> None:
-        events = self.events
-        user, time = events["user_id"].to_numpy(), events["time"].to_numpy()
-        back = (user[1:] < user[:-1]) | ((user[1:] == user[:-1]) & (time[1:] < time[:-1]))
-        # `back` compares each row with the one before it, so its row 0 is the events' row 1
-        _refuse(np.r_[False, back], user, "events: not sorted by user, then time (row {row}).")
-        for column, size, low in (
-            ("item_id", len(self.items), 0),
-            ("query_id", len(self.queries), -1),  # -1: no query
-        ):
-            ids = events[column].to_numpy()
-            message = f"events: {column} {{value}} in row {{row}} does not exist ({size} known)."
-            _refuse((ids < low) | (ids >= size), ids, message)
-        for column, valid in (("task", TASKS), ("split", SPLITS)):
-            odd = sorted(set(events[column].unique()) - set(valid))
-            if odd:
-                raise ArtifactError(f"events: {column} {odd[0]!r} is none of {', '.join(valid)}.")
-        # a search without a query could not be asked, a recommendation with one would leak it
-        is_search = (events["task"] == "search").to_numpy()
-        _refuse(
-            is_search != (events["query_id"].to_numpy() >= 0),
-            is_search,
-            "events: row {row} must have a query exactly if its task is search.",
-        )
-
-    def save(self, folder: Path) -> None:
-        """Write the tables and the log's rule into `folder`."""
-        for name in _COLUMNS:
-            getattr(self, name).to_parquet(folder / f"{name}.parquet", index=False)
-        (folder / "corpus.json").write_text(json.dumps({"exclude_seen": self.exclude_seen}))
-        if self.user_ids is not None:  # a user's own files had names for their users
-            users = {"user_id": np.arange(len(self.user_ids)), "source_id": self.user_ids}
-            pd.DataFrame(users).to_parquet(folder / "users.parquet", index=False)
-
-    @staticmethod
-    def load(folder: Path) -> Corpus:
-        """The checked corpus of a folder that `save` has written."""
-        # columns beyond the promised ones (kind, seen, source_id) come along
-        tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in _COLUMNS}
-        rules = json.loads((folder / "corpus.json").read_text())
-        users = folder / "users.parquet"
-        ids = pd.read_parquet(users)["source_id"].to_numpy() if users.exists() else None
-        return Corpus(**tables, **rules, user_ids=ids).check()
 
 
 @dataclass(frozen=True)

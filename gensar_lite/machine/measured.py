@@ -76,12 +76,16 @@ def answers_file() -> Path:
 
 
 def processor() -> str:
-    """The processor's model, as exactly as the system says it."""
+    """The processor's model, and which of the units for bf16 it shows to programs."""
     try:
-        names = re.findall(r"^model name\s*: (.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        text = Path("/proc/cpuinfo").read_text()
     except OSError:  # no Linux
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
+        return platform.processor() or platform.machine()
+    # one block of lines per core, all alike: the last one stands
+    fields = dict(re.findall(r"^(model name|flags)\s*: (.*)", text, re.MULTILINE))
+    # virtual machines of one name differ in these
+    units = {"avx512_bf16", "amx_bf16"} & set(fields.get("flags", "").split())
+    return " ".join([fields.get("model name", platform.machine()), *sorted(units)])
 
 
 def _read(path: Path) -> dict[str, float]:
