@@ -84,9 +84,10 @@ def semi_synthetic_search(
     purchases  ``user_id, time, item_id``
     root       a level above every path, part of the category queries, e.g. ``Beauty``
     """
-    queries, item_query, relevance, first = [], [], [], 0
     families = make_families(items, settings, root)
-    for family in families:  # the queries of a family are numbered on from those of the last
+    queries, item_query, relevance = [], [], []
+    first = 0  # the queries of a family are numbered on from those of the last
+    for family in families:
         queries.append(pd.DataFrame({"text": family.texts, "kind": family.kind}))
         item_query.append(np.where(family.item_query < 0, -1, family.item_query + first))
         relevance.append(family.relevance.assign(query_id=family.relevance["query_id"] + first))

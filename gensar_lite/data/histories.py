@@ -83,7 +83,8 @@ class Seen:
 
     def rows(self, event_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Flat pairs (P,): a place in `event_ids` (B,) and the row of an event of its history."""
-        start, length = self.start[event_ids], self.end[event_ids] - self.start[event_ids]
+        start = self.start[event_ids]
+        length = self.end[event_ids] - start
         return np.repeat(np.arange(len(start)), length), ranges(start, length)
 
     def pairs(self, event_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -59,7 +59,8 @@ def prepare(ws: Workspace) -> Path:
 
     folder = ws.build("data", make, outside=source_files(ws.config.data))
     if (folder / "report.json").exists():
-        report, place = Report.load(folder), folder.relative_to(ws.root) / "report.json"
+        report = Report.load(folder)
+        place = folder.relative_to(ws.root) / "report.json"
         say(f"data: {len(report.findings)} findings in {place}; {report.kept_line()}")
     return folder
 

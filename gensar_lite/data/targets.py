@@ -51,7 +51,8 @@ def with_targets(report: Report, corpus: Corpus, funnel: dict) -> Report:
     `funnel` holds the counts of `build_corpus`. Warned about are cold items, events that the split
     leaves out, fewer than `FEW` targets of a task, and items that users repeat.
     """
-    events, kept = corpus.events, dict(report.kept)
+    events = corpus.events
+    kept = dict(report.kept)
     kept |= {"users": corpus.num_users, "events": len(events)}
     kept["searches"] = int((events["task"] == "search").sum())
     for split in SPLITS[1:]:
@@ -87,7 +88,8 @@ def _left_out(corpus: Corpus, funnel: dict) -> list[Finding]:
 
 
 def _few(corpus: Corpus, kept: dict[str, int], funnel: dict) -> list[Finding]:
-    findings, total = [], len(corpus.events) + funnel["events_after_targets"]
+    findings = []
+    total = len(corpus.events) + funnel["events_after_targets"]
     for split in SPLITS[1:]:
         counts = {task: kept[f"{split} {task} targets"] for task in _tasks(corpus)}
         for task, count in counts.items():

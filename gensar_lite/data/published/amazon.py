@@ -126,7 +126,7 @@ def common_root(products: list[Product]) -> str:
 
 def item_table(products: list[Product], asins: np.ndarray, root: str) -> pd.DataFrame:
     """The catalogue. An item's category is its deepest path (the first of equals), the common
-    `root` left out."""
+    `root` left out; every reader of a made text reads the title too, which it does not repeat."""
     rows = []
     for item_id, (product, asin) in enumerate(zip(products, asins, strict=True)):
         path = max(product.paths, key=len, default=())

@@ -20,6 +20,7 @@ from data_download import fetch
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import DataConfig
 from gensar_lite.data.families import semi_synthetic_search
+from gensar_lite.data.published.amazon import Product, item_table
 from gensar_lite.data.tables import Tables
 from gensar_lite.data.text import clean, is_no_brand
 from gensar_lite.machine.ranges import within
@@ -73,22 +74,25 @@ def join(files: dict[str, Path], settings: DataConfig) -> tuple[Tables, dict[str
     """The five files as `Tables`, and the counts that `check_facts` compares. Item and user ids
     from 1 become rows."""
     purchases = read_purchases(files["Beauty.txt"])
-    maps = _read_json(files["datamaps.json"])
+    named = ("datamaps.json", "Beauty_item2attributes.json", "item_id_to_int.json")
+    maps, numbers, product_of = (json.loads(files[name].read_text("utf-8")) for name in named)
     count = len(maps["id2item"])
     knows_all = count > purchases["item_id"].max()
     _require(knows_all, f"datamaps.json knows {count} items, Beauty.txt more")
     # attributes: an item's numbers -> names
     names = attribute_names(maps)
-    numbers = _read_json(files["Beauty_item2attributes.json"])
     listed = ([names[n - 1] for n in numbers.get(str(i), [])] for i in range(1, count + 1))
     attributes = [read_attributes(words) for words in listed]
     # titles: an item's ASIN -> global_product_id -> name; "" where the catalogue has none
     with open(files["products_lookup.csv"], newline="", encoding="utf-8") as file:
         title_of = {int(row["global_product_id"]): row["name"] for row in csv.DictReader(file)}
-    product = _read_json(files["item_id_to_int.json"])
     asins = (maps["id2item"][str(i)] for i in range(1, count + 1))
-    titles = [clean(title_of.get(product.get(asin, -1), "")) for asin in asins]
-    items = _items(titles, attributes)
+    titles = [clean(title_of.get(product_of.get(asin, -1), "")) for asin in asins]
+    products = [
+        Product(title, brand="" if brand is None or is_no_brand(brand) else brand, paths=(path,))
+        for title, (brand, path, _) in zip(titles, attributes, strict=True)
+    ]
+    items = item_table(products, np.arange(count), ROOT)
     search = semi_synthetic_search(items, purchases, settings, ROOT)
     measured = _measure(purchases, titles, names, attributes)
     facts = {
@@ -131,17 +135,6 @@ def read_attributes(names: list[str]) -> Attributes:
     return Attributes(names[0] if has_brand else None, tuple(dict.fromkeys(published)), published)
 
 
-def _items(titles: list[str], attributes: list[Attributes]) -> pd.DataFrame:
-    rows = []
-    for item_id, (title, (brand, path, _)) in enumerate(zip(titles, attributes, strict=True)):
-        brand = "" if brand is None or is_no_brand(brand) else brand
-        title = title or " ".join(filter(None, [f"item {item_id}", brand, *path]))
-        # every reader of the text reads the title beside it, so it is not repeated here
-        text = f"A product {f'of {brand} ' if brand else ''}in {', '.join((ROOT, *path))}."
-        rows.append((item_id, title, text, brand, " > ".join(path)))
-    return pd.DataFrame(rows, columns=["item_id", "title", "text", "brand", "category"])
-
-
 def _measure(
     purchases: pd.DataFrame, titles: list[str], names: list[str], attributes: list[Attributes]
 ) -> dict[str, int]:
@@ -161,10 +154,6 @@ def _measure(
         "brands": len({a.brand for a in attributes} - {None}),
         "items with a brand that has a name": sum(bool(a.brand) for a in attributes),
     }
-
-
-def _read_json(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _require(holds: object, what: str) -> None:

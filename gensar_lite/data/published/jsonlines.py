@@ -92,9 +92,10 @@ def read_records(path: Path, wanted: Callable[[bytes], bool], tally: Tally) -> I
 def parse_line(line: bytes) -> dict | None:
     """A line as a record: JSON, else a Python dictionary of plain values, else None."""
     try:
-        return parse_record(line.decode("utf-8-sig"))[0] if len(line) <= MAX_LINE else None
+        record, _ = parse_record(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
         return None
+    return record
 
 
 def _clean_block(block: bytes, schema: pa.Schema) -> pa.Table | None:

@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 from data_download import fetch
 from gensar_lite.config import DataConfig
 from gensar_lite.data.families import Search, semi_synthetic_search
+from gensar_lite.data.published.amazon import Product, item_table
 from gensar_lite.data.published.csvfiles import read_csv
 from gensar_lite.data.published.logs import Log, number_log
-from gensar_lite.data.published.searches import in_order, match, with_searches
+from gensar_lite.data.published.searches import clicked, in_order, match, with_searches
 from gensar_lite.data.tables import Tables
 from gensar_lite.data.text import clean
 
@@ -45,7 +46,7 @@ def read_movielens(path: Path, settings: DataConfig) -> Tables:
     films, film_tally = read_csv(
         path, FILM, "movies.csv", keep=lambda rows: pc.is_in(rows["movieId"], rated)
     )
-    items = item_table(films, log.items)
+    items = film_table(films, log.items)
     search = tags_and_genres(tags, items, log, settings)
     dropped = rating_tally.dropped + film_tally.dropped + tag_tally.dropped
     facts = {"source": f"MovieLens, {path.name}", "time": "seconds", "rows dropped": dropped}
@@ -53,25 +54,14 @@ def read_movielens(path: Path, settings: DataConfig) -> Tables:
     return Tables(items, search.queries, search.events, search.relevance, facts)
 
 
-def item_table(films: pd.DataFrame, names: np.ndarray) -> pd.DataFrame:
+def film_table(films: pd.DataFrame, names: np.ndarray) -> pd.DataFrame:
     """The catalogue in the order of `names` (film numbers); genres are one category, no levels."""
     films = films.drop_duplicates("movieId").set_index("movieId").reindex(names, fill_value="")
-    genres = (
-        films["genres"]
-        .replace(NO_GENRES, "")
-        .str.split("|")
-        .map(lambda words: ", ".join(map(clean, words)))
-    )
-    titles = films["title"].map(clean)
-    unnamed = "item " + films.index.astype(str).to_series(films.index)
-    columns = {
-        "item_id": np.arange(len(names)),
-        "title": titles.where(titles != "", unnamed).to_numpy(),
-        "text": ("A film. " + genres).str.strip().to_numpy(),
-        "brand": "",
-        "category": genres.to_numpy(),
-    }
-    return pd.DataFrame(columns)
+    products = []
+    for title, listed in zip(films["title"], films["genres"], strict=True):
+        genres = "" if listed == NO_GENRES else ", ".join(map(clean, listed.split("|")))
+        products.append(Product(clean(title), f"A film. {genres}".strip(), paths=((genres,),)))
+    return item_table(products, names, root="")
 
 
 def tags_and_genres(
@@ -87,31 +77,27 @@ def tags_and_genres(
     asked = tags.assign(tag=tags["tag"].map(texts).astype(object))
     tagged = match(asked.set_axis(["user", "item", "text"], axis=1), log, "tag")
     untagged = log.events.drop(index=tagged.pairs["row"].unique())
-    made = semi_synthetic_search(items, untagged, settings)
-    # numbers of the made queries follow those of the tags
+    by_genre = semi_synthetic_search(items, untagged, settings)
+    # the made queries are numbered on from the tags; a tag's answers are the films it was given to
     first = len(tagged.queries)
-    searched = made.events[made.events["task"] == "search"]
-    searched = searched.assign(query_id=searched["query_id"] + first)
-    events = in_order(pd.concat([with_searches(log.events, tagged.pairs), searched]))
-    queries = made.queries.assign(query_id=made.queries["query_id"] + first)
-    answers = tagged.pairs.assign(
-        item_id=log.events["item_id"].to_numpy()[tagged.pairs["row"]], grade=1
-    )[["query_id", "item_id", "grade"]].drop_duplicates()
-    relevance = made.relevance.assign(query_id=made.relevance["query_id"] + first)
-    relevance = pd.concat([answers, relevance])
-    described = f"tags that users gave; for untagged ratings: {made.facts['search made']}"
-    facts = made.facts | {
+    genre_queries = by_genre.queries.assign(query_id=by_genre.queries["query_id"] + first)
+    genre_events = by_genre.events[by_genre.events["task"] == "search"]
+    genre_events = genre_events.assign(query_id=genre_events["query_id"] + first)
+    genre_answers = by_genre.relevance.assign(query_id=by_genre.relevance["query_id"] + first)
+    tag_events = with_searches(log.events, tagged.pairs)
+    relevance = pd.concat([clicked(tag_events), genre_answers])
+    silent = ~tagged.is_purchase | (asked["tag"] == "").to_numpy()
+    facts = by_genre.facts | {
         "tags": len(tagged.pairs),
-        "tags without a rating or a word": int(
-            (~tagged.is_purchase | (asked["tag"] == "").to_numpy()).sum()
-        ),
-        "search made": described,
-        "queries": first + len(queries),
-        "search events": len(tagged.pairs) + len(searched),
+        "tags without a rating or a word": int(silent.sum()),
+        "search made": "tags that users gave; for untagged ratings: "
+        f"{by_genre.facts['search made']}",
+        "queries": first + len(genre_queries),
+        "search events": len(tagged.pairs) + len(genre_events),
     }
     return Search(
-        pd.concat([tagged.queries, queries], ignore_index=True),
-        events,
+        pd.concat([tagged.queries, genre_queries], ignore_index=True),
+        in_order(pd.concat([tag_events, genre_events])),
         relevance.sort_values(["query_id", "item_id"], ignore_index=True),
         facts,
     )

@@ -115,7 +115,7 @@ def _tastes(num_items: int, rng: np.random.Generator) -> tuple[np.ndarray, np.nd
     # item order[k] has taste k mod T and stands at rank k // T inside it
     order = rng.permutation(num_items)
     place = np.argsort(order)
-    taste, rank = place % num_tastes, place // num_tastes
+    rank, taste = np.divmod(place, num_tastes)
     share = 1.0 / (rank + 1)
     return taste, share / np.bincount(taste, weights=share)[taste]
 
