@@ -56,7 +56,7 @@ def test_rows(generator, task: str) -> np.ndarray:
 test_rows.__test__ = False
 
 
-# ---------------------------------------------------------------------------------- a decoder alone
+# ---------------------------------------------------------------------------------- decoder-only
 
 
 def whole_sequence(generator, task: str, row: int, item: int) -> tuple[list[int], list[int]]:
@@ -90,7 +90,7 @@ def scores_by_hand(generator, task: str, row: int) -> np.ndarray:
 
 @pytest.mark.parametrize("head", ["level", "vocabulary"])
 @pytest.mark.parametrize("task", ["recommend", "search"])
-def test_a_decoder_alone_scores_and_searches_as_its_forward_pass_does(head, task):
+def test_a_decoder_only_model_scores_and_searches_as_its_forward_pass_does(head, task):
     generator = generator_of(backbone="gpt-micro", head=head)
     decoder, rows = Decoder.of(generator, generator.builder.settings), test_rows(generator, task)
     wanted = np.stack(
@@ -135,7 +135,7 @@ def test_decoding_after_a_stream_equals_reading_the_whole_of_it(task, queries):
     assert twins > 0
 
 
-def test_a_decoder_alone_lists_what_generate_lists():
+def test_a_decoder_only_model_lists_what_generate_lists():
     generator = generator_of(backbone="gpt-micro", head="vocabulary")
     decoder, rows = (
         Decoder.of(generator, generator.builder.settings),
@@ -203,7 +203,7 @@ def test_paths_that_are_chosen_again_go_on_from_their_own_past():
             torch.testing.assert_close(got[:, path], wanted, atol=1e-4, rtol=1e-4)
 
 
-def test_every_task_is_learned_by_a_decoder_alone():
+def test_every_task_is_learned_by_a_decoder_only_model():
     tasks = ("nrip", "nsip", "nsqp", "desc2id", "id2desc")
     changes = {
         "tasks": tasks,
@@ -221,7 +221,7 @@ def test_every_task_is_learned_by_a_decoder_alone():
         assert curve[-1][f"{task}/loss"] < curve[0][f"{task}/loss"]
 
 
-def test_the_text_loss_of_a_decoder_alone_is_transformers_own():
+def test_the_text_loss_of_a_decoder_only_model_is_transformers_own():
     training = tiny_settings(
         backbone="gpt-micro", head="vocabulary", tasks=("nsqp",), task_weights=(1.0,)
     )
