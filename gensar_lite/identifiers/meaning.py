@@ -87,8 +87,8 @@ def neighbour_recall(codes: np.ndarray, near: np.ndarray, items: np.ndarray) -> 
     `gensar_lite.embeddings.agreement.neighbours`. Asked with both views, the shared depths tell
     whom the trunk serves.
     """
-    same = [prefix[near] == prefix[items][:, None] for prefix in prefix_numbers(codes).T]
-    return np.array([share.mean() for share in same])
+    depths = prefix_numbers(codes).T
+    return np.array([(prefix[near] == prefix[items][:, None]).mean() for prefix in depths])
 
 
 def same_prefix_rate(codes: np.ndarray) -> np.ndarray:
