@@ -101,7 +101,7 @@ def _with_cells(table: pd.DataFrame, row: int, cells: Mapping[str, str]) -> pd.D
 
 
 def with_line(text: str, number: int, line: str) -> str:
-    """The text with one more line, which becomes line `number` (from 1; a csv's header is line 1)."""
+    """The text with one more line, which becomes line `number` (from 1, a csv's header)."""
     lines = text.splitlines()
     return "\n".join([*lines[: number - 1], line, *lines[number - 1 :]]) + "\n"
 

@@ -1,4 +1,4 @@
-"""Every row of the table of bad inputs, through `load_files`: the outcome and the message that it documents."""
+"""Every row of the table of bad inputs, through `load_files`: its outcome and its message."""
 
 from __future__ import annotations
 

@@ -141,3 +141,10 @@ def test_doubles_of_parquet_keep_all_digits_and_no_exponent(values, tmp_path):
     cells = read_table(tmp_path / "x.parquet", "events").table["time"].tolist()
     assert list(map(float, cells)) == values
     assert not [cell for cell in cells if "e" in cell]
+
+
+@pytest.mark.parametrize("first", ["\rserId", "us\x00rId", "\x1b[31muid"])
+def test_a_message_holds_no_control_character_of_a_column(first):
+    with pytest.raises(ArtifactError, match="no column for") as error:
+        choose_columns("events", [first, "film", "timestamp"], {"item_id": "film"})
+    assert str(error.value).isprintable()

@@ -241,6 +241,11 @@ def test_an_unknown_encoding_names_near_ones():
         check_encoding("base64")
 
 
+def test_keys_that_are_one_as_text_are_one_column(tmp_path):
+    lines = ["{'user_id': 'u', 1: 'a', '1': 'b'}", "{'user_id': 'v', 1: 'c'}"]
+    assert read(tmp_path, "x.jsonl", "\n".join(lines)) == [["u", "b"], ["v", "c"]]
+
+
 # ------------------------------------------------------------------------------------- wide records
 
 

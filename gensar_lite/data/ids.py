@@ -27,14 +27,16 @@ def nearest(text: str, ids: Sequence[str], count: int = 3) -> list[str]:
     First stand those with the same plain form, then those that hold the text or that it holds; only
     where there is neither, those with similar letters.
     """
-    low, plain = text.lower(), plain_id(text)
+    low = text.lower()
+    plain = plain_id(text)
 
     def is_close(name: str) -> bool:
         return low in name.lower() or name.lower() in low or plain_id(name) == plain
 
+    def distance(name: str) -> tuple[bool, int]:
+        return plain_id(name) != plain, abs(len(name) - len(text))
+
     close = [name for name in ids if is_close(name)] if low else []
-    if not close:
-        return difflib.get_close_matches(text, ids[:LOOKED_AT], n=count, cutoff=0.5)
-    return sorted(close, key=lambda name: (plain_id(name) != plain, abs(len(name) - len(text))))[
-        :count
-    ]
+    if close:
+        return sorted(close, key=distance)[:count]
+    return difflib.get_close_matches(text, ids[:LOOKED_AT], n=count, cutoff=0.5)

@@ -7,7 +7,7 @@ rows, or a stop. This file does not know the rules (own/rules.py, own/event_rule
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,9 @@ from gensar_lite.artifacts import ArtifactError, write_json
 
 # removed; kept, but look at it; normalised. The fourth, STOP, is an ArtifactError
 LEVELS = ("DROP", "WARN", "FIX")
-MAX_ROWS, MAX_CELL, MAX_COLUMNS = 5, 40, 20  # rows, characters, names that a message lists
+MAX_ROWS = 5  # whose numbers a message lists
+MAX_CELL = 40  # characters of a stranger's word
+MAX_COLUMNS = 20  # names
 
 
 class Finding(NamedTuple):
@@ -125,9 +127,10 @@ class Checks:
         self.findings = [] if findings is None else findings
 
     def note(self, level: str, what: str, then: str, count: int = 1, total: int = 1,
-             unit: str = "files", rows: tuple[int, ...] = (), first: str = "") -> None:  # fmt: skip
-        """Add a finding that is not about rows of the table, but about its file, lines or users."""
-        self.findings.append(Finding(level, self.name, what, count, total, rows, first, then, unit))
+             unit: str = "files", rows: Sequence[int] = (), first: str = "") -> None:  # fmt: skip
+        """Add a finding about the file, lines or users; of `rows` the first few are kept."""
+        few = tuple(int(number) for number in rows[:MAX_ROWS])
+        self.findings.append(Finding(level, self.name, what, count, total, few, first, then, unit))
 
     def find(
         self, level: str, table: pd.DataFrame, bad: np.ndarray, what: str, then: str
@@ -138,9 +141,8 @@ class Checks:
             return None
         row = table.iloc[places[0]].items()
         cells = [f"{k}: {show(v) if isinstance(v, str) else v}" for k, v in row if v != ""]
-        rows = tuple(int(number) for number in table.index[places[:MAX_ROWS]])
         first = "{" + ", ".join(cells) + "}"
-        self.note(level, what, then, len(places), len(table), "rows", rows, first)
+        self.note(level, what, then, len(places), len(table), "rows", table.index[places], first)
         return self.findings[-1]
 
     def stop(self, table: pd.DataFrame, bad: np.ndarray, what: str, then: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError
-from gensar_lite.data.report import Checks, Finding, show, some
+from gensar_lite.data.report import MAX_CELL, Checks, Finding, show, some
 
 _USUAL_NAMES = tomllib.loads(Path(__file__).with_name("column_names.toml").read_text())
 # table -> field -> usual names of its column, the likelier first
@@ -76,11 +76,6 @@ def usual(table: str, overrides: dict[str, str], others: int = 0) -> Callable[[s
     return is_wanted
 
 
-def fits(table: str, field: str, column: str) -> bool:
-    """Whether the column's name is a usual one of the field."""
-    return _plain(column) in map(_plain, FIELDS[table][field])
-
-
 def is_header(table: str, cells: list[str]) -> bool:
     """Whether a first row is made of usual names: two of them, or the only one."""
     return sum(map(usual(table, {}), cells)) >= min(2, len(cells))
@@ -110,7 +105,7 @@ def choose_columns(
             chosen |= {field: named[field]} if field in named else {}
             continue
         taken = {c for other, c in named.items() if not _may_share(table, field, other)}
-        candidates = [c for c in _candidates(table, field, columns) if c not in unfit]
+        candidates = [c for c in fitting_columns(table, field, columns) if c not in unfit]
         free = [c for c in candidates if c not in taken]
         if free:
             chosen[field] = free[0]
@@ -118,7 +113,7 @@ def choose_columns(
             _refuse_taken(table, field, candidates[0], named)
         if len(free) > 1:
             what = f"could be {field}: {', '.join(map(show, free))}"
-            another = f"data.columns={table}.{field}={free[1][:40]}"
+            another = f"data.columns={table}.{field}={as_typed(free[1])}"
             then = f"{show(free[0])} is taken. Another one: {another}"
             checks.note("WARN", what, then, len(free), len(free), "columns")
     for field in needed:
@@ -127,7 +122,7 @@ def choose_columns(
     return chosen, checks.findings
 
 
-def _candidates(table: str, field: str, columns: list[str]) -> list[str]:
+def fitting_columns(table: str, field: str, columns: list[str]) -> list[str]:
     """The columns that have a usual name of the field, the likelier first."""
     names = FIELDS[table][field]
     plain = list(map(_plain, names))
@@ -161,6 +156,11 @@ def refuse_doubled(columns: list[str], table: str) -> None:
                 f"{table}: two columns are called {show(column)} "
                 f"(columns {first[column]} and {place}). {then}"
             )
+
+
+def as_typed(column: str) -> str:
+    """A column's name for an example of a setting: cut, control characters escaped."""
+    return repr(column[:MAX_CELL])[1:-1]
 
 
 def _without_kind(name: str) -> str:
@@ -201,7 +201,7 @@ def _missing(table: str, field: str, columns: list[str], needed: tuple[str, ...]
     order = ", or set data.order=file" if field == "time" else ""
     then = _no_header(table, columns, needed) or (
         f"Call it one of {', '.join(names[:_SHOWN_NAMES])}, or say which it is: "
-        f"data.columns={table}.{field}={example[:40]}{order}."
+        f"data.columns={table}.{field}={as_typed(example)}{order}."
     )
     return f"{table}: no column for {field} ({hint}columns: {some(columns)}). {then}"
 

@@ -54,19 +54,23 @@ def check_events(
     """
     rows = len(table)
     has_words = not {"query", "query_id"}.isdisjoint(table.columns)
+    # 1. Whose events, of which items; then what only the whole log gives away
     table = check_ids(table, checks, "user_id")
     table = check_ids(table, checks, "item_id")
     merged_users(table, checks)
     look_alikes(table, checks, "user_id")
     if known.beside is not None:
         doubtful_order(table, known.beside, checks)
+    # 2. Items that exist, and when it happened
     table = _known_items(table, known.items, checks)
     if known.beside is not None:
         table = table.assign(time=np.arange(len(table)))  # the row's place in the file
     else:
         table = _check_times(table, checks, time.time() if now is None else now)
+    # 3. What was asked, and so what kind of event it is
     table = _query_texts(table, known.queries, checks)
     table = _tasks(table, checks, has_words)
+    # 4. One row per event; and no more rows lost in all these steps together than allowed
     is_same = table.duplicated(["user_id", "item_id", "time", "query"])
     what = "repeat user, item, time and query of another"
     checks.find("FIX", table, is_same, what, "One of each is kept.")
@@ -83,6 +87,7 @@ def _known_items(table: pd.DataFrame, items: pd.Index, checks: Checks) -> pd.Dat
     is_unknown = items.get_indexer(table["item_id"]) < 0
     then = "Add these items to the items table, or take their events out."
     if is_unknown.any():
+        # the same id in another form says what went wrong; of ids with one form the first is named
         by_plain = {plain_id(item): item for item in items[::-1]}
         lost = table["item_id"][is_unknown].unique()
         twin = next((one for one in lost if plain_id(one) in by_plain), None)
@@ -138,6 +143,7 @@ def _query_texts(table: pd.DataFrame, queries: pd.Series | None, checks: Checks)
         then = "Write the query's words, or leave the cell empty for a recommendation."
         is_bare = is_written & (table["query"] == "")
         table = checks.drop(table, is_bare, "have a query without a word", then)
+        # a word like "none" that many events share is no query
         least = max(2, math.ceil(_NO_QUERY * len(table)))
         table = empty_where(table, checks, "query", is_nothing, least)
     else:
@@ -189,6 +195,7 @@ def _tasks(table: pd.DataFrame, checks: Checks, has_words: bool) -> pd.DataFrame
 
 def _count_disorder(table: pd.DataFrame, checks: Checks) -> None:
     """Unsorted rows and ties are counted, not changed: the data stage sorts, a tie is one step."""
+    # a row's time minus that of its user's row before it in the file
     is_late = table.groupby("user_id")["time"].diff() < 0
     what = "come before an earlier row of their user"
     checks.find("FIX", table, is_late, what, "They are sorted by time.")

@@ -14,7 +14,13 @@ from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError, DataConfig
 from gensar_lite.data.families import Search, semi_synthetic_search
 from gensar_lite.data.filtering import core_mask, largest_core
-from gensar_lite.data.own.columns import FIELDS, choose_columns, fits, parse_overrides, usual
+from gensar_lite.data.own.columns import (
+    FIELDS,
+    choose_columns,
+    fitting_columns,
+    parse_overrides,
+    usual,
+)
 from gensar_lite.data.own.event_rules import RECOMMEND_WORDS, SEARCH_WORDS, Known, check_events
 from gensar_lite.data.own.filetext import own_name, own_path
 from gensar_lite.data.own.reading import read_table
@@ -47,6 +53,7 @@ def load_files(settings: DataConfig) -> Tables:
         if not getattr(settings, name):
             problem = f"the source files needs a table of {name}. Say --{name} {name}.csv."
             raise ConfigError(f"data.{name}: {problem}")
+    # filled in on the way: every step adds its findings to one list, in the order of the steps
     report = Report(files={}, columns={}, unused={}, findings=[], kept={})
     raw, beside = _read_all(settings, report)
     checks = {name: Checks(name, settings.max_drop_rate, report.findings) for name in FIELDS}
@@ -70,7 +77,8 @@ def _read_all(
     Fills in the report's files, columns and findings.
     """
     overrides = parse_overrides(settings.columns)
-    raw, beside = {}, None
+    raw = {}
+    beside = None
     for name in FIELDS:
         if not getattr(settings, name):
             continue
@@ -81,8 +89,9 @@ def _read_all(
         needed = ("time",) if name == "events" and not by_file else ()
         unfit = _no_tasks(table) if name == "events" else ()
         chosen, doubts = choose_columns(name, columns, overrides[name], needed, unfit)
+        # one column may be two fields: an artist's name is often the id as well
         raw[name] = pd.DataFrame({field: table[column] for field, column in chosen.items()})
-        if by_file:
+        if by_file:  # the order may be that of one of them
             beside = table.drop(columns=list(chosen.values()))
         report.files[name] = {"file": own_name(path), "rows": len(table)}
         report.columns[name] = chosen
@@ -93,13 +102,9 @@ def _read_all(
 
 def _no_tasks(table: pd.DataFrame) -> list[str]:
     """Columns called ``type`` and the like without a word for a task: they mean something else."""
+    columns = fitting_columns("events", "task", list(table.columns))
     words = SEARCH_WORDS | RECOMMEND_WORDS
-    return [
-        column
-        for column in table.columns
-        if fits("events", "task", column)
-        and not table[column].str.strip().str.lower().isin(words).any()
-    ]
+    return [c for c in columns if not table[c].str.strip().str.lower().isin(words).any()]
 
 
 def _core(
@@ -114,6 +119,7 @@ def _core(
 
     Raises `ArtifactError` with the counts on the way when nobody is left.
     """
+    # user, time, item of each event (E,)
     log = pd.factorize(events["user"])[0], events["time"].to_numpy(), events["item_id"].to_numpy()
     keep = core_mask(*log, settings.min_events, settings.min_item_events)
     num_users = events["user"].nunique()
@@ -181,16 +187,19 @@ def _number(
             "events: every event has a query. The collaborative view needs recommendations: add "
             "events without one."
         )
+    # (E,) numbers and the texts they stand for; -1 where an event has no query
     user, users = pd.factorize(events["user"], sort=True)
     query, texts = pd.factorize(events["query"].where(is_search, None), sort=True)
     queries = pd.DataFrame({"query_id": range(len(texts)), "text": list(texts), "kind": "typed"})
     relevance = pd.DataFrame({"query_id": [], "item_id": [], "grade": []}, dtype=np.int64)
     log = events[["time", "task", "item_id"]].assign(query_id=query)
     log.insert(0, "user_id", user)
-    search = "typed by users"
+    search = "typed by users"  # where its texts come from, for the data report
     if settings.make_search:
-        made = _made_search(items, log, settings)
-        log, queries, relevance = made.events, made.queries, made.relevance
+        twins = _search_twins(items, log, settings)
+        log = twins.events
+        queries = twins.queries
+        relevance = twins.relevance
         search = "semi-synthetic"
     elif not is_search.any():
         search = "none"
@@ -223,15 +232,15 @@ def check_scripts(items: pd.DataFrame, checks: Checks) -> None:
     checks.note("WARN", what, then, count, len(items), "rows")
 
 
-def _made_search(items: pd.DataFrame, log: pd.DataFrame, settings: DataConfig) -> Search:
-    """Search twins with queries of ``data.query_families``, where a log has none of its own."""
+def _search_twins(items: pd.DataFrame, log: pd.DataFrame, settings: DataConfig) -> Search:
+    """Purchases with queries of ``data.query_families``, where a log has none of its own."""
     if (log["task"] == "search").any():
         raise ConfigError(
             "data.make_search: the events have queries of their own, and the two are not mixed. "
             "Leave it out."
         )
-    made = semi_synthetic_search(items, log, settings)
-    if made.queries.empty:
+    twins = semi_synthetic_search(items, log, settings)
+    if twins.queries.empty:
         problem = "no category to make queries from (data.make_search). Add a column category."
         raise ArtifactError(f"items: {problem}")
-    return made
+    return twins

@@ -22,12 +22,14 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-QUOTE, ESCAPE = '"', "\\"
+QUOTE = '"'
+ESCAPE = "\\"
 # separators whose writers quote by the book; elsewhere quotes are often mere characters
 CSV_LIKE = (",", ";")
 _ANYTHING = r"(?s:.*)"
 _SHAPES = (r"[0-9]+", r"\S+")  # what all cells of a column may have in common
-_FEWEST, _MOST = 20, 1000  # rows from which the shape of a column is learned
+_FEWEST = 20  # rows from which the shape of a column is learned
+_MOST = 1000
 _BALANCED = r'"[^"]*(?:""[^"]*)*"'  # a cell between quotes
 
 

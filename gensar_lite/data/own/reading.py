@@ -15,9 +15,8 @@ import pandas as pd
 
 from gensar_lite.config import DataConfig
 from gensar_lite.data.own.filetext import OwnFile, check_encoding, decode, read_bytes
-from gensar_lite.data.own.jsontables import read_json
-from gensar_lite.data.own.parquettables import read_parquet, read_parts
 from gensar_lite.data.own.separated import check_separator, read_separated
+from gensar_lite.data.own.typed import read_json, read_parquet, read_parts
 from gensar_lite.data.report import Checks, Finding
 
 _READERS = {
@@ -70,5 +69,5 @@ def read_table(
     if not rows:
         raise file.error(f"{file.label} has no rows. Check what wrote it.")
     table = pd.DataFrame(columns, index=range(rows), dtype="str")
-    table.index = range(1, rows + 1)
+    table.index = range(1, rows + 1)  # the number of each row in the file, in every later message
     return ReadTable(table, names, file.checks.findings)

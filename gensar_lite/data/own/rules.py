@@ -105,6 +105,7 @@ def check_items(table: pd.DataFrame, checks: Checks) -> pd.DataFrame:
     "". The index still numbers the rows of the file.
     """
     rows = len(table)
+    # 1. One row per item: equal rows are one, different ones are two stories about it
     table = check_ids(table, checks, "item_id")
     is_same = table.duplicated()
     checks.find("FIX", table, is_same, "repeat another row", "One of each is kept.")
@@ -112,6 +113,7 @@ def check_items(table: pd.DataFrame, checks: Checks) -> pd.DataFrame:
     what = "tell another story about an item of an earlier row"
     checks.stop(table, table.duplicated("item_id"), what, "Keep one row per item.")
     look_alikes(table, checks, "item_id")
+    # 2. Clean texts; a word for nothing is nothing
     table = table.reindex(columns=_ITEM_COLUMNS, fill_value="")
     # a list of sentences is no path
     table = table.assign(text=table["text"].str.replace(" > ", " ", regex=False))
@@ -122,6 +124,7 @@ def check_items(table: pd.DataFrame, checks: Checks) -> pd.DataFrame:
     table = empty_where(table, checks, "category", lambda text: plain_words(text) in _NO_CATEGORY)
     for field in ("title", "text"):
         table = empty_where(table, checks, field, is_nothing, least=2)
+    # 3. What stands for a text that is missing: the words of all labels, before one is chosen
     words = table["category"].str.replace(r"\s*[|>]\s*", ", ", regex=True)
     table = _fill_texts(_one_category(table, checks), checks, words)
     checks.stop_if_many_together(rows)

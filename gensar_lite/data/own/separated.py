@@ -161,8 +161,7 @@ def _read(text: str, layout: Layout, reading: str, file: OwnFile) -> tuple[dict,
         level = "WARN" if separator in CSV_LIKE else "FIX"
         what = "have a quote that is not closed in its line"
         then = "The quote is read as a character."
-        marks = tuple(literal[:MAX_ROWS])
-        file.checks.note(level, what, then, len(literal), rows, "rows", marks, first)
+        file.checks.note(level, what, then, len(literal), rows, "rows", literal, first)
     return columns, rows
 
 

@@ -10,15 +10,18 @@ import numpy as np
 import pandas as pd
 
 from gensar_lite.data.ids import plain_id
+from gensar_lite.data.own.columns import as_typed
 from gensar_lite.data.own.times import read_times
 from gensar_lite.data.report import Checks, show
 from gensar_lite.data.text import NOTHING, is_nothing, plain_words
 
 _NO_USER = NOTHING | {"unknown", "anonymous", "anon", "guest", "missing", "unregistered", "default"}
 # share of a log's events, and times the median user's: who has both may be many people
-_LARGE, _TIMES = 0.05, 10
+_LARGE = 0.05
+_TIMES = 10
 _SORTED = 0.9  # rank correlation with the order of the file: from here on it is sorted by that
-_LEAST_ROWS, _LEAST_USERS = 20, 5  # fewer are sorted by chance
+_LEAST_ROWS = 20  # fewer are sorted by chance
+_LEAST_USERS = 5
 _BY_FILE = "data.order=file takes the order of the rows for time, so a user's last rows test: "
 
 
@@ -34,7 +37,8 @@ def merged_users(table: pd.DataFrame, checks: Checks) -> None:
         return
     median = np.median(counts)
     for place in np.argsort(-counts, kind="stable"):
-        user, share = users[place], counts[place] / len(table)
+        user = users[place]
+        share = counts[place] / len(table)
         is_much = counts[place] >= _TIMES * median
         # 0 or 00000000-0000-... is where many systems begin to count, so it may be a user as well
         is_zero = set(user) <= set("0-") and counts[place] == counts.max()
@@ -84,7 +88,7 @@ def doubtful_order(table: pd.DataFrame, beside: pd.DataFrame, checks: Checks) ->
     for column in beside.columns:
         values = _numbers(beside[column].reindex(table.index))
         if values is not None:
-            settings = f"data.order=time and data.columns=events.time={column[:40]}"
+            settings = f"data.order=time and data.columns=events.time={as_typed(column)}"
             then = f"if {show(column)} is a time, set {settings}, else {better}."
             orders.append((f"column {show(column)}", values, then))
     is_sorted = False
