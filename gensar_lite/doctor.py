@@ -109,6 +109,7 @@ def _mirror() -> str:
 
 
 def _source(name: str) -> str:
+    # only looks whether files are there and whole: nothing is fetched
     source, missing = SOURCES[name], missing_files(name)
     if not missing:
         return f"downloaded, {len(source.files)} files intact"

@@ -66,6 +66,7 @@ class Corpus:
 
     def targets(self, split: str, task: str | None = None) -> pd.DataFrame:
         """Events of one split (and task): what is to be predicted, each from its own history."""
+        # rows keep their event_id, by which histories are found
         keep = self.events["split"] == split
         return self.events[keep if task is None else keep & (self.events["task"] == task)]
 
@@ -88,10 +89,12 @@ class Corpus:
 
     def _check_events(self) -> None:
         events = self.events
+        # 1. order: a history is the slice of rows before an event
         user, time = events["user_id"].to_numpy(), events["time"].to_numpy()
         back = (user[1:] < user[:-1]) | ((user[1:] == user[:-1]) & (time[1:] < time[:-1]))
         # `back` compares each row with the one before it, so its row 0 is the events' row 1
         _refuse(np.r_[False, back], user, "events: not sorted by user, then time (row {row}).")
+        # 2. ids lead to rows that exist
         for column, size, low in (
             ("item_id", len(self.items), 0),
             ("query_id", len(self.queries), -1),  # -1: no query
@@ -99,6 +102,7 @@ class Corpus:
             ids = events[column].to_numpy()
             message = f"events: {column} {{value}} in row {{row}} does not exist ({size} known)."
             _refuse((ids < low) | (ids >= size), ids, message)
+        # 3. words are those that later stages look for
         for column, valid in (("task", TASKS), ("split", SPLITS)):
             odd = sorted(set(events[column].unique()) - set(valid))
             if odd:

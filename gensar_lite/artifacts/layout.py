@@ -40,5 +40,6 @@ def check_run(name: object) -> None:
 
 def upstream(stage: str) -> list[str]:
     """Every stage that `stage` stands on, the first one first."""
+    # inputs and theirs in turn, each once, in the order in which stages are built
     below = set(INPUTS[stage]).union(*(upstream(name) for name in INPUTS[stage]))
     return sorted(below, key=STAGES.index)

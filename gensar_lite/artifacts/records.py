@@ -43,6 +43,7 @@ class ItemEmbeddings:
 
         Raises `ArtifactError` with the item ids.
         """
+        # in the types that are saved: what overflows float32 is found before it is written
         for name, table in self.tensors().items():
             if len(table) != len(self.semantic):
                 raise ArtifactError(
@@ -158,5 +159,6 @@ class Identifiers:
         """The checked identifiers of a folder that `save` has written."""
         table = pd.read_parquet(folder / "identifiers.parquet")
         layout = json.loads((folder / "identifiers.json").read_text())
+        # parquet holds lists per row, here they become (N, L)
         codes = {view: np.stack(table[view].to_numpy()) for view in VIEWS}
         return Identifiers(**codes, **layout).check()

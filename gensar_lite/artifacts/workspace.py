@@ -119,6 +119,7 @@ class Workspace(RunFolders):
                 "inputs": sources.inputs,
                 "files": digests(draft),
             }
+            # only where there are any: digests of stages without them stay what they were
             if sources.outside:
                 meta["outside"] = sources.outside
             # the stage's own digest covers what decides the result, not times or places

@@ -51,6 +51,7 @@ def trace_figure(trace: Trace, titles: list[str] | None = None) -> tuple[go.Figu
     """
     steps = trace.steps.reset_index(drop=True)
     heights = _heights(steps)
+    # lines first, so that points lie on top of them
     figure = go.Figure(_edges(steps, heights))
     # the target's way wins over kept and cut, or it could not be followed
     kind = np.where(steps["on_target"], TARGET, np.where(steps["kept"], KEPT, CUT))
@@ -73,6 +74,7 @@ def trace_figure(trace: Trace, titles: list[str] | None = None) -> tuple[go.Figu
     figure.update_yaxes(visible=False)
     margin = {"l": 20, "r": 20, "t": 20, "b": 40}
     figure.update_layout(height=460, margin=margin, template="plotly_white")
+    # for those who cannot see the tree: how many prefixes live on after each code
     counts = steps.groupby("level")["kept"].sum()
     kept = ", ".join(f"{count} after code {level}" for level, count in counts.items())
     return figure, f"A search as a tree from left to right: prefixes kept, {kept}. {_fate(trace)}"
@@ -82,7 +84,7 @@ def _fate(trace: Trace) -> str:
     """What became of the item taken."""
     if trace.target is None:
         return "No item was named as the one taken."
-    if trace.lost is not None:
+    if trace.lost is not None:  # dropped on the way, at a level that is known
         lost = trace.lost
         return (
             f"The item taken was lost at code {lost.level}: its prefix stood at place {lost.place} "

@@ -64,6 +64,7 @@ def tradeoff_figure(points: list[Point], metric: str = "ndcg@10") -> Drawn:
 
 
 def _draw_point(axes: Axes, point: Point) -> None:
+    # a system of one task has one number: a line across the other axis
     colour, marker = _style(point.system)
     style = {"color": colour, "label": no_formula(point.system)}
     if point.search and point.recommend:
@@ -124,6 +125,7 @@ def metric_bars(metrics: list[dict], metric: str = "ndcg@10", protocol: str = "f
     A task that the log lacks has no panel.
     """
     metrics = [row for row in metrics if (row["metric"], row["protocol"]) == (metric, protocol)]
+    # no row at all: two empty panels, so that a page keeps its shape
     present = {row["task"] for row in metrics}
     tasks = [task for task in TASK_TITLE if task in present] or list(TASK_TITLE)
     figure, panels = canvas(4.5 * len(tasks), 3.2, columns=len(tasks))
@@ -180,6 +182,7 @@ def _scatter(axes: Axes, xy: np.ndarray, labels: np.ndarray) -> None:
     names = _frequent(labels)
     shown = _labels(names)
     size = float(np.clip(8000 / max(len(xy), 1), 5, 24))  # many points are small
+    # the rest lies below, so that it hides nothing
     rest = ~np.isin(labels, names)
     if rest.any():
         others = f"{len(set(labels)) - len(names)} others"
@@ -193,6 +196,7 @@ def _scatter(axes: Axes, xy: np.ndarray, labels: np.ndarray) -> None:
 
 def _frequent(labels: np.ndarray) -> list:
     """The most frequent of `labels`, which a map tells apart, most frequent first."""
+    # equals by name: value_counts leaves their order open
     counts = pd.Series(labels).value_counts()
     return sorted(counts.index, key=lambda name: (-counts[name], str(name)))[:NUM_FREQUENT]
 
@@ -215,6 +219,7 @@ def curve_figure(log: pd.DataFrame) -> Drawn | None:
     figure, panels = canvas(4.8 * len(sides), 3.2, columns=len(sides))
     words = []
     for axes, (title, columns) in zip(panels, sides.items(), strict=True):
+        # rows that lack a metric (epochs without validation) are left out of its line alone
         for column, colour, marker in zip(columns, cycle(OKABE_ITO), cycle(MARKERS), strict=False):
             part = log[column].dropna()
             place = log.loc[part.index, x] if x else part.index

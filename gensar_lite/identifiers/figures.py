@@ -60,6 +60,7 @@ def _level_figure(table: pd.DataFrame, panels: dict[str, tuple[str, ...]], x_tit
     A view is told apart by colour and symbol, a panel's second measure, its chance, by a dashed
     line. Measures that `table` does not hold are left out.
     """
+    # panels have scales of their own: shares beside perplexities
     figure = make_subplots(rows=1, cols=len(panels), subplot_titles=list(panels))
     in_legend, words = set(), []
     # every line of every panel, in the order of the legend
@@ -154,6 +155,7 @@ def code_tree(
 def _nodes(codes: np.ndarray, codes_per_node: tuple[int, int]) -> list[_Node]:
     """The root, then each first code followed by its second codes."""
     everything = np.arange(len(codes))
+    # a parent stands before its children, which plotly needs
     nodes = [_Node(ROOT, "", everything)]
     for name, rows in _children(codes[:, 0], everything, codes_per_node[0]):
         nodes.append(_Node(name, ROOT, rows))
@@ -167,6 +169,7 @@ def _children(codes: np.ndarray, inside: np.ndarray, count: int) -> list[tuple[s
     """The `count` largest codes (N,) of the rows `inside`, each with its rows, then all others."""
     largest = _largest(codes[inside], count)
     children = [(str(code), inside[codes[inside] == code]) for code in largest]
+    # what is too small to be drawn is one node, so that the sizes add up
     rest = inside[~np.isin(codes[inside], largest)]
     return [*children, (OTHERS, rest)] if len(rest) else children
 

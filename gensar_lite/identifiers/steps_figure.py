@@ -54,6 +54,7 @@ def residual_steps(
 
 def _looks(first: np.ndarray, chosen: np.ndarray) -> dict:
     """A colour and a symbol for each chosen point, by the most frequent first codes (N,)."""
+    # the looks are by the first code alone: it is what later levels refine
     codes, sizes = np.unique(first, return_counts=True)
     largest = codes[np.argsort(-sizes, kind="stable")[: len(SYMBOLS)]].tolist()
     look_of = dict(zip(largest, zip(OKABE_ITO, SYMBOLS, strict=False), strict=False))
@@ -67,6 +68,7 @@ def _layout(frames: list[go.Frame], first: np.ndarray) -> dict:
 
     first  (N, 2) all items before any level, which lie farthest out
     """
+    # fixed axes: points must be seen to shrink, not the axes
     reach = float(np.abs(first).max()) * 1.05
     still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}
     play = {"frame": {"duration": 1200, "redraw": True}, "transition": {"duration": 500}}
