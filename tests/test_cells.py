@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from gensar_lite.artifacts import ArtifactError
+from gensar_lite.config import preset, section_dict, without_constants
 from gensar_lite.experiments import cells as room
 from gensar_lite.experiments.cells import Cell, read_rows, run_cells
 
@@ -96,3 +98,27 @@ def test_a_damaged_file_is_named(tmp_path):
         (tmp_path / name).write_text(text)
         with pytest.raises(ArtifactError, match=rf"{name} cannot be read.*Delete it"):
             run_cells("x", cells(tmp_path / name, ["a"], []))
+
+
+def test_kept_cells_of_the_repository_name_only_settings_of_today():
+    reports = Path(__file__).parent.parent / "reports"
+    records = [("identifiers", pd.read_parquet(path).attrs) for path in reports.rglob("*.parquet")]
+    records += [
+        ("embeddings", json.loads(path.read_text()))
+        for path in reports.glob("baselines/*/*-*.json")
+    ]
+    recorded = [(stage, record["settings"]) for stage, record in records if "settings" in record]
+    assert len({stage for stage, _ in recorded}) == 2
+    for stage, settings in recorded:
+        known = set(section_dict(getattr(preset("tour"), stage)))
+        assert set(without_constants(stage, settings)) | {"seed"} == known
+
+
+def test_a_setting_that_became_a_constant_makes_no_cell_stale(tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "without_constants", lambda stage, s: {"lr": s["lr"]})
+    path = tmp_path / "cell.json"
+    path.write_text(json.dumps({"settings": {"lr": 0.1, "clip": 1.0}, "score": 0.5}))
+    cell = Cell("one", path, {"settings": {"lr": 0.1}}, dict, stage="training")
+    assert run_cells("x", [cell])[0] == {"one": {"score": 0.5}}
+    assert room.read_cell(cell._replace(made_from={"settings": {"lr": 0.2}})) is None
+    assert room.read_cell(cell._replace(stage="")) is None

@@ -267,7 +267,7 @@ def test_committed_outputs(path):
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    """Every lesson and its solutions in order, on `tiny`, in one fresh workspace: verdicts, and it."""
+    """Every lesson and its solutions on `tiny`, in one fresh workspace: verdicts, and where."""
     ws = Workspace.open(preset("tiny"), tmp_path_factory.mktemp("course"))
     with pytest.MonkeyPatch.context() as patch:
         for name in ("GENSAR_PRESET", "GENSAR_WORKSPACE"):

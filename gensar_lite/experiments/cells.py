@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from gensar_lite.artifacts import ArtifactError, Workspace, replacing, say, write_json
-from gensar_lite.config import Config, ConfigError, changed_settings
+from gensar_lite.config import Config, ConfigError, changed_settings, without_constants
 
 Result = pd.DataFrame | dict[str, object]
 
@@ -30,6 +30,8 @@ class Cell(NamedTuple):
     make       makes the result: a table with the columns of `key`, or, without a key, a dictionary
     key        columns and values that tell this cell's rows from others in the same file; cells
                with equal `made_from` may share one. {}: the cell has a ``.json`` file to itself
+    stage      whose settings ``made_from["settings"]`` are: one that became a constant since then
+               makes no cell stale
     """
 
     name: str
@@ -37,6 +39,7 @@ class Cell(NamedTuple):
     made_from: dict[str, object]
     make: Callable[[], Result]
     key: dict[str, object] = {}  # noqa: RUF012 - never written to
+    stage: str = ""
 
 
 def run_cells(
@@ -92,8 +95,15 @@ def _content(cell: Cell) -> Result | None:
         record = _load(cell.path)
         content = {name: value for name, value in record.items() if name not in cell.made_from}
     # the file may say more than this, e.g. the caption of a figure made of all rows
-    same = all(record.get(name) == value for name, value in cell.made_from.items())
+    same = all(_recorded(cell, record, name) == value for name, value in cell.made_from.items())
     return content if same else None
+
+
+def _recorded(cell: Cell, record: dict[str, object], name: str) -> object:
+    value = record.get(name)
+    if name == "settings" and cell.stage and value is not None:
+        return without_constants(cell.stage, value)
+    return value
 
 
 def _write_cell(cell: Cell, result: Result) -> None:

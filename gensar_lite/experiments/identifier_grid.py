@@ -114,7 +114,8 @@ def _cells(
     cells = []
     for seed in seeds:
         make = functools.partial(_labelled, measure, replace(settings, seed=seed), pair)
-        cells.append(Cell(f"{name}, seed {seed}", path, made_from, make, {"seed": seed}))
+        key = {"seed": seed}
+        cells.append(Cell(f"{name}, seed {seed}", path, made_from, make, key, "identifiers"))
     return cells
 
 

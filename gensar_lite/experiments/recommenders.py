@@ -72,7 +72,9 @@ def _cell(ws: Workspace, model: str, seed: int, folder: Path, log: str) -> Cell:
     cell_ws = Workspace(ws.root, config, f"baselines-{ws.run}-{name}")
     made_from = {"log": log, "settings": section_dict(config.embeddings)}
     path = folder / f"{name}.json"
-    return Cell(name, path, made_from, functools.partial(_trained, cell_ws, path))
+    return Cell(
+        name, path, made_from, functools.partial(_trained, cell_ws, path), stage="embeddings"
+    )
 
 
 def _trained(ws: Workspace, path: Path) -> dict[str, object]:
