@@ -92,20 +92,24 @@ def test_what_users_have_seen_is_looked_up_once_per_training(monkeypatch):
 def test_the_first_best_epoch_is_kept_and_patience_counts_validations():
     model, scores = torch.nn.Linear(1, 1, bias=False), iter([0.1, 0.3, 0.3, 0.2, 0.9])
 
-    def run_epoch(epoch: int) -> list[float]:
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
+
+    def batch_losses(epoch: int):
         model.weight.data.fill_(epoch)
-        return [1.0] if epoch < 9 else [1.0, float("inf")]
+        yield model.weight.sum()
+        if epoch == 9:
+            yield model.weight.sum() * float("inf")
 
     def validate() -> dict[str, float]:
         return {"score": next(scores)}
 
     rules = Rules("it", "score", epochs=8, patience=2, advice="Do this.")
-    curve = train_epochs(model, run_epoch, validate, rules)
+    curve = train_epochs(model, optimiser, batch_losses, validate, rules)
     assert [row["score"] for row in curve] == [0.1, 0.3, 0.3, 0.2]
     assert (model.weight.item(), model.training) == (2, False)
     late = rules._replace(epochs=9, eval_every=9)
     with pytest.raises(ArtifactError, match=r"loss became inf in epoch 9\. Do this"):
-        train_epochs(model, run_epoch, validate, late)
+        train_epochs(model, optimiser, batch_losses, validate, late)
 
 
 def test_bce_trains_too():

@@ -7,6 +7,7 @@ This file does not read item texts.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,22 +84,17 @@ def train_sasrec(
     judge = FullRanking(corpus, corpus.targets("validation", "recommend"))
     bf16 = use_bf16(settings.precision)
 
-    def run_epoch(epoch: int) -> list[float]:
+    def batch_losses(epoch: int) -> Iterator[torch.Tensor]:
         passed = (epoch - 1) / max(epochs - 1, 1)  # 0 in the first epoch, 1 in the last
         for group in optimiser.param_groups:
             group["lr"] = settings.lr * (1 - passed * (1 - settings.lr_end))
-        losses = []
         order = np.random.default_rng([settings.seed, epoch]).permutation(num_windows)
         for low in range(0, num_windows, settings.batch_size):
             rows = order[low : low + settings.batch_size]  # (B,)
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
                 hidden, targets = _asked(model, sequences, rows)
                 loss = LOSSES[settings.loss](model, hidden, targets)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            losses.append(float(loss.detach()))
-        return losses
+            yield loss
 
     rules = Rules(
         "SASRec",
@@ -109,7 +105,8 @@ def train_sasrec(
         eval_every,
         settings.max_minutes,
     )
-    curve = train_epochs(model, run_epoch, lambda: judge(SASRecRanker(model, corpus.events)), rules)
+    ranker = SASRecRanker(model, corpus.events)
+    curve = train_epochs(model, optimiser, batch_losses, lambda: judge(ranker), rules)
     return model, curve
 
 

@@ -8,6 +8,7 @@ encoder is not. This file reads no text.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -167,17 +168,11 @@ def train_joint(
     targets = {task: corpus.targets("validation", task).head(MAX_JUDGED) for task in TASKS}
     judges = {task: FullRanking(corpus, rows) for task, rows in targets.items() if len(rows)}
 
-    def run_epoch(epoch: int) -> list[float]:
-        losses = []
+    def batch_losses(epoch: int) -> Iterator[torch.Tensor]:
         rng = np.random.default_rng([settings.seed, epoch])
         for rows in torch.from_numpy(rng.permutation(len(examples.item))).split(BATCH):
             part = Examples(*(x[rows] for x in examples))
-            loss = batch_loss(model, part, log_share, settings.joint_temperature)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            losses.append(float(loss.detach()))
-        return losses
+            yield batch_loss(model, part, log_share, settings.joint_temperature)
 
     def validate() -> dict[str, float]:
         row = {}
@@ -188,6 +183,6 @@ def train_joint(
 
     advice = "Raise embeddings.joint_temperature."
     rules = Rules("the joint view", "score", settings.joint_epochs, PATIENCE, advice)
-    curve = train_epochs(model, run_epoch, validate, rules)
+    curve = train_epochs(model, optimiser, batch_losses, validate, rules)
     # without its times a view from the same seed is the same file
     return model, [{k: v for k, v in row.items() if k != "seconds"} for row in curve]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -66,13 +66,14 @@ class FullRanking:
 
 def train_epochs(
     model: torch.nn.Module,
-    run_epoch: Callable[[int], list[float]],
+    optimiser: torch.optim.Optimizer,
+    batch_losses: Callable[[int], Iterator[torch.Tensor]],
     validate: Callable[[], dict[str, float]],
     rules: Rules,
 ) -> list[dict]:
     """Train epoch by epoch, stop early, and leave `model` with the weights of its best validation.
 
-    ``run_epoch(epoch)`` returns the losses of an epoch's steps, ``validate()`` figures by name.
+    ``batch_losses(epoch)`` yields the loss of each batch, ``validate()`` returns figures by name.
     Returns one row ``{epoch, seconds, loss, <figures>}`` per validation. Raises `ArtifactError`
     when a loss is not finite.
     """
@@ -81,7 +82,12 @@ def train_epochs(
     bar = tqdm(range(1, rules.epochs + 1), desc=rules.name, unit="epoch")
     for epoch in bar:
         model.train()
-        losses = run_epoch(epoch)
+        losses = []
+        for loss in batch_losses(epoch):
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            losses.append(float(loss.detach()))
         if not np.isfinite(losses).all():
             raise ArtifactError(
                 f"embeddings: {rules.name}'s loss became {losses[-1]} in epoch {epoch}. "

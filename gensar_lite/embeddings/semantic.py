@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from safetensors.numpy import load_file, save_file
 from tqdm.auto import tqdm
 
@@ -103,7 +104,9 @@ def _encode_batches(
 ) -> np.ndarray:
     """(M, d_sem) unit rows of M texts in batches; every process encodes a share, and gets all."""
     rank, world = rank_and_world()
-    model = load_encoder(encoder, settings, device=_device() if world > 1 else None)
+    model = load_encoder(
+        encoder, settings, device=str(PartialState().device) if world > 1 else None
+    )
     call = model.encode_query if queries else model.encode_document
     prefix = encoder.query_prefix if queries else encoder.item_prefix
     starts = np.cumsum([0, *map(len, batches)])
@@ -120,10 +123,3 @@ def _encode_batches(
         return vectors
     # a row is zero in every process but one, so the sum is that row, bit by bit
     return together(vectors).sum(axis=0)
-
-
-def _device() -> str:
-    """The device that Accelerate gave to this process, one of several."""
-    from accelerate import PartialState
-
-    return str(PartialState().device)
