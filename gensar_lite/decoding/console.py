@@ -53,6 +53,7 @@ def answer_table(answers: list[Answer]) -> str:
         codes = "-".join(map(str, a.identifier))
         score = f"{a.score:.2f}"
         rows.append((str(rank), str(a.item_id), a.title[:60], a.category[-40:], score, codes))
+    # each column is as wide as its longest cell
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     padded = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
     return "\n".join("  ".join(cells).rstrip() for cells in padded)

@@ -102,5 +102,6 @@ def attend(
 ) -> torch.Tensor:
     """Attention of queries (B * h, T, k) to keys (B * h, k, S) and values (B * h, S, k), as
     (B, T, h * k). T5 does not scale by the width of a head."""
+    # q @ keys + bias in one product; the bias holds positions and hides padding
     weights = torch.baddbmm(bias, q, keys).softmax(dim=-1)  # (B * h, T, S)
     return torch.bmm(weights, values).unflatten(0, (batch, -1)).transpose(1, 2).flatten(2)

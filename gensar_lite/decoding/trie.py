@@ -122,6 +122,7 @@ def _build(
     codes: np.ndarray, item_ids: np.ndarray, root: np.ndarray, codebook_size: int, num_roots: int
 ) -> Trie:
     """Sort once; then a level's nodes begin where a prefix differs from the one before it."""
+    # items of one prefix now stand side by side
     order = _sorted_order(codes, root, codebook_size, num_roots)
     parent, keys = root[order], []
     differs = np.diff(parent, prepend=-1) != 0
@@ -151,6 +152,7 @@ def _sorted_order(
 def _with_tables(
     keys: tuple[np.ndarray, ...], item_ids: np.ndarray, codebook_size: int, num_roots: int
 ) -> Trie:
+    # a look-up in a table is faster than a search among keys, where the table is small
     tables, num_parents = [], num_roots
     for key in keys:
         table = None

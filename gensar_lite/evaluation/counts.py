@@ -194,7 +194,7 @@ def _largest(table: csr_matrix) -> csr_matrix:
     """`table` with the `NEIGHBOURS` largest entries of each row."""
     table.sort_indices()
     keep = np.ones(table.nnz, dtype=bool)
-    for row in np.flatnonzero(np.diff(table.indptr) > NEIGHBOURS):
+    for row in np.flatnonzero(np.diff(table.indptr) > NEIGHBOURS):  # the others keep all
         entries = slice(table.indptr[row], table.indptr[row + 1])
         rest = np.argsort(-table.data[entries], kind="stable")[NEIGHBOURS:]
         keep[entries.start + rest] = False
@@ -224,6 +224,7 @@ class QueryClicks:
 
 def query_clicks(corpus: Corpus, priors: tuple[float, ...]) -> Iterator[QueryClicks]:
     """One `QueryClicks` for each of `priors`; queries of one text are one string."""
+    # what was typed is what counts, not the number of the query
     string, texts = pd.factorize(corpus.queries["text"])
     train = corpus.targets("train", "search")
     place = string[train["query_id"].to_numpy()], train["item_id"].to_numpy()

@@ -74,5 +74,6 @@ def example_lists(
 
 def _latest(items: np.ndarray, length: int) -> list[int]:
     """The last `length` items; a purchase and its search twin (neighbours) are listed once."""
+    # equal neighbours are taken for twins
     kept = [int(item) for i, item in enumerate(items) if i == 0 or item != items[i - 1]]
     return kept[-length:]

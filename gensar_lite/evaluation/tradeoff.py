@@ -52,6 +52,7 @@ def hypervolume(values: np.ndarray, reference: tuple[float, float] = (0.0, 0.0))
     """Area that `values` (P, 2) dominate above `reference`: one number for a whole front (Zitzler &
     Thiele 1999)."""
     values = np.asarray(values, dtype=float).reshape(-1, 2) - np.asarray(reference)
+    # what lies below the reference on one axis dominates nothing
     front = values[(values > 0).all(axis=1)]
     front = front[np.lexsort((-front[:, 1], -front[:, 0]))]  # from the right to the left
     area, height = 0.0, 0.0

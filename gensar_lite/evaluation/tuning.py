@@ -54,6 +54,7 @@ def tune_item_knn(corpus: Corpus, seed: int = 0) -> Tuned:
     """`item-knn`: shrinkage, decay, and whether an item speaks for itself where seen items stay
     candidates."""
     past, share = counts.Past(corpus), counts.popularity_share(corpus)
+    # where seen items are left out anyway, what they add to themselves is never seen
     repeats = (0.0,) if corpus.exclude_seen else (0.0, 1.0)
 
     def grid() -> Grid:
