@@ -106,7 +106,7 @@ def test_the_command_line_refuses_such_a_run_before_it_touches_a_folder(
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "log.csv").write_text("mine")
     monkeypatch.chdir(tmp_path)
-    for words in (["data"], ["search", "red"], ["report"], ["baselines"]):
+    for words in (["data"], ["search", "red"], ["report"], ["study", "recommenders"]):
         assert cli.main([*words, "--run", run]) == 1
         assert "is no name of a run" in capsys.readouterr().err
     assert tree(tmp_path) == {"data/log.csv": b"mine"}
@@ -589,7 +589,15 @@ def test_errors_of_libraries_that_write_are_seen_through():
 
 
 @pytest.mark.parametrize(
-    "words", [["data"], ["run"], ["search", "red"], ["report"], ["baselines"], ["grid"]]
+    "words",
+    [
+        ["data"],
+        ["run"],
+        ["search", "red"],
+        ["report"],
+        ["study", "recommenders"],
+        ["study", "identifiers"],
+    ],
 )
 def test_a_workspace_that_is_a_file_is_one_line(words, tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
