@@ -86,3 +86,21 @@ def test_versions_agree():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert PROJECT["version"] == gensar_lite.__version__ == citation["version"]
     assert PROJECT["license"] == citation["license"]
+
+
+def test_contributing_shows_the_tree_as_it_is():
+    """Every room and file at the package's top stands in the tree, and nothing else does."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    tree = text.split("```")[1]
+    shown = set(re.findall(r"(?<![\w/])(\w+(?:/|\.py))(?=[ ,\n])", tree.split("gensar_lite/\n")[1]))
+    package = ROOT / "gensar_lite"
+    there = {path.name for path in package.glob("*.py")} - {"__init__.py"}
+    there |= {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    inner = {f"{path.parent.name}/" for path in package.glob("*/*/__init__.py")}
+    assert shown - inner == there
+    assert inner <= shown
+    for name in re.findall(
+        r"`((?:tests|data_download|reports|config|data|training)/[\w./]+\.\w+)`", text
+    ):
+        if "NAME" not in name:
+            assert (ROOT / name).exists() or (package / name).exists(), name
