@@ -20,8 +20,8 @@ import pandas as pd
 from benchmarks.contest import Contest
 from gensar_lite.config import DataConfig
 from gensar_lite.data.published.amazon import read_purchases
+from gensar_lite.data.sources import Tables
 from gensar_lite.data.stage import build_corpus
-from gensar_lite.data.tables import Tables
 
 CHUNK = 20_000  # reviews formatted together
 NUM_WORDS = 5000

@@ -25,12 +25,12 @@ from gensar_lite import __main__ as cli
 from gensar_lite.artifacts import ArtifactError, Corpus, Workspace
 from gensar_lite.config import ConfigError, DataConfig, override, preset
 from gensar_lite.data import Tables, prepare
-from gensar_lite.data.filtering import core_mask, largest_core
 from gensar_lite.data.own.columns import choose_columns, parse_overrides
 from gensar_lite.data.own.files import load_files
 from gensar_lite.data.own.times import read_times
 from gensar_lite.data.own.typed import as_text
 from gensar_lite.data.report import Checks, Report
+from gensar_lite.data.splitting import core_mask, largest_core
 from gensar_lite.decoding import ranking_judge
 from gensar_lite.parser import read_settings
 from gensar_lite.training.stage import new_generator, present_tasks

@@ -27,7 +27,7 @@ from gensar_lite.data.shop.synthetic import (
     make_shop,
 )
 from gensar_lite.data.shop.truth import Truth, neighbour_agreement
-from gensar_lite.data.tables import Tables
+from gensar_lite.data.sources import Tables
 
 ROOT = Path(__file__).parent.parent
 TINY = DataConfig(num_items=200, num_users=150, num_events=1800)

@@ -4,9 +4,9 @@ Verb: `prepare`. In: a source's name. Out: a `Corpus` on disk.
 """
 
 from gensar_lite.data.histories import Seen, history_bounds, history_items, left_out, seen_items
+from gensar_lite.data.sources import Tables
 from gensar_lite.data.splitting import joint_time_split
 from gensar_lite.data.stage import build_corpus, prepare
-from gensar_lite.data.tables import Tables
 
 __all__ = [
     "Seen",

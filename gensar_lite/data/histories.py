@@ -4,7 +4,7 @@ In: events sorted by user, then time. Out: row bounds, never copies of rows.
 This file does not know how a history is turned into tokens or vectors.
 """
 
-from __future__ import annotations
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -43,10 +43,10 @@ def history_bounds(events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def history_items(
     events: pd.DataFrame, rows: np.ndarray, length: int, task: str | None = None
 ) -> np.ndarray:
-    """The last `length` items before each of `rows` (positions in `events`), oldest first.
+    """The last `length` items before each of `rows` (positions in `events`), oldest first: (B,
+    length) item ids, padded with -1 on the left. With `task`, only events of that task count.
 
-    Returns (B, length) item ids, padded with -1 on the left. With `task`, only events of that task
-    count. An item that stands twice at one time (a purchase and its search twin) is listed once.
+    An item that stands twice at one time (a purchase and its search twin) is listed once.
     """
     start, end = history_bounds(events)
     item = events["item_id"].to_numpy()
@@ -73,13 +73,12 @@ class Seen:
 
     def __init__(self, events: pd.DataFrame, start: np.ndarray, end: np.ndarray):
         self.items = events["item_id"].to_numpy()
-        self.start = np.asarray(start)
-        self.end = np.asarray(end)
+        self.start, self.end = np.asarray(start), np.asarray(end)
 
-    @staticmethod
-    def of_log(events: pd.DataFrame) -> Seen:
+    @classmethod
+    def of_log(cls, events: pd.DataFrame) -> Self:
         """Of a log whose bounds nobody has computed yet."""
-        return Seen(events, *history_bounds(events))
+        return cls(events, *history_bounds(events))
 
     def rows(self, event_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Flat pairs (P,): a place in `event_ids` (B,) and the row of an event of its history."""
@@ -93,10 +92,8 @@ class Seen:
         return place, self.items[row]
 
     def hide(self, scores: np.ndarray, targets: pd.DataFrame) -> None:
-        """Set the histories of *recommendation* targets (B events) to -inf in `scores` (B, N).
-
-        In place. A search may be answered with what its user knows.
-        """
+        """Set the histories of *recommendation* targets (B events) to -inf in `scores` (B, N), in
+        place. A search may be answered with what its user knows."""
         place, item = self.pairs(targets["event_id"].to_numpy())
         recommend = (targets["task"] == "recommend").to_numpy()[place]
         scores[place[recommend], item[recommend]] = -np.inf

@@ -8,20 +8,19 @@ where it is the very last event before it. This file does not know what a ranker
 (`gensar_lite.experiments.copying` does).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 
 from gensar_lite.artifacts import SPLITS, TASKS
 from gensar_lite.data.histories import repeated, run_starts
+from gensar_lite.data.splitting import leave_one_out
 
 
 def to_days(events: pd.DataFrame, steps: int) -> pd.DataFrame:
-    """The log with coarse stamps: `steps` consecutive time steps become one day.
+    """The log with coarse stamps: `steps` (1 or more) consecutive time steps become one day.
 
     For logs whose times count a user's steps, as the shop's and Beauty's do: real shops stamp many
-    events alike. Raises `ValueError` below 1.
+    events alike.
     """
     if steps < 1:
         raise ValueError(f"leaks: a day of {steps} steps is none; give 1 or more")
@@ -29,13 +28,12 @@ def to_days(events: pd.DataFrame, steps: int) -> pd.DataFrame:
 
 
 def released_order(events: pd.DataFrame) -> pd.DataFrame:
-    """The events as the released preparation lines them up, with new times, so that a history is
-    *all rows above*.
+    """The events as the released preparation lines them up, with new times, so that a history
+    (`history_bounds`) is *all rows above*.
 
     Inside one time, purchases stand before searches. Every event is a time step of its own, but a
     search that directly follows the purchase of its item at the same time shares that purchase's
-    step: this is the one twin which the release takes out of the history. `history_bounds` then
-    gives the released histories.
+    step: this is the one twin which the release takes out of the history.
     """
     searched = (events["task"] == "search").to_numpy()
     # purchases first inside a time; stable: other ties keep their order
@@ -52,12 +50,10 @@ def per_task_split(events: pd.DataFrame) -> np.ndarray:
     """``train | validation | test`` per event (E,): leave-one-out inside each task, as the paper's
     release does.
 
-    A user's last search is test and the one before validation, and the same for recommendations,
-    whatever the time of the other task: so a purchase may train one task while its search twin
-    tests the other.
+    A user's last search is test, and the same for recommendations, whatever the time of the other
+    task: so a purchase may train one task while its search twin tests the other.
     """
-    from_end = events.groupby(["user_id", "task"]).cumcount(ascending=False)
-    return np.select([from_end == 0, from_end == 1], ["test", "validation"], "train").astype(object)
+    return leave_one_out(events.groupby(["user_id", "task"]).cumcount(ascending=False))
 
 
 def release(events: pd.DataFrame) -> pd.DataFrame:
@@ -67,11 +63,11 @@ def release(events: pd.DataFrame) -> pd.DataFrame:
 
 
 def targets_in_own_history(events: pd.DataFrame) -> pd.DataFrame:
-    """How many targets stand in their own history: a row per task, a column per split, and
-    ``events``, all of them.
+    """How many targets of a split log stand in their own history: a row per task, a column per
+    split, and ``events``, all of them.
 
-    Needs the column ``split``. Where users repeat items, an honest repetition counts as well; in
-    the built-in shop and in Beauty nobody does, so every count is a leak.
+    Where users repeat items, an honest repetition counts as well; in the built-in shop and in
+    Beauty nobody does, so every count is a leak.
     """
     leaking = events[repeated(events, np.arange(len(events)))].groupby(["task", "split"]).size()
     table = {split: [int(leaking.get((task, split), 0)) for task in TASKS] for split in SPLITS}
@@ -80,12 +76,11 @@ def targets_in_own_history(events: pd.DataFrame) -> pd.DataFrame:
 
 
 def purchases_in_two_splits(events: pd.DataFrame) -> pd.DataFrame:
-    """Where both twins went: purchases with a search twin, counted by the purchase's split (rows)
-    and the twin's.
+    """Purchases with a search twin (same user and item), counted by the purchase's split (rows) and
+    the twin's.
 
-    A twin has the user and item of a purchase. Only the diagonal is clean: ``table.loc["train",
-    "test"]`` purchases trained recommendation while the very same choice was a test question of
-    search.
+    Only the diagonal is clean: ``table.loc["train", "test"]`` purchases trained recommendation
+    while the very same choice was a test question of search.
     """
     key = ["user_id", "item_id"]
     bought, searched = (
@@ -97,11 +92,8 @@ def purchases_in_two_splits(events: pd.DataFrame) -> pd.DataFrame:
 
 
 def leak_counts(events: pd.DataFrame) -> dict[str, int]:
-    """The two leaks of a split log as numbers: test targets in their own history per task, and torn
-    pairs of twins.
-
-    ``train and test`` counts purchases that train one task and test the other, either way round.
-    """
+    """The two leaks of a split log as numbers: test targets in their own history per task, and
+    purchases that train one task and test the other (``train and test``)."""
     inside, torn = targets_in_own_history(events), purchases_in_two_splits(events)
     is_test = events["split"] == "test"
     counts = {f"{task} targets in own history": int(inside.loc[task, "test"]) for task in TASKS}

@@ -1,7 +1,7 @@
-"""Which event trains, validates and tests: time decides, for both tasks at once; and which queries
-training never sees.
+"""Who stays, which event trains, validates and tests, and which queries training never sees: time
+decides, for both tasks at once.
 
-In: an event table sorted by user, then time. Out: a split name per event, the queries held out.
+In: an event table sorted by user, then time. Out: a split name per event, masks of what stays.
 
 ``joint-time``  a user's last time step tests, the one before validates: loses no event, and
                 published leave-one-out figures are made so; a task that seldom stands in a user's
@@ -13,7 +13,7 @@ In: an event table sorted by user, then time. Out: a split name per event, the q
 This file does not know what an item or a query says.
 """
 
-from __future__ import annotations
+import bisect
 
 import numpy as np
 import pandas as pd
@@ -28,28 +28,27 @@ NEVER = np.iinfo(np.int64).max  # a step that nobody reaches
 
 
 def user_steps(events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """The time step of each event inside its user's log, and how many steps that user has.
-
-    Events of one user with equal time are one step. Returns two (E,) integer arrays.
-    """
+    """The time step of each event inside its user's log, and how many steps that user has, two (E,)
+    integer arrays. Events of one user with equal time are one step."""
     user, time = events["user_id"].to_numpy(), events["time"].to_numpy()
     begins = run_starts(user, time)
     running = np.cumsum(begins) - 1  # step number over the whole table
     start, _ = history_bounds(events)  # the row at which each event's user began
     group = np.cumsum(run_starts(user)) - 1  # user number by order
-    num_steps = np.bincount(group[begins])  # (U,)
-    return running - running[start], num_steps[group]
+    return running - running[start], np.bincount(group[begins])[group]
+
+
+def leave_one_out(from_end: np.ndarray | pd.Series) -> np.ndarray:
+    """``train | validation | test`` by each event's place (E,) from the end: the last one tests."""
+    parts = ["test", "validation"]
+    return np.select([from_end == 0, from_end == 1], parts, "train").astype(object)
 
 
 def joint_time_split(events: pd.DataFrame) -> np.ndarray:
     """``train | validation | test`` per event (E,): a user's last time step is test, the one before
-    validation.
-
-    Both tasks are split by the same clock, so no purchase trains one task and tests the other.
-    """
+    validation. So no purchase trains one task and tests the other."""
     step, num_steps = user_steps(events)
-    from_end = num_steps - 1 - step  # 0: the user's last step, with all that happened in it
-    return np.select([from_end == 0, from_end == 1], ["test", "validation"], "train").astype(object)
+    return leave_one_out(num_steps - 1 - step)
 
 
 def each_task_split(events: pd.DataFrame) -> np.ndarray:
@@ -82,11 +81,8 @@ def each_task_split(events: pd.DataFrame) -> np.ndarray:
 def _last_steps(
     events: pd.DataFrame, step: np.ndarray, is_open: np.ndarray, before: int
 ) -> np.ndarray:
-    """(E, 2): for each event, the last step of its user among open events of each of `TASKS`.
-
-    -1 where no step of the task has `before` steps before it and lies behind the first third of the
-    open steps.
-    """
+    """(E, 2): for each event, the last open step of its user of each of `TASKS`; -1 where none has
+    `before` steps before it and lies behind the first third of the open steps."""
     user = pd.factorize(events["user_id"])[0]
     end = np.zeros(user.max(initial=-1) + 1, dtype=np.int64)  # (U,) each user's last open step
     np.maximum.at(end, user[is_open], step[is_open])
@@ -106,32 +102,21 @@ def choose_split(events: pd.DataFrame) -> str:
     now, and keep half of the log.
     """
     split = each_task_split(events)
-    joint, each = target_counts(events, joint_time_split(events)), target_counts(events, split)
+    joint, each = _target_counts(events, joint_time_split(events)), _target_counts(events, split)
     starved = any(joint["test", task] < STARVED * each["test", task] for task in TASKS)
     affordable = min(each.values()) >= min(joint.values()) and (split != LEFT_OUT).mean() >= KEPT
     return "each-task" if starved and affordable else "joint-time"
 
 
-def target_counts(events: pd.DataFrame, split: np.ndarray) -> dict[tuple[str, str], int]:
-    """How many events `split` (E,) makes targets, by validation or test and task."""
+def _target_counts(events: pd.DataFrame, split: np.ndarray) -> dict[tuple[str, str], int]:
     task = events["task"].to_numpy()
     places = [(name, of) for name in ("validation", "test") for of in TASKS]
     return {(name, of): int(((split == name) & (task == of)).sum()) for name, of in places}
 
 
-def drop_short_users(events: pd.DataFrame, min_steps: int) -> tuple[pd.DataFrame, int]:
-    """Events of users with at least `min_steps` time steps, and how many users were dropped."""
-    _, num_steps = user_steps(events)
-    keep = num_steps >= min_steps
-    dropped = events["user_id"].nunique() - events.loc[keep, "user_id"].nunique()
-    return events[keep], int(dropped)
-
-
 def held_out_queries(queries: pd.DataFrame, rate: float, seed: int) -> np.ndarray:
-    """Which queries no train event may use, (Q,) bool: `rate` of the distinct strings per kind.
-
-    A string that is held out in one kind is held out in all of them.
-    """
+    """Which queries no train event may use, (Q,) bool: `rate` of the distinct strings per kind. A
+    string that is held out in one kind is held out in all of them."""
     # another stream than the one that draws twins: the rate changes no event
     rng = np.random.default_rng((seed, 2))
     kinds = queries["kind"] if "kind" in queries else pd.Series("query", index=queries.index)
@@ -141,3 +126,39 @@ def held_out_queries(queries: pd.DataFrame, rate: float, seed: int) -> np.ndarra
         strings = np.sort(texts.unique().astype(object))
         held_out |= set(rng.permutation(strings)[: round(rate * len(strings))])
     return queries["text"].isin(held_out).to_numpy()
+
+
+def core_mask(
+    user: np.ndarray, time: np.ndarray, item: np.ndarray, min_steps: int, min_item_events: int
+) -> np.ndarray:
+    """Events (E,) left when users with fewer than `min_steps` time steps and items with fewer than
+    `min_item_events` events are removed, again and again, until nothing changes (k-core).
+
+    The columns (E,) are codes and stand in any order. All False: nothing is left.
+    """
+    # the number of each event's time step (E,), and the user of each step (S,)
+    order = np.lexsort((time, user))
+    starts = run_starts(user[order], time[order])
+    step = np.empty(len(order), dtype=np.int64)
+    step[order] = np.cumsum(starts) - 1
+    user_of_step = user[order][starts]
+    num_users, num_items = int(user.max(initial=-1)) + 1, int(item.max(initial=-1)) + 1
+    keep = np.ones(len(user), dtype=bool)
+    while True:
+        # a step lives while one of its events does; a user has as many steps as live
+        alive = np.bincount(step[keep], minlength=len(user_of_step)) > 0
+        num_steps = np.bincount(user_of_step[alive], minlength=num_users)
+        num_events = np.bincount(item[keep], minlength=num_items)
+        stays = keep & (num_steps[user] >= min_steps) & (num_events[item] >= min_item_events)
+        if stays.sum() == keep.sum():
+            return stays
+        keep = stays
+
+
+def largest_core(user: np.ndarray, time: np.ndarray, item: np.ndarray, min_steps: int) -> int:
+    """The largest `min_item_events` that leaves an event; 0: even without a bound none is left."""
+    bounds = range(1, int(np.bincount(item).max(initial=0)) + 1)
+    # a higher bound never keeps more
+    return bisect.bisect_left(
+        bounds, True, key=lambda k: not core_mask(user, time, item, min_steps, k).any()
+    )

@@ -5,8 +5,6 @@ true process of the built-in shop, the users and the report of the user's files.
 know what a later stage makes of it.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +16,15 @@ from gensar_lite.config import DataConfig
 from gensar_lite.data.histories import history_bounds, repeated
 from gensar_lite.data.leaks import release
 from gensar_lite.data.report import Report
-from gensar_lite.data.sources import load_source, source_files
+from gensar_lite.data.sources import Tables, load_source, source_files
 from gensar_lite.data.splitting import (
     LEFT_OUT,
     choose_split,
-    drop_short_users,
     each_task_split,
     held_out_queries,
     joint_time_split,
+    user_steps,
 )
-from gensar_lite.data.tables import Tables
 from gensar_lite.data.targets import check_splits, with_targets
 
 # Inside a time step there is no order: rows stand by item, a purchase before its search twin,
@@ -39,20 +36,20 @@ REPEATS = 0.05
 
 
 def prepare(ws: Workspace) -> Path:
-    """Build ``artifacts/<run>/data`` (or reuse it), print the report of the user's files; returns
-    the folder."""
+    """Build (or reuse) and return ``artifacts/<run>/data``; prints the report of a user's files."""
 
     def make(folder: Path) -> dict:
         tables = load_source(ws.config.data)
         corpus, funnel = build_corpus(tables, ws.config.data)
-        if tables.report is not None:
+        report = tables.report
+        if report is not None:
             check_splits(corpus, str(funnel["split"]))
+            report = with_targets(report, corpus, funnel)
         corpus.save(folder)
         if tables.truth is not None:
             tensors = {name: np.ascontiguousarray(array) for name, array in tables.truth.items()}
             save_file(tensors, folder / "truth.safetensors")
-        if tables.report is not None:
-            report = with_targets(tables.report, corpus, funnel)
+        if report is not None:
             report.save(folder)
             say(report.text())
         return funnel
@@ -71,23 +68,38 @@ def build_corpus(tables: Tables, settings: DataConfig) -> tuple[Corpus, dict[str
     Raises `ArtifactError` with the funnel when no user is left.
     """
     events, users, funnel = _usable_events(tables, settings)
-    # 1. the split; what follows a target and is none leaves the log
+    # 1. the split, by time or as the paper released it; what follows a target and is none leaves
     name = choose_split(events) if settings.split == "auto" else settings.split
-    events = split_events(events, name)
+    if name == "per-task":
+        events = release(events)
+    else:
+        rules = {"joint-time": joint_time_split, "each-task": each_task_split}
+        events = events.assign(split=rules[name](events))
     is_left_out = (events["split"] == LEFT_OUT).to_numpy()
     events = events[~is_left_out].reset_index(drop=True)
-    funnel |= {"split": name, "events_after_targets": int(is_left_out.sum())}
-    # 2. queries that training must not know
+    # 2. queries that training must not know: their train searches go, purchases stay
     held_out = held_out_queries(tables.queries, settings.unseen_rate, settings.seed)
-    events, funnel["search_events_held_out"] = drop_train_searches(events, held_out)
+    query = events["query_id"].to_numpy()
+    gone = (events["split"] == "train").to_numpy() & (query >= 0)
+    gone[gone] = held_out[query[gone]]
+    events = events[~gone].reset_index(drop=True)
     events.insert(0, "event_id", np.arange(len(events)))
-    queries = tables.queries.assign(seen=seen_queries(tables.queries, events))
+    # a query is seen where its string, whatever its id, occurs in a train search
+    searched = (events["split"] == "train") & (events["query_id"] >= 0)
+    texts = tables.queries["text"]
+    seen = texts.isin(set(texts.to_numpy()[events.loc[searched, "query_id"].unique()])).to_numpy()
     # 3. the rule about items met before, for every later stage
     rate = repeat_rate(events)
-    funnel["repeat_rate"] = round(rate, 4)
     exclude_seen = {"auto": rate < REPEATS, "leave-out": True, "keep": False}[settings.seen_items]
     source_ids = None if tables.users is None else tables.users["source_id"].to_numpy()[users]
+    queries = tables.queries.assign(seen=seen)
     corpus = Corpus(tables.items, queries, events, tables.relevance, exclude_seen, source_ids)
+    funnel |= {
+        "split": name,
+        "events_after_targets": int(is_left_out.sum()),
+        "search_events_held_out": int(gone.sum()),
+        "repeat_rate": round(rate, 4),
+    }
     return corpus.check(), funnel | statistics(corpus) | {"facts": tables.facts}
 
 
@@ -99,24 +111,17 @@ def _usable_events(
     # one order for every file; the release keeps the file's, which is part of its leak
     order = ORDER[:2] if settings.split == "per-task" else ORDER
     events = tables.events.sort_values(order, kind="stable", ignore_index=True)
-    num_users = int(events["user_id"].nunique())
-    funnel: dict[str, object] = {"events_read": len(events), "users_read": num_users}
-    events, funnel["users_dropped"] = drop_short_users(events, settings.min_events)
+    funnel: dict[str, object] = {"events_read": len(events)}
+    funnel["users_read"] = events["user_id"].nunique()
+    events = events[user_steps(events)[1] >= settings.min_events]
+    number, users = pd.factorize(events["user_id"])
+    funnel["users_dropped"] = funnel["users_read"] - len(users)
     if events.empty:
         raise ArtifactError(
             f"data: no user has at least {settings.min_events} time steps ({funnel}). "
             "Lower data.min_events or bring a longer log."
         )
-    number, users = pd.factorize(events["user_id"])
     return events.assign(user_id=number), users, funnel
-
-
-def split_events(events: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The log with its column ``split``: by time, or as the paper released it (``per-task``)."""
-    if name == "per-task":
-        return release(events)
-    rules = {"joint-time": joint_time_split, "each-task": each_task_split}
-    return events.assign(split=rules[name](events))
 
 
 def repeat_rate(events: pd.DataFrame) -> float:
@@ -128,43 +133,26 @@ def repeat_rate(events: pd.DataFrame) -> float:
     return float(again.mean()) if len(again) else 0.0
 
 
-def drop_train_searches(events: pd.DataFrame, held_out: np.ndarray) -> tuple[pd.DataFrame, int]:
-    """The log without train searches whose query is `held_out` (Q,), and how many went. Purchases
-    stay."""
-    query = events["query_id"].to_numpy()
-    gone = (events["split"] == "train").to_numpy() & (query >= 0)
-    gone[gone] = held_out[query[gone]]
-    return events[~gone].reset_index(drop=True), int(gone.sum())
-
-
-def seen_queries(queries: pd.DataFrame, events: pd.DataFrame) -> np.ndarray:
-    """Whether each query's string, whatever its id, occurs in a train search, (Q,) bool."""
-    searched = (events["split"] == "train") & (events["query_id"] >= 0)
-    train = events.loc[searched, "query_id"].unique()
-    return queries["text"].isin(set(queries["text"].to_numpy()[train])).to_numpy()
-
-
 def statistics(corpus: Corpus) -> dict[str, object]:
     """Counts that describe a corpus: sizes, events per task and split, targets, cold items."""
     counts = corpus.events.groupby(["task", "split"]).size()
     train_items = corpus.events.loc[corpus.events["split"] == "train", "item_id"].unique()
+    by_task = {
+        task: {split: int(counts.get((task, split), 0)) for split in SPLITS} for task in TASKS
+    }
+    search_targets = {}  # of a split: seen by training, unseen, and per kind
+    for split in SPLITS[1:]:
+        asked = corpus.queries.loc[corpus.targets(split, "search")["query_id"]]
+        kinds = asked["kind"].value_counts().sort_index() if "kind" in asked else pd.Series()
+        seen = {"seen": int(asked["seen"].sum()), "unseen": int((~asked["seen"]).sum())}
+        search_targets[split] = seen | kinds.astype(int).to_dict()
     return {
         "items": corpus.num_items,
         "queries": len(corpus.queries),
         "users": corpus.num_users,
         "events": len(corpus.events),
-        "by_task": {
-            task: {split: int(counts.get((task, split), 0)) for split in SPLITS} for task in TASKS
-        },
-        "search_targets": {split: search_targets(corpus, split) for split in SPLITS[1:]},
+        "by_task": by_task,
+        "search_targets": search_targets,
         "items_without_train_event": corpus.num_items - len(train_items),
         "exclude_seen": corpus.exclude_seen,
     }
-
-
-def search_targets(corpus: Corpus, split: str) -> dict[str, int]:
-    """Search targets of a split: seen by training, unseen, and per kind."""
-    asked = corpus.queries.loc[corpus.targets(split, "search")["query_id"]]
-    counts = {"seen": int(asked["seen"].sum()), "unseen": int((~asked["seen"]).sum())}
-    kinds = asked["kind"].value_counts().sort_index() if "kind" in asked else {}
-    return counts | {kind: int(count) for kind, count in kinds.items()}

@@ -14,7 +14,7 @@ from numbers import Integral
 
 from gensar_lite.artifacts import Corpus
 from gensar_lite.config import ConfigError
-from gensar_lite.data.ids import nearest
+from gensar_lite.data.text import nearest
 
 
 @dataclass(frozen=True)

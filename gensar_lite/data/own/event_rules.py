@@ -14,12 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from gensar_lite.data.ids import nearest, plain_id
 from gensar_lite.data.own.rules import check_ids, clean_column, empty_where, refuse_numbers
 from gensar_lite.data.own.suspicions import doubtful_order, look_alikes, merged_users
 from gensar_lite.data.own.times import COMPACT, read_times, rounded_times, whole_if_possible
 from gensar_lite.data.report import Checks, show
-from gensar_lite.data.text import is_nothing
+from gensar_lite.data.text import is_nothing, nearest, plain_id
 
 DAY = 86_400
 SEARCH_WORDS = {"search", "searched", "query", "src"}

@@ -13,7 +13,6 @@ import pandas as pd
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError, DataConfig
 from gensar_lite.data.families import Search, semi_synthetic_search
-from gensar_lite.data.filtering import core_mask, largest_core
 from gensar_lite.data.own.columns import (
     FIELDS,
     choose_columns,
@@ -26,7 +25,8 @@ from gensar_lite.data.own.filetext import own_name, own_path
 from gensar_lite.data.own.reading import read_table
 from gensar_lite.data.own.rules import check_items, check_queries
 from gensar_lite.data.report import Checks, Report, show
-from gensar_lite.data.tables import Tables
+from gensar_lite.data.sources import Tables
+from gensar_lite.data.splitting import core_mask, largest_core
 from gensar_lite.data.words import other_scripts
 
 _NO_SEARCH = (

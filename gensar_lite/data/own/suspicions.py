@@ -9,11 +9,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from gensar_lite.data.ids import plain_id
 from gensar_lite.data.own.columns import as_typed
 from gensar_lite.data.own.times import read_times
 from gensar_lite.data.report import Checks, show
-from gensar_lite.data.text import NOTHING, is_nothing, plain_words
+from gensar_lite.data.text import NOTHING, is_nothing, plain_id, plain_words
 
 _NO_USER = NOTHING | {"unknown", "anonymous", "anon", "guest", "missing", "unregistered", "default"}
 # share of a log's events, and times the median user's: who has both may be many people

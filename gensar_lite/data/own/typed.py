@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from gensar_lite.artifacts import ArtifactError
-from gensar_lite.data.lines import BROKEN, MAX_LINE, parse_record
 from gensar_lite.data.own.columns import refuse_doubled
 from gensar_lite.data.own.filetext import OwnFile, TextColumns, read_bytes
 from gensar_lite.data.report import show, some
+from gensar_lite.data.text import BROKEN, MAX_LINE, parse_record
 
 _LEVEL = " > "  # between the elements of a list, as between the levels of a category
 _SPACE = re.compile(r"[ \t\n\r]*")

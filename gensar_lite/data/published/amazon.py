@@ -25,7 +25,7 @@ from gensar_lite.data.published.jsonlines import read_columns, read_records
 from gensar_lite.data.published.logs import Log, number_log
 from gensar_lite.data.published.packed import Tally
 from gensar_lite.data.published.searches import published_search
-from gensar_lite.data.tables import Tables
+from gensar_lite.data.sources import Tables
 from gensar_lite.data.text import clean
 
 REVIEW = {"reviewerID": str, "asin": str, "unixReviewTime": int}

@@ -21,7 +21,7 @@ from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import DataConfig
 from gensar_lite.data.families import semi_synthetic_search
 from gensar_lite.data.published.amazon import Product, item_table
-from gensar_lite.data.tables import Tables
+from gensar_lite.data.sources import Tables
 from gensar_lite.data.text import clean, is_no_brand
 from gensar_lite.machine.ranges import within
 

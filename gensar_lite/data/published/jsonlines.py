@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
-from gensar_lite.data.lines import MAX_LINE, parse_record
 from gensar_lite.data.published.packed import Tally, open_packed
+from gensar_lite.data.text import MAX_LINE, parse_record
 
 BLOCK = 8 * 2**20
 _TYPES = {str: pa.string(), int: pa.int64()}

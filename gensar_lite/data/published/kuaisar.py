@@ -22,7 +22,7 @@ from gensar_lite.config import DataConfig
 from gensar_lite.data.published.csvfiles import read_csv
 from gensar_lite.data.published.logs import number_log, number_names
 from gensar_lite.data.published.searches import clicked
-from gensar_lite.data.tables import Tables
+from gensar_lite.data.sources import Tables
 from gensar_lite.data.text import clean
 
 LEVELS = [f"{level}_level_category_name_en" for level in ("first", "second", "third", "fourth")]

@@ -16,7 +16,7 @@ import pandas as pd
 
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import DataConfig
-from gensar_lite.data.filtering import core_mask, largest_core
+from gensar_lite.data.splitting import core_mask, largest_core
 
 LATEST = 4_102_444_800  # 2100-01-01, seconds
 

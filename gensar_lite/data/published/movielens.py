@@ -22,7 +22,7 @@ from gensar_lite.data.published.amazon import Product, item_table
 from gensar_lite.data.published.csvfiles import read_csv
 from gensar_lite.data.published.logs import Log, number_log
 from gensar_lite.data.published.searches import clicked, in_order, match, with_searches
-from gensar_lite.data.tables import Tables
+from gensar_lite.data.sources import Tables
 from gensar_lite.data.text import clean
 
 RATING = {"userId": int, "movieId": int, "timestamp": int}

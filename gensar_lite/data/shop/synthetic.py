@@ -19,7 +19,7 @@ import pandas as pd
 from gensar_lite.config import MIN_SHOP_EVENTS, DataConfig
 from gensar_lite.data.shop.lexicon import Leaf, lexicon
 from gensar_lite.data.shop.truth import Truth
-from gensar_lite.data.tables import Tables
+from gensar_lite.data.sources import Tables
 
 # kinds of queries and their shares of all searches
 KIND_SHARE = {"category": 0.35, "attribute": 0.25, "synonym": 0.2, "misspelling": 0.2}

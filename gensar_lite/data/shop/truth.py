@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file
 
-from gensar_lite.data.tables import Tables
+from gensar_lite.data.sources import Tables
 
 
 @dataclass(frozen=True)
