@@ -7,6 +7,7 @@ import dataclasses
 import json
 import re
 import typing
+from math import isfinite
 from pathlib import Path
 
 import pytest
@@ -62,9 +63,9 @@ def wrong_values(row: Setting) -> list[object]:
         values += ["yes", 2, ""]
     else:
         values += ["many", "nan", float("nan"), float("inf"), "-inf", True]
-        values += [bound - step(row) for bound in (row.low,) if bound is not None]
-        values += [bound + step(row) for bound in (row.high,) if bound is not None]
-        values += [bound for bound in (row.above, row.below) if bound is not None]
+        values += [bound - step(row) for bound in (row.low,) if isfinite(bound)]
+        values += [bound + step(row) for bound in (row.high,) if isfinite(bound)]
+        values += [bound for bound in (row.above, row.below) if isfinite(bound)]
     if row.is_list:
         first = row.default[0] if row.default else "a"
         values = [[value] for value in values if value != ""] + [None, 5]
@@ -78,9 +79,9 @@ def right_values(row: Setting) -> list[object]:
     if row.kind is bool:
         values = [True, False, "true", "0"]
     if row.kind in (int, float) and not row.choices:
-        values += [bound for bound in (row.low, row.high) if bound is not None]
-        values += [row.above + step(row)] if row.above is not None else []
-        values += [row.below - step(row)] if row.below is not None else []
+        values += [bound for bound in (row.low, row.high) if isfinite(bound)]
+        values += [row.above + step(row)] if isfinite(row.above) else []
+        values += [row.below - step(row)] if isfinite(row.below) else []
     return [row.default, *((value,) if row.is_list else value for value in values)]
 
 
@@ -94,7 +95,7 @@ def test_a_wrong_value_is_refused_with_the_setting_and_what_is_valid(key):
         if row.choices and isinstance(value, str):
             assert all(choice in message for choice in row.choices), value
         elif row.kind in (int, float) and isinstance(value, int | float) and value == value:
-            bounds = [b for b in (row.low, row.high, row.above, row.below) if b is not None]
+            bounds = [b for b in (row.low, row.high, row.above, row.below) if isfinite(b)]
             assert all(f"{bound:,}" in message for bound in bounds) or "expects" in message, value
 
 
@@ -213,7 +214,7 @@ def test_every_number_has_a_range_and_every_setting_a_meaning():
     for key, row in EVERY.items():
         assert row.meaning, key
         if row.kind in (int, float):
-            assert row.low is not None or row.above is not None, key
+            assert isfinite(max(row.low, row.above)), key
 
 
 def test_one_of_offers_the_nearest_name():
@@ -226,14 +227,14 @@ def test_one_of_offers_the_nearest_name():
 
 def valid_value(row: Setting) -> st.SearchStrategy:
     """Any value that the declaration allows."""
-    least = row.low if row.low is not None else row.above
-    most = row.high if row.high is not None else row.below
+    least, most = max(row.low, row.above), min(row.high, row.below)
+    most = most if isfinite(most) else None
     if row.choices:
         part = st.sampled_from(row.choices)
     elif row.kind is int:
         part = st.integers(least, most)
     elif row.kind is float:
-        ends = {"exclude_min": row.low is None, "exclude_max": row.below is not None}
+        ends = {"exclude_min": isfinite(row.above), "exclude_max": isfinite(row.below)}
         part = st.floats(least, most, allow_nan=False, allow_infinity=False, **ends)
     elif row.kind is bool:
         part = st.booleans()

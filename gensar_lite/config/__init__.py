@@ -5,7 +5,6 @@ its own section, never the tree. Sections can be built directly, too: then nothi
 """
 
 from gensar_lite.config.declare import ConfigError, one_of
-from gensar_lite.config.presets import OWN_FILES, PRESETS
 from gensar_lite.config.rules import MIN_SHOP_EVENTS, VALID_PAIRS, check_pairs
 from gensar_lite.config.sections import (
     Config,
@@ -17,6 +16,8 @@ from gensar_lite.config.sections import (
     TrainingConfig,
 )
 from gensar_lite.config.tree import (
+    OWN_FILES,
+    PRESETS,
     STAGES,
     changed_settings,
     flat,

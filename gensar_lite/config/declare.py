@@ -7,6 +7,7 @@ This file does not know which settings there are, nor what they need of each oth
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -14,6 +15,8 @@ import math
 import typing
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
+
+_BOOLS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class ConfigError(ValueError):
@@ -23,24 +26,23 @@ class ConfigError(ValueError):
 class Setting(NamedTuple):
     """The declaration of one setting.
 
-    kind             int, float, bool or str: of the value, or of each value of a list
-    is_list          whether the value is a tuple of such values
-    choices          the valid values, () where they are not counted
-    low, high        the least and the greatest number; above, below: the same without the bound
-    needed           a text that may not be blank; a list that is not empty and has no value twice
+    kind        int, float, bool or str: of the value, or of each value of a list
+    choices     the valid values, () where they are not counted
+    low, high   the least and the greatest number; above, below: the same without the bound
+    needed      a text that may not be blank; a list that is not empty and has no value twice
     """
 
     key: str
     kind: type
     is_list: bool
     default: object
-    meaning: str
     choices: tuple[str, ...]
-    low: float | None
-    high: float | None
-    above: float | None
-    below: float | None
-    needed: bool
+    meaning: str
+    low: float = -math.inf
+    high: float = math.inf
+    above: float = -math.inf
+    below: float = math.inf
+    needed: bool = False
 
     @property
     def valid(self) -> str:
@@ -54,10 +56,12 @@ class Setting(NamedTuple):
 
     def _range(self) -> str:
         kind = "whole number" if self.kind is int else "number"
-        low = f"above {self.above:,}" if self.low is None else f"{self.low:,} or more"
-        if self.high is not None:
+        if math.isfinite(self.high):
             return f"{kind}, {self.low:,} to {self.high:,}"
-        return f"{kind}, {low}" + ("" if self.below is None else f" and below {self.below:,}")
+        low = f"{self.low:,} or more" if math.isfinite(self.low) else f"above {self.above:,}"
+        return f"{kind}, {low}" + (
+            f" and below {self.below:,}" if math.isfinite(self.below) else ""
+        )
 
     def parse(self, value: object) -> object:
         """`value` in the declared type. Raises `ConfigError` for what it cannot be."""
@@ -85,33 +89,20 @@ class Setting(NamedTuple):
             return one_of(self.key, value, self.choices)
         if self.kind is str and self.needed and not value.strip():
             raise ConfigError(f"{self.key}: it may not be empty. It is {self.meaning}.")
-        if self.kind in (int, float) and not self._in_range(value):
+        # nothing infinite, and no NaN, passes all four comparisons
+        if self.kind in (int, float) and not (
+            self.low <= value <= self.high and self.above < value < self.below
+        ):
             raise ConfigError(f"{self.key}: {value} is not valid. Set it to a {self._range()}.")
         return value
 
-    def _in_range(self, number: float) -> bool:
-        return (
-            math.isfinite(number)
-            and (self.low is None or number >= self.low)
-            and (self.high is None or number <= self.high)
-            and (self.above is None or number > self.above)
-            and (self.below is None or number < self.below)
-        )
 
+def setting(default: object, meaning: str, **bounds: object) -> typing.Any:
+    """A dataclass field that declares a setting; its type hint names type and choices.
 
-def setting(
-    default: object,
-    meaning: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    needed: bool = False,
-) -> typing.Any:
-    """A dataclass field that declares a setting; its type hint names type and choices."""
-    words = {"meaning": meaning, "low": low, "high": high, "above": above, "below": below}
-    return dataclasses.field(default=default, metadata=words | {"needed": needed})
+    bounds  ``low, high, above, below, needed`` of `Setting`
+    """
+    return dataclasses.field(default=default, metadata={"meaning": meaning, **bounds})
 
 
 @functools.cache  # type hints are slow to resolve, and asked for with every setting
@@ -126,21 +117,19 @@ def declared(stage: str, section: type) -> dict[str, Setting]:
         choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
         kind = str if choices else kind
         key = f"{stage}.{field.name}"
-        rows[field.name] = Setting(
-            key, kind, is_list, field.default, choices=choices, **field.metadata
-        )
+        rows[field.name] = Setting(key, kind, is_list, field.default, choices, **field.metadata)
     return rows
 
 
 def one_of(key: str, value: str, choices: Iterable[str]) -> str:
     """`value` if it is among `choices`; else raises `ConfigError` with the nearest and all."""
     choices = tuple(choices)
-    if value in choices:
-        return value
-    choice_list = ", ".join(choices)
-    raise ConfigError(
-        f"{key}: there is no {value!r}.{nearest(str(value), choices)} Choose one of: {choice_list}."
-    )
+    if value not in choices:
+        raise ConfigError(
+            f"{key}: there is no {value!r}.{nearest(str(value), choices)} "
+            f"Choose one of: {', '.join(choices)}."
+        )
+    return value
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -151,17 +140,11 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 def _typed(key: str, value: object, kind: type) -> object:
     """`value` as `kind`: text is parsed, an int may stand for a float, nothing else is bent."""
-    if isinstance(value, str) and kind is bool and value.lower() in ("true", "false", "1", "0"):
-        return value.lower() in ("true", "1")
-    try:
-        if isinstance(value, str) and kind in (int, float):
-            return kind(value)
-    except ValueError:
-        pass  # refused below
-    if type(value) is int and kind is float:
-        return float(value)
-    if type(value) is kind:
-        return value
+    if isinstance(value, str) and kind is not str:
+        with contextlib.suppress(ValueError, KeyError):  # refused below
+            return _BOOLS[value.lower()] if kind is bool else kind(value)
+    elif type(value) is kind or (type(value) is int and kind is float):
+        return kind(value)
     raise ConfigError(
         f"settings: {key} expects {kind.__name__}, got {value!r} ({type(value).__name__})."
     )

@@ -9,12 +9,9 @@ from __future__ import annotations
 import textwrap
 
 from gensar_lite.config.declare import one_of
-from gensar_lite.config.presets import OWN_FILES, PRESETS
-from gensar_lite.config.tree import STAGES, settings_of
+from gensar_lite.config.tree import OWN_FILES, PRESETS, STAGES, settings_of
 
-NAME_WIDTH = 25
-DEFAULT_WIDTH = 17
-LINE_WIDTH = 100
+NAME_WIDTH, DEFAULT_WIDTH, LINE_WIDTH = 25, 17, 100
 
 
 def settings_rows(stage: str | None = None) -> list[dict[str, object]]:
@@ -22,47 +19,30 @@ def settings_rows(stage: str | None = None) -> list[dict[str, object]]:
     stages = STAGES if stage is None else (one_of("settings", stage, STAGES),)
     changes = {**PRESETS, "own files": OWN_FILES}
     rows = []
-    for declaration in (row for name in stages for row in settings_of(name).values()):
-        kind = declaration.kind.__name__
-        rows.append(
-            {
-                "setting": declaration.key,
-                "type": f"list of {kind}" if declaration.is_list else kind,
-                "default": declaration.default,
-                "valid": declaration.valid,
-                "choices": declaration.choices,
-                "meaning": declaration.meaning,
-                "presets": {
-                    name: settings[declaration.key]
-                    for name, settings in changes.items()
-                    if declaration.key in settings
-                },
-            }
-        )
+    for row in (row for name in stages for row in settings_of(name).values()):
+        kind, key = row.kind.__name__, row.key
+        presets = {name: settings[key] for name, settings in changes.items() if key in settings}
+        about = {name: getattr(row, name) for name in ("default", "valid", "choices", "meaning")}
+        of_type = f"list of {kind}" if row.is_list else kind
+        rows.append({"setting": key, "type": of_type, **about, "presets": presets})
     return rows
 
 
 def settings_table(stage: str | None = None) -> str:
     """The rows as text of at most 100 columns: name and default, beside them all the rest."""
-    lines = []
-    indent = " " * (NAME_WIDTH + DEFAULT_WIDTH)
-    section = ""
+    lines, section = [], ""
+    fill = textwrap.TextWrapper(LINE_WIDTH, break_on_hyphens=False)
+    fill.subsequent_indent = " " * (NAME_WIDTH + DEFAULT_WIDTH)
     for row in settings_rows(stage):
         title, _, name = row["setting"].partition(".")
         if title != section:
             section = title
             lines += ["", f"{title}: --set {title}.NAME=VALUE", ""]
         presets = ", ".join(f"{key} {as_text(value)}" for key, value in row["presets"].items())
-        start = f"{name:<{NAME_WIDTH}}{as_text(row['default']):<{DEFAULT_WIDTH - 1}} "
+        fill.initial_indent = f"{name:<{NAME_WIDTH}}{as_text(row['default']):<{DEFAULT_WIDTH - 1}} "
         for text in (row["meaning"], f"valid: {row['valid']}", presets and f"presets: {presets}"):
-            lines += textwrap.fill(
-                text,
-                LINE_WIDTH,
-                initial_indent=start,
-                subsequent_indent=indent,
-                break_on_hyphens=False,
-            ).splitlines()
-            start = indent
+            lines += fill.wrap(text)
+            fill.initial_indent = fill.subsequent_indent
     return "\n".join(lines[1:])
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import get_args
 
 from gensar_lite.config.declare import ConfigError
-from gensar_lite.config.sections import MAX_LEVELS, Config, IdentifiersConfig, OneView
+from gensar_lite.config.sections import MAX_LEVELS, Config, OneView
 
 MIN_SHOP_EVENTS = 5  # events of each user of the built-in shop, at least
 MAX_SHOP_SHARE = 8  # events are at most one in 8 of user x item: nobody meets an item twice
@@ -43,13 +43,13 @@ def check(config: Config) -> None:
 
 def check_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     """Raise `ConfigError` for a (strategy, quantizer) that does not exist, with those that do."""
-    for pair in pairs:
-        if pair not in VALID_PAIRS:
-            listed = ", ".join(" + ".join(known) for known in sorted(VALID_PAIRS))
-            raise ConfigError(
-                f"identifiers: {' + '.join(pair)} is no valid pair of strategy and quantizer. "
-                f"Choose one of: {listed}."
-            )
+    wrong = [pair for pair in pairs if pair not in VALID_PAIRS]
+    if wrong:
+        listed = ", ".join(" + ".join(known) for known in sorted(VALID_PAIRS))
+        raise ConfigError(
+            f"identifiers: {' + '.join(wrong[0])} is no valid pair of strategy and quantizer. "
+            f"Choose one of: {listed}."
+        )
 
 
 def _check_shop(config: Config) -> None:
@@ -63,7 +63,7 @@ def _check_shop(config: Config) -> None:
 
 
 def _check_identifiers(config: Config) -> None:
-    settings: IdentifiersConfig = config.identifiers
+    settings = config.identifiers
     quantizer = "none" if settings.strategy == "random" else settings.quantizer
     check_pairs([(settings.strategy, quantizer)])
     most = settings.num_levels or MAX_LEVELS - 1  # 0 levels: chosen later, one more than is shared

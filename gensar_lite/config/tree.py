@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import tomllib
+from pathlib import Path
 
 from gensar_lite.config.declare import ConfigError, Setting, declared, nearest, one_of
-from gensar_lite.config.presets import OWN_FILES, PRESETS
 from gensar_lite.config.rules import check
 from gensar_lite.config.sections import Config
 
@@ -21,6 +22,27 @@ CONSTANTS = {
     "training": {"compile": False},
     "evaluation": {"num_examples": 6},
 }
+
+
+def _read_presets() -> tuple[dict[str, object], dict[str, dict[str, object]]]:
+    """What own files and each preset change, ``{"stage.name": value}``."""
+    tables = tomllib.loads(Path(__file__).with_name("presets.toml").read_text(encoding="utf-8"))
+
+    def dotted(table: dict) -> dict[str, object]:
+        base = dotted(tables["bases"][table["base"]]) if "base" in table else {}
+        own = {
+            f"{stage}.{name}": tuple(value) if isinstance(value, list) else value
+            for stage, section in table.items()
+            if stage != "base"
+            for name, value in section.items()
+        }
+        return base | own
+
+    presets = {name: dotted(table) for name, table in tables["presets"].items()}
+    return dotted(tables["own_files"]), presets
+
+
+OWN_FILES, PRESETS = _read_presets()
 
 
 def settings_of(stage: str) -> dict[str, Setting]:
@@ -42,14 +64,17 @@ def override(config: Config, changes: dict[str, object]) -> Config:
     that has one; of two changes of one setting the later wins. Raises `ConfigError` for an unknown
     key, a wrong value, or settings that do not fit each other once all changes are made.
     """
-    changed: dict[str, dict[str, object]] = {stage: {} for stage in STAGES}
+    changed: dict[str, dict[str, object]] = {}
     for key, value in changes.items():
-        for place in _places(key):
-            changed[place.key.partition(".")[0]][place.key.partition(".")[2]] = place.parse(value)
-    for stage, values in changed.items():
-        if values:  # a section that nothing changes stays the same object
-            section = dataclasses.replace(getattr(config, stage), **values)
-            config = dataclasses.replace(config, **{stage: section})
+        for row in _places(key):
+            stage, _, name = row.key.partition(".")
+            changed.setdefault(stage, {})[name] = row.parse(value)
+    # a section that nothing changes stays the same object
+    sections = {
+        stage: dataclasses.replace(getattr(config, stage), **values)
+        for stage, values in changed.items()
+    }
+    config = dataclasses.replace(config, **sections)
     check(config)
     return config
 
@@ -77,11 +102,11 @@ def changed_settings(config: Config) -> tuple[str, dict[str, str]]:
     source = {"data.source": config.data.source}
     standard = flat(override(preset(name), for_own_files(source)))
     standard["data.source"] = preset(name).data.source  # the source itself is to be named
-    changes = {}
-    for key, value in flat(config).items():
-        if value != standard[key]:
-            changes[key] = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return name, changes
+    return name, {
+        key: ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        for key, value in flat(config).items()
+        if value != standard[key]
+    }
 
 
 def section_dict(section: object) -> dict[str, object]:
@@ -97,10 +122,7 @@ def without_constants(stage: str, recorded: dict[str, object]) -> dict[str, obje
 
 
 def own_files(config: Config) -> list[tuple[str, str]]:
-    """A user's own tables that the settings name, ``[("items", path), ...]``.
-
-    A command needs them to be repeated.
-    """
+    """A user's own tables that the settings name, ``[("items", path), ...]``."""
     tables = [(name, getattr(config.data, name)) for name in ("items", "events", "queries")]
     return [(name, path) for name, path in tables if path]
 
