@@ -18,7 +18,7 @@ from gensar_lite.data.queries import path_query
 from gensar_lite.data.report import Checks
 from gensar_lite.data.words import LETTERS, TOKEN, WRITTEN, other_scripts, words_of
 from gensar_lite.embeddings.encoders import find_encoder
-from gensar_lite.embeddings.lsa import LSA
+from gensar_lite.embeddings.semantic import LSA
 from gensar_lite.evaluation.baselines import BM25
 from gensar_lite.identifiers.words import typical_words
 

@@ -20,7 +20,7 @@ import gensar_lite.identifiers.fitted as fitted_file
 from gensar_lite.artifacts import VIEWS, ArtifactError, ItemEmbeddings
 from gensar_lite.config import VALID_PAIRS, ConfigError, IdentifiersConfig
 from gensar_lite.config.tree import settings_of
-from gensar_lite.embeddings.fused import fused_concat, principal_components, standardise
+from gensar_lite.embeddings.fused import Space, fused_concat, principal_components, standardise
 from gensar_lite.identifiers import (
     assign,
     build_identifiers,
@@ -41,7 +41,6 @@ from gensar_lite.identifiers.fitted import SPACES, FittedQuantizer, unique_codes
 from gensar_lite.identifiers.kmeans import fit_product
 from gensar_lite.identifiers.quantizer import squared_distances
 from gensar_lite.identifiers.rqvae import DualRQVAE, initialise
-from gensar_lite.identifiers.space import Space
 from gensar_lite.identifiers.usage import row_numbers
 
 BASE = IdentifiersConfig(

@@ -30,12 +30,12 @@ from gensar_lite.embeddings import (
 )
 from gensar_lite.embeddings import semantic as semantic_room
 from gensar_lite.embeddings.agreement import (
+    fill_cold,
     label_agreement,
     linear_cka,
     neighbour_overlap,
     neighbours,
 )
-from gensar_lite.embeddings.cold import cold_items, fill_cold
 from gensar_lite.embeddings.collaborative import pairwise
 from gensar_lite.embeddings.encoders import ENCODERS, Encoder, find_encoder
 from gensar_lite.embeddings.fused import fused_concat, principal_components, standardise
@@ -49,10 +49,10 @@ from gensar_lite.embeddings.joint import (
     train_joint,
 )
 from gensar_lite.embeddings.judge import FullRanking
-from gensar_lite.embeddings.lsa import LSA
 from gensar_lite.embeddings.maps import flat_map
 from gensar_lite.embeddings.sasrec import SASRec
-from gensar_lite.embeddings.semantic import fixed_batches
+from gensar_lite.embeddings.semantic import LSA, fixed_batches
+from gensar_lite.embeddings.stage import cold_items
 from gensar_lite.embeddings.svd import SVDRanker, train_matrix
 
 SMALL = EmbeddingsConfig(
@@ -723,7 +723,7 @@ def test_the_stage_writes_every_view_and_names_cold_items(built):
 
 def test_the_stage_gives_its_rankers_back(built):
     corpus = Corpus.load(built.require("data"))
-    name, ranker = load_ranker(built)
+    name, ranker = load_ranker(built, corpus)
     targets = corpus.targets("validation").head(50)
     assert name == "svd"
     assert ranker.scores(targets).shape == (50, 200)
@@ -742,4 +742,4 @@ def test_no_joint_view_says_what_to_do(tmp_path):
     views = ItemEmbeddings(random_rows(40, 4), random_rows(40, 4))
     ws.build("embeddings", lambda folder: views.save(folder) or {}, say=lambda _: None)
     with pytest.raises(ArtifactError, match=r"no joint view. Set embeddings\.joint=adapter"):
-        load_joint(ws)
+        load_joint(ws, small_corpus())

@@ -1,13 +1,15 @@
-"""Do two views agree? Neighbours, how many of them two views share, and how alike two spaces are.
+"""Two views side by side: neighbours by cosine, whether the views agree, cold items' neighbours.
 
-In: item vectors of one view or two. Out: neighbour ids, shares in [0, 1]. Vectors are compared by
-cosine. This file does not judge: views that agree are cheap to fuse, views that differ know
-different things.
+In: item vectors of one view or two. Out: neighbour ids, shares in [0, 1], a view whose cold rows
+are made of their text neighbours'. Not judged: views that agree are cheap to fuse, views that
+differ know different things.
 """
 
 from __future__ import annotations
 
 import numpy as np
+
+from gensar_lite.artifacts import ArtifactError
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
@@ -54,3 +56,30 @@ def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
     x, y = (v - v.mean(axis=0, dtype=np.float64) for v in (first, second))
     both = np.linalg.norm(x.T @ y) ** 2
     return float(both / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)))
+
+
+def fill_cold(
+    collaborative: np.ndarray, semantic: np.ndarray, cold: np.ndarray, k: int
+) -> np.ndarray:
+    """The collaborative view (N, d), each cold row a mean of its `k` nearest warm items' rows.
+
+    `semantic` (N, d_sem) says who is near, `cold` (N,) bool who is filled. Raises `ArtifactError`
+    when every item is cold.
+    """
+    warm = np.flatnonzero(~cold)  # (W,) item ids
+    if not len(warm):
+        raise ArtifactError(
+            "embeddings: no item has a train event to learn from. Bring a longer log."
+        )
+    unit = unit_rows(semantic)
+    filled = collaborative.copy()
+    for item in np.flatnonzero(cold):
+        # 1. the k warm items whose texts are nearest, by cosine; equals in the order of their ids
+        cosine = unit[warm] @ unit[item]  # (W,)
+        near = np.argsort(-cosine, kind="stable")[:k]
+        # 2. their cosines weigh them; a text at a right angle or beyond says nothing about the item
+        weight = cosine[near].clip(min=0)
+        # 3. where no text is near, all neighbours count alike
+        weight = weight / weight.sum() if weight.any() else np.full(len(near), 1 / len(near))
+        filled[item] = weight @ collaborative[warm[near]]
+    return filled

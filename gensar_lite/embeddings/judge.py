@@ -1,8 +1,7 @@
 """How well a model ranks while it is trained, and the loop that keeps its best epoch.
 
 In: something with ``scores(targets)`` and target events. Out: Recall@10 and NDCG@10 over the whole
-catalogue. Tables with intervals are made by the evaluation stage: this file serves early stopping
-and lessons.
+catalogue, for early stopping and lessons; tables with intervals are the evaluation stage's.
 """
 
 from __future__ import annotations
@@ -37,8 +36,7 @@ class Rules(NamedTuple):
 class FullRanking:
     """Ranks the whole catalogue for fixed `targets` (rows of the log), once per call.
 
-    What users have seen is looked up when this is made; from recommendations it is left out, by the
-    log's rule (`gensar_lite.data.left_out`).
+    What users have seen, looked up once, is left out of recommendations by the log's rule.
     """
 
     def __init__(self, corpus: Corpus, targets: pd.DataFrame, batch: int = 1024):
@@ -58,10 +56,8 @@ class FullRanking:
             # whoever scores as much as the target stands before it; the target itself makes it 1
             ranks.append((scores >= of_target[:, None]).sum(axis=1))
         rank = np.concatenate(ranks)
-        return {
-            "recall@10": float(recall_at(rank, 10).mean()),
-            "ndcg@10": float(ndcg_at(rank, 10).mean()),
-        }
+        measures = {"recall@10": recall_at, "ndcg@10": ndcg_at}
+        return {name: float(at(rank, 10).mean()) for name, at in measures.items()}
 
 
 def train_epochs(
@@ -89,10 +85,8 @@ def train_epochs(
             optimiser.step()
             losses.append(float(loss.detach()))
         if not np.isfinite(losses).all():
-            raise ArtifactError(
-                f"embeddings: {rules.name}'s loss became {losses[-1]} in epoch {epoch}. "
-                f"{rules.advice}"
-            )
+            what = f"{rules.name}'s loss became {losses[-1]} in epoch {epoch}"
+            raise ArtifactError(f"embeddings: {what}. {rules.advice}")
         seconds = time.perf_counter() - started
         out_of_time = seconds > 60 * rules.max_minutes
         if epoch % rules.eval_every and epoch < rules.epochs and not out_of_time:

@@ -1,8 +1,7 @@
 """SASRec (Kang and McAuley, 2018): a causal transformer over a user's items.
 
-In: (B, T) item ids padded on the right. Out: hidden states and scores over the catalogue. It is
-both the source of the collaborative view and a baseline that ranks. This file does not know users,
-splits or files.
+In: (B, T) item ids, -1 for padding on the right. Out: hidden states and scores over the catalogue:
+the source of a view, and a baseline that ranks. This file does not know users, splits or files.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class Block(nn.Module):
 class SASRec(nn.Module):
     """Item table (N, d) shared by input and output, learned positions, causal blocks.
 
-    Padding is the id N on the right: under a causal mask no real position ever looks at it.
+    Padding has a row, too, but under a causal mask no real position ever looks at it.
     """
 
     def __init__(self, num_items: int, settings: EmbeddingsConfig):
@@ -67,7 +66,8 @@ class SASRec(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, items: torch.Tensor) -> torch.Tensor:
-        """Hidden states (B, T, d) for item ids (B, T)."""
+        """Hidden states (B, T, d) for item ids (B, T), -1 for padding."""
+        items = items.where(items >= 0, self.num_items)
         x = self.drop(self.items(items) + self.positions.weight[: items.shape[1]])
         for block in self.blocks:
             x = block(x)

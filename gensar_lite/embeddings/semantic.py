@@ -1,25 +1,29 @@
-"""The semantic view: what an item's text says, as a vector.
+"""The semantic view: what an item's text says, as a vector, by an encoder or by counted words.
 
-In: texts. Out: (N, d_sem) unit rows, float32, computed once per content and kept in a cache folder;
-by several processes together where Accelerate launched them. This file does not know who bought
-what.
+In: texts. Out: (N, d_sem) unit rows, float32, those of an encoder computed once per content, kept
+in a cache folder, and shared out where Accelerate launched several processes. Buyers are not known.
 """
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import PartialState
 from safetensors.numpy import load_file, save_file
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.preprocessing import normalize
 from tqdm.auto import tqdm
 
-from gensar_lite.artifacts import replacing
+from gensar_lite.artifacts import ArtifactError, replacing
 from gensar_lite.config import EmbeddingsConfig
+from gensar_lite.data.words import WRITTEN, words_of
 from gensar_lite.embeddings.encoders import Encoder, find_encoder, fingerprint, load_encoder
-from gensar_lite.embeddings.lsa import LSA
 from gensar_lite.machine.precision import use_bf16
 from gensar_lite.machine.processes import my_share, rank_and_world, together
 from gensar_lite.machine.threads import threads_for
@@ -29,14 +33,12 @@ ENCODER_WIDTH = 384  # of all-MiniLM-L6-v2; the threads that pay are measured at
 
 def item_texts(titles: list[str], texts: list[str]) -> list[str]:
     """What the encoder reads of each item: title, then description (as in the paper)."""
-    return [
-        f"{title}. {text}".strip() if text else title
-        for title, text in zip(titles, texts, strict=True)
-    ]
+    pairs = zip(titles, texts, strict=True)
+    return [f"{title}. {text}".strip() if text else title for title, text in pairs]
 
 
 def encode(texts: list[str], settings: EmbeddingsConfig, cache: Path | None = None) -> np.ndarray:
-    """Encode item texts to (N, d_sem) unit rows with ``settings.encoder``.
+    """Item texts as (N, d_sem) unit rows of ``settings.encoder``.
 
     A text's row does not depend on the order of the others. With `cache`, the rows are stored under
     a hash of model, settings and texts, so the same content is never encoded twice.
@@ -49,13 +51,44 @@ def encode(texts: list[str], settings: EmbeddingsConfig, cache: Path | None = No
 def encode_queries(
     queries: list[str], texts: list[str], settings: EmbeddingsConfig, cache: Path | None = None
 ) -> np.ndarray:
-    """Encode queries to (Q, d_sem) unit rows in the space of ``encode(texts, ...)``.
-
-    Only `lsa` looks at `texts`.
-    """
+    """(Q, d_sem) unit rows in the space of ``encode(texts, ...)``; only `lsa` looks at `texts`."""
     if settings.encoder == "lsa":
         return LSA.fit(texts, settings.lsa_dim, settings.seed).transform(queries)
     return _encode_once(queries, settings, cache, queries=True)
+
+
+@dataclass(frozen=True)
+class LSA:
+    """Latent semantic analysis (Deerwester et al., 1990): the strongest directions of word weights.
+
+    A baseline without a model: what an encoder adds is what it does better than this.
+    """
+
+    words: TfidfVectorizer
+    directions: TruncatedSVD
+
+    @staticmethod
+    def fit(texts: list[str], dim: int, seed: int) -> LSA:
+        """Learn words and at most `dim` directions from the catalogue's texts.
+
+        Raises `ArtifactError` when the texts hold no word at all.
+        """
+        words = TfidfVectorizer(sublinear_tf=True, analyzer=partial(words_of, written=WRITTEN))
+        try:
+            counts = words.fit_transform(texts)  # (N, V)
+        except ValueError:
+            raise ArtifactError(
+                f"embeddings: the {len(texts)} item texts hold no word, so lsa has nothing to "
+                "count. Bring titles, or set embeddings.encoder to a text encoder."
+            ) from None
+        directions = TruncatedSVD(min(dim, *counts.shape), n_iter=7, random_state=seed).fit(counts)
+        return LSA(words, directions)
+
+    def transform(self, texts: list[str]) -> np.ndarray:
+        """Unit rows (B, d) of any texts; zero for a text without a word of the catalogue."""
+        if not texts:  # scikit-learn refuses an empty table; a log without searches has no query
+            return np.zeros((0, len(self.directions.components_)), dtype=np.float32)
+        return normalize(self.directions.transform(self.words.transform(texts))).astype(np.float32)
 
 
 def fixed_batches(texts: list[str], size: int) -> tuple[list[list[str]], np.ndarray]:
@@ -104,9 +137,8 @@ def _encode_batches(
 ) -> np.ndarray:
     """(M, d_sem) unit rows of M texts in batches; every process encodes a share, and gets all."""
     rank, world = rank_and_world()
-    model = load_encoder(
-        encoder, settings, device=str(PartialState().device) if world > 1 else None
-    )
+    device = str(PartialState().device) if world > 1 else None
+    model = load_encoder(encoder, settings, device)
     call = model.encode_query if queries else model.encode_document
     prefix = encoder.query_prefix if queries else encoder.item_prefix
     starts = np.cumsum([0, *map(len, batches)])
@@ -119,7 +151,5 @@ def _encode_batches(
         raw = raw.astype(np.float32)
         raw /= np.linalg.norm(raw, axis=1, keepdims=True)
         vectors[starts[number] : starts[number + 1]] = raw
-    if world == 1:
-        return vectors
     # a row is zero in every process but one, so the sum is that row, bit by bit
-    return together(vectors).sum(axis=0)
+    return together(vectors).sum(axis=0) if world > 1 else vectors

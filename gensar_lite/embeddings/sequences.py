@@ -1,10 +1,8 @@
 """What a sequence model learns from: each user's train items in windows, and what comes after them.
 
-In: a `Corpus`, a window's length. Out: `Sequences`. Whole histories are read, however long: a log
-of more items than a window holds is cut into windows that overlap by half, and every target stands
-in one of them, behind half a window of items or all that there are. Items of one time step (a
-basket) have no order and do not see each other: what the step before it knew predicts them all.
-This file does not know a model.
+In: a `Corpus`, a window's length. Out: `Sequences`. Windows of a long history overlap by half, so
+every target stands behind half a window of items or all that there are. Items of one time step (a
+basket) have no order: what the step before knew predicts them all. No model is known here.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from gensar_lite.artifacts import Corpus
 from gensar_lite.data.histories import run_starts
@@ -38,11 +35,9 @@ class Sequences(NamedTuple):
 
     def counts(self) -> dict[str, int]:
         """For a report: windows, items they hold (twice where windows overlap), items asked for."""
-        return {
-            "windows": len(self.inputs),
-            "items_read": int((self.inputs >= 0).sum()),
-            "items_asked_for": len(self.target),
-        }
+        items_read = int((self.inputs >= 0).sum())
+        sizes = {"windows": len(self.inputs), "items_read": items_read}
+        return sizes | {"items_asked_for": len(self.target)}
 
 
 def train_sequences(corpus: Corpus, max_length: int) -> Sequences:
@@ -52,8 +47,11 @@ def train_sequences(corpus: Corpus, max_length: int) -> Sequences:
     answers the query and not what comes next, so it is read and not asked for. Users without a
     question have no window.
     """
-    # 1. one row per user, time step and item: E rows, a user's together, oldest first
-    steps = _train_steps(corpus.events)
+    # 1. one row per user, time step and item, wanted if one of its events is a recommendation:
+    #    E rows, a user's together, oldest first
+    train = corpus.events[(corpus.events["split"] == "train").to_numpy()]
+    train = train.assign(wanted=(train["task"] == "recommend").to_numpy())
+    steps = train.groupby(["user_id", "time", "item_id"], as_index=False)["wanted"].any()
     user = steps["user_id"].to_numpy()
     item = steps["item_id"].to_numpy()
     users = np.unique(user)  # (U,)
@@ -74,24 +72,21 @@ def train_sequences(corpus: Corpus, max_length: int) -> Sequences:
     inputs = np.full((len(first), max_length), -1, dtype=np.int64)
     filled = np.repeat(np.arange(len(first)), length), within(length)
     inputs[filled] = item[ranges(start[home] + first, length)]
-    # 5. each question goes to its window, with its place counted from that window's first item
-    row = _window_of(owner, place, home, first + length)
+    # 5. each question goes to the first window of its user that ends behind its place: one rising
+    #    number per window, user before end, and a single binary search answers all questions
+    end = first + length
+    wide = int(end.max(initial=0)) + 1
+    row = np.searchsorted(home * wide + end, owner * wide + place, side="right")
+    # its place is counted from that window's first item
     order = np.argsort(row, kind="stable")
     return Sequences(inputs, users[home], row[order], (place - first[row])[order], target[order])
-
-
-def _train_steps(events: pd.DataFrame) -> pd.DataFrame:
-    """``user_id, time, item_id, wanted``: a step's items once each, wanted if one recommends it."""
-    train = events[(events["split"] == "train").to_numpy()]
-    train = train.assign(wanted=(train["task"] == "recommend").to_numpy())
-    return train.groupby(["user_id", "time", "item_id"], as_index=False, sort=True)["wanted"].any()
 
 
 def _windows(read: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Windows over users who read `read` (U,) items: ``first, length, user``, (W,) each, in order.
 
-    The last window ends where the user's items end, as a history does when a model is asked; each
-    one before it ends half a window earlier, and the first begins at 0.
+    A user's last window ends with the last item, as a history does when a model is asked; each one
+    before it ends half a window earlier, and the first begins at 0.
     """
     stride = max(size // 2, 1)
     count = np.where(read > 0, 1 + -(-np.maximum(read - size, 0) // stride), 0)
@@ -99,16 +94,3 @@ def _windows(read: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.nd
     end = read[user] - stride * (count[user] - 1 - within(count))
     first = np.maximum(end - size, 0)
     return first, end - first, user
-
-
-def _window_of(
-    owner: np.ndarray, place: np.ndarray, home: np.ndarray, end: np.ndarray
-) -> np.ndarray:
-    """(P,) the first window of user `owner` (P,) that ends behind `place` (P,).
-
-    There it has at least half a window of items before it, or all that there are. `home`, `end`
-    (W,) are the windows' users and ends.
-    """
-    # one rising number per window, user before end: a single binary search answers all questions
-    wide = int(end.max(initial=0)) + 1
-    return np.searchsorted(home * wide + end, owner * wide + place, side="right")

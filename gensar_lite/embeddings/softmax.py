@@ -1,9 +1,8 @@
 """Cross-entropy over a whole catalogue, without ever holding all its scores.
 
 In: hidden states (P, d), an item table (N, d), targets (P,). Out: the mean loss, differentiable.
-The gradient of a softmax is known as soon as its scores are, so scores are made, used and forgotten
-a few hundred rows at a time: on a CPU they stay in its cache. This file does not know what the
-hidden states stand for.
+A softmax's gradient is known as soon as its scores are, so scores are made, used and forgotten a
+few hundred rows at a time: on a CPU they stay in its cache.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The embeddings stage: two views of every item, and a third one of both tasks if it is asked for.
 
 In: the corpus. Out: ``embeddings.safetensors`` (the views and which items are cold), the weights of
-what was learned, its learning curves. This file does not know what the vectors will be quantized
-into.
+what was learned, its learning curves. This file does not know what quantizes the vectors.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from gensar_lite.artifacts import ArtifactError, Corpus, ItemEmbeddings, Workspace
 from gensar_lite.config import EmbeddingsConfig
-from gensar_lite.embeddings.cold import cold_items, fill_cold
+from gensar_lite.embeddings.agreement import fill_cold
 from gensar_lite.embeddings.collaborative import SASRecRanker, train_sasrec
 from gensar_lite.embeddings.encoders import encoder_files
 from gensar_lite.embeddings.joint import JointModel, JointRanker, train_joint
@@ -54,13 +53,16 @@ def embed(ws: Workspace) -> Path:
         if settings.joint == "adapter":
             with threads_for(settings.joint_dim):
                 model, curve = train_joint(corpus, semantic, queries, settings)
-            _save_learned(folder, "joint", model, curve)
+            best = _save_learned(folder, "joint", model, curve, "score")
             joint = model.item_vectors().numpy()
-            best = max(curve, key=lambda row: row["score"])
             statistics |= {"d_joint": settings.joint_dim, "joint_best": best}
         ItemEmbeddings(semantic, collaborative, joint, cold).check().save(folder)
+        ids = corpus.items.get("source_id", corpus.items["item_id"])  # as the user calls them
+        near = f"the {settings.cold_neighbours} nearest warm items by text"
+        about_cold = {"items": int(cold.sum()), "first": ids[cold][:10].tolist()}
+        about_cold |= {"collaborative": f"weighted mean of {near}"}
         sizes = {"d_sem": semantic.shape[1], "d_col": collaborative.shape[1]}
-        return sizes | statistics | {"cold": _about_cold(cold, corpus, settings)}
+        return sizes | statistics | {"cold": about_cold}
 
     return ws.build("embeddings", make, outside=outside)
 
@@ -76,6 +78,12 @@ def _text_vectors(ws: Workspace, corpus: Corpus) -> tuple[np.ndarray, np.ndarray
     return semantic, encode_queries(corpus.queries["text"].tolist(), texts, settings, cache)
 
 
+def cold_items(corpus: Corpus, task: str | None = None) -> np.ndarray:
+    """(N,) bool: items without a train event (of `task`, if one is named)."""
+    met = corpus.targets("train", task)["item_id"]
+    return ~np.isin(np.arange(corpus.num_items), met)
+
+
 def _collaborative(
     corpus: Corpus, settings: EmbeddingsConfig, folder: Path
 ) -> tuple[np.ndarray, np.ndarray, dict]:
@@ -85,8 +93,7 @@ def _collaborative(
         return counts.item_vectors, cold_items(corpus, SVD_TASK), {}
     sequences = train_sequences(corpus, settings.max_length)
     model, curve = train_sasrec(corpus, settings, sequences)
-    _save_learned(folder, "sasrec", model, curve)
-    best = max(curve, key=lambda row: row["ndcg@10"])
+    best = _save_learned(folder, "sasrec", model, curve, "ndcg@10")
     statistics = {"sasrec_best": best, "sasrec_read": sequences.counts()}
     if settings.collaborative == "auto":
         judge = FullRanking(corpus, corpus.targets("validation", "recommend"))
@@ -98,51 +105,36 @@ def _collaborative(
     return model.item_vectors.numpy(), cold_items(corpus), statistics
 
 
-def _save_learned(folder: Path, name: str, model: torch.nn.Module, curve: list[dict]) -> None:
+def _save_learned(
+    folder: Path, name: str, model: torch.nn.Module, curve: list[dict], metric: str
+) -> dict:
+    """Write weights and learning curve; returns the row of the best validation by `metric`."""
     save_file(model.state_dict(), folder / f"{name}.safetensors")
     pd.DataFrame(curve).to_parquet(folder / f"{name}_curve.parquet", index=False)
+    return max(curve, key=lambda row: row[metric])
 
 
-def _about_cold(cold: np.ndarray, corpus: Corpus, settings: EmbeddingsConfig) -> dict:
-    ids = corpus.items.get("source_id", corpus.items["item_id"])  # as the user calls them
-    near = f"the {settings.cold_neighbours} nearest warm items by text"
-    return {
-        "items": int(cold.sum()),
-        "first": ids[cold][:10].tolist(),
-        "collaborative": f"weighted mean of {near}",
-    }
-
-
-def load_ranker(
-    ws: Workspace, corpus: Corpus | None = None
-) -> tuple[str, SASRecRanker | SVDRanker]:
+def load_ranker(ws: Workspace, corpus: Corpus) -> tuple[str, SASRecRanker | SVDRanker]:
     """The recommender behind the collaborative view, as a baseline: its name and itself.
 
-    The name is ``svd`` or ``sasrec-<loss>``. With ``auto`` it is SASRec, also where the view is
-    made of counts.
+    ``svd`` or ``sasrec-<loss>``; with ``auto`` SASRec, also where the view is made of counts.
     """
     settings = ws.config.embeddings
-    corpus = corpus or Corpus.load(ws.require("data"))
     if settings.collaborative != "svd":
         return f"sasrec-{settings.loss}", load_sasrec(ws, corpus)
     ws.require("embeddings")
     return "svd", SVDRanker.fit(corpus, settings)  # the same again, sooner than it is read
 
 
-def load_sasrec(ws: Workspace, corpus: Corpus | None = None) -> SASRecRanker:
+def load_sasrec(ws: Workspace, corpus: Corpus) -> SASRecRanker:
     """The trained SASRec as a ranker over the run's corpus."""
-    corpus = corpus or Corpus.load(ws.require("data"))
     model = SASRec(corpus.num_items, ws.config.embeddings)
     model.load_state_dict(load_file(ws.require("embeddings") / "sasrec.safetensors"))
     return SASRecRanker(model.eval(), corpus.events)
 
 
-def load_joint(ws: Workspace, corpus: Corpus | None = None) -> JointRanker:
-    """The trained joint model as a ranker of both tasks.
-
-    Raises `ArtifactError` where the run has none.
-    """
-    corpus = corpus or Corpus.load(ws.require("data"))
+def load_joint(ws: Workspace, corpus: Corpus) -> JointRanker:
+    """The trained joint model as a ranker of both tasks; `ArtifactError` where there is none."""
     path = ws.require("embeddings") / "joint.safetensors"
     if not path.exists():
         raise ArtifactError(

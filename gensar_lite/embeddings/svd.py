@@ -1,8 +1,7 @@
 """The collaborative view without training: a truncated SVD of who met what.
 
-In: a `Corpus`. Out: item vectors (N, d_col), and a ranker. PureSVD (Cremonesi et al., RecSys 2010)
-with damped popularity (Nikolakopoulos et al., EigenRec, 2019). This file does not know the order of
-a user's items, nor texts.
+In: a `Corpus`. Out: item vectors (N, d_col), and a ranker: PureSVD (Cremonesi et al., RecSys 2010)
+with damped popularity (EigenRec, Nikolakopoulos et al., 2019). Order and texts are not known.
 """
 
 from __future__ import annotations

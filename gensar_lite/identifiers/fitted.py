@@ -16,13 +16,13 @@ from safetensors.numpy import load_file
 
 from gensar_lite.artifacts import VIEWS, ArtifactError, Identifiers, ItemEmbeddings
 from gensar_lite.config import ConfigError, IdentifiersConfig
+from gensar_lite.embeddings.fused import Space
 from gensar_lite.identifiers.assignment import make_unique, spread, with_extra_level
 from gensar_lite.identifiers.balanced import balanced_codes
 from gensar_lite.identifiers.kmeans import fit_dual_kmeans, fit_product
 from gensar_lite.identifiers.quantizer import DualCodebooks, DualCodes, Latents, dual_quantize
 from gensar_lite.identifiers.room import Room, digits, room_for, sized
 from gensar_lite.identifiers.rqvae import DualRQVAE, fit_rq_vae, latents_of
-from gensar_lite.identifiers.space import Space
 from gensar_lite.identifiers.usage import row_numbers
 from gensar_lite.machine.threads import one_thread
 
