@@ -1,10 +1,8 @@
 """What a run's figures say, for a terminal and for a browser, and the page that shows it.
 
-In: metrics (list of dicts, see scores.py) and plain facts. Out: `console_table` as text,
-`metric_tables` and `verdicts` for the page, `write_page` for the file: one page that loads nothing
-from anywhere (figures are ``data:`` images, the style is inline, there is no script, and a content
-policy tells the browser so), every value escaped by jinja2's autoescape. Its template and style
-stand beside this file: page.html.j2, page.css. This file reads no artefact (stage.py does).
+In: metrics (list of dicts, see scores.py) and plain facts. Out: text, tables, and one page that
+loads nothing from anywhere, every value escaped by jinja2's autoescape: page.html.j2 with page.css
+inside, and a content policy that tells the browser so. This file reads no artefact.
 """
 
 from __future__ import annotations
@@ -22,7 +20,6 @@ from gensar_lite.drawing.palette import TASK_TITLE
 from gensar_lite.evaluation.protocols import ALL_RELEVANT, FULL
 from gensar_lite.evaluation.scores import system_order
 
-COLUMNS = ("recall@5", "recall@10", "ndcg@10", "mrr")
 # by what search is told apart (query_groups in stage.py), and the title of that table
 QUERY_GROUPS = {
     "kind": "Search by kind of query",
@@ -30,7 +27,6 @@ QUERY_GROUPS = {
     "kind and seen": "Search by both",
 }
 GROUPED = ("joint", "category-popularity", "query-clicks", "bm25", "oracle")  # rows of those tables
-_FIRST = (FULL, ALL_RELEVANT)  # protocols that stand before all others
 _CELL = 22  # characters of a column in the terminal
 
 
@@ -41,66 +37,56 @@ def short(value: float) -> str:
     return f"{value:.4f}".removeprefix("0") if value < 0.99995 else f"{value:.3f}"
 
 
-def _cell(row: dict | None) -> dict | None:
+def _cell(row: dict) -> dict:
     """Value and interval as texts; an end that is not 0 or 1 is never rounded to it."""
-    if row is None:
-        return None
     low = min(row["low"], 0.9999 if row["low"] < 1 else 1)
     high = max(row["high"], 0.0001 if row["high"] > 0 else 0)
     return {"value": short(row["value"]), "interval": f"{short(low)}, {short(high)}"}
 
 
-def _lines(by_place: dict[tuple, dict], systems: Sequence[str], columns: Sequence) -> list[dict]:
-    """``{system, cells}`` per system; `by_place` has the row of each (system, column)."""
-    return [
-        {"system": name, "cells": [_cell(by_place.get((name, column))) for column in columns]}
-        for name in systems
-    ]
-
-
-def console_table(metrics: list[dict], columns: tuple[str, ...] = ("recall@10", "ndcg@10")) -> str:
-    """One table for the terminal: full-catalogue search and recommendation, one row per system,
-    with intervals. A task that the log lacks has no columns."""
-    rows = [row for row in metrics if row["protocol"] == FULL]
-    by_place = {(row["system"], (row["task"], row["metric"])): row for row in rows}
+def _lines(rows: list[dict], column: str, names: Sequence) -> list[dict]:
+    """``{system, cells}`` per system of `rows`; its cells are those whose `column` has the `names`,
+    None where there is no row."""
+    cells = {(row["system"], row[column]): _cell(row) for row in rows}
     systems = sorted({row["system"] for row in rows}, key=system_order)
+    return [{"system": s, "cells": [cells.get((s, name)) for name in names]} for s in systems]
+
+
+def console_table(metrics: list[dict]) -> str:
+    """Full-catalogue search and recommendation for the terminal, a row per system. A task that the
+    log lacks has no columns."""
+    rows = [row | {"at": (row["task"], row["metric"])} for row in metrics]
+    rows = [row for row in rows if row["protocol"] == FULL]
     counts = {row["task"]: row["num_queries"] for row in rows}
     tasks = {task: title for task, title in TASK_TITLE.items() if task in counts}
-    keys = [(task, column) for task in tasks for column in columns]  # of the table's columns
-    width = max([len(name) for name in systems] + [6]) + 2
-    title_width = _CELL * len(columns)
-    lines = [" " * width + "".join(f"{title:<{title_width}}" for title in tasks.values())]
-    lines += [f"{'system':<{width}}" + "".join(f"{column:<{_CELL}}" for _, column in keys)]
-    for line in _lines(by_place, systems, keys):
-        texts = [f"{c['value']} [{c['interval']}]" if c else "-" for c in line["cells"]]
-        lines.append(f"{line['system']:<{width}}" + "".join(f"{text:<{_CELL}}" for text in texts))
+    names = [(task, metric) for task in tasks for metric in ("recall@10", "ndcg@10")]
+    # a task's title stands above its first column
+    table = [["", *(tasks[task] if metric == "recall@10" else "" for task, metric in names)]]
+    table += [["system", *(metric for _, metric in names)]]
+    for line in _lines(rows, "at", names):
+        cells = (f"{c['value']} [{c['interval']}]" if c else "-" for c in line["cells"])
+        table.append([line["system"], *cells])
+    width = max(len(line[0]) for line in table) + 2
+    lines = [f"{first:<{width}}" + "".join(f"{c:<{_CELL}}" for c in rest) for first, *rest in table]
     asked = (f"{counts[task]:,} {title.lower()} targets" for task, title in tasks.items())
-    lines.append(f"full catalogue; {', '.join(asked)}")
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join([*map(str.rstrip, lines), f"full catalogue; {', '.join(asked)}"])
 
 
-def metric_tables(metrics: list[dict], columns: tuple[str, ...] = COLUMNS) -> list[dict]:
+def metric_tables(metrics: list[dict]) -> list[dict]:
     """One table per task and protocol: ``{title, caption, full, columns, rows}``, full first."""
-
-    def order(key: tuple[str, str]) -> tuple:
-        protocol, task = key
-        place = _FIRST.index(protocol) if protocol in _FIRST else len(_FIRST)
-        return place, protocol, list(TASK_TITLE).index(task)
-
-    tables = []
-    for protocol, task in sorted({(row["protocol"], row["task"]) for row in metrics}, key=order):
-        rows = [row for row in metrics if (row["protocol"], row["task"]) == (protocol, task)]
-        by_place = {(row["system"], row["metric"]): row for row in rows}
-        systems = sorted({row["system"] for row in rows}, key=system_order)
-        queries = f"{rows[0]['num_queries']:,} queries"
-        table = {
-            "title": f"{TASK_TITLE[task]}, {protocol}",
-            "caption": f"{queries}; below each figure its bootstrap interval",
-            "full": protocol == FULL,
-            "columns": columns,
-            "rows": _lines(by_place, systems, columns),
-        }
-        tables.append(table)
+    columns, tables = ("recall@5", "recall@10", "ndcg@10", "mrr"), []
+    for protocol in sorted(
+        {row["protocol"] for row in metrics},
+        key=lambda name: (name != FULL, name != ALL_RELEVANT, name),
+    ):
+        for task, title in TASK_TITLE.items():
+            rows = [r for r in metrics if (r["protocol"], r["task"]) == (protocol, task)]
+            if not rows:
+                continue
+            count = f"{rows[0]['num_queries']:,} queries"
+            table = {"title": f"{title}, {protocol}", "full": protocol == FULL, "columns": columns}
+            table["caption"] = f"{count}; below each figure its bootstrap interval"
+            tables.append(table | {"rows": _lines(rows, "metric", columns)})
     return tables
 
 
@@ -109,25 +95,23 @@ def group_tables(rows: list[dict]) -> list[dict]:
     for a single group."""
     tables = []
     for column, title in QUERY_GROUPS.items():
-        by_place = {(row["system"], row["group"]): row for row in rows if row["column"] == column}
-        counts = {row["group"]: row["num_queries"] for row in by_place.values()}
+        part = [row for row in rows if row["column"] == column]
+        counts = {row["group"]: row["num_queries"] for row in part}
         if len(counts) < 2:  # the whole table once more
             continue
-        present = {system for system, _ in by_place}
-        systems = [name for name in GROUPED if name in present]
         caption = f"{rows[0]['metric']}, full catalogue; in brackets the queries"
         columns = [f"{group} ({count:,})" for group, count in counts.items()]
-        table = {"title": title, "caption": caption, "columns": columns}
-        tables.append(table | {"rows": _lines(by_place, systems, list(counts))})
+        lines = _lines([row for row in part if row["system"] in GROUPED], "group", list(counts))
+        tables.append({"title": title, "caption": caption, "columns": columns, "rows": lines})
     return tables
 
 
-def verdicts(metrics: list[dict], metric: str = "ndcg@10") -> list[str]:
+def verdicts(metrics: list[dict]) -> list[str]:
     """A sentence per task: how the joint model stands to the best other system, in the recorded
     numbers."""
     lines = []
     for task, title in TASK_TITLE.items():
-        wanted = (task, metric, FULL)
+        wanted = (task, "ndcg@10", FULL)
         rows = [row for row in metrics if (row["task"], row["metric"], row["protocol"]) == wanted]
         value = {row["system"]: row["value"] for row in rows}
         others = {name: v for name, v in value.items() if name not in ("joint", "oracle")}
@@ -137,7 +121,7 @@ def verdicts(metrics: list[dict], metric: str = "ndcg@10") -> list[str]:
         word = "level with"
         if joint != others[best]:
             word = "ahead of" if joint > others[best] else "behind"
-        line = f"{title}: joint reaches {metric} {short(joint)}, {word} {best} "
+        line = f"{title}: joint reaches ndcg@10 {short(joint)}, {word} {best} "
         line += f"({short(others[best])})"
         if value.get("oracle"):
             share = f"{joint / value['oracle']:.0%}"
@@ -160,10 +144,7 @@ def held_out_rows(figures: dict[str, dict[str, float]]) -> list[tuple]:
 
 def shown(drawn: tuple[Figure, str] | None, caption: str = "") -> list[dict]:
     """A figure and its alt text as the page wants it; an empty list for None."""
-    if drawn is None:
-        return []
-    figure, alt = drawn
-    return [{"uri": figure_uri(figure), "alt": alt, "caption": caption}]
+    return [{"uri": figure_uri(drawn[0]), "alt": drawn[1], "caption": caption}] if drawn else []
 
 
 def flat_rows(value: object, name: str = "") -> list[tuple[str, str]]:
@@ -183,12 +164,11 @@ def refuse_foreign(folder: Path, others: tuple[str, ...]) -> None:
     """Raises `ArtifactError` where a page that this program did not write, or one of the files
     `others` without a page of ours beside it, would be replaced."""
     page = folder / "index.html"
+    foreign = [name for name in others if (folder / name).exists()]
     if page.exists():
         # every page of ours says so in its title, which the template begins with
         ours = "<title>gensar_lite: " in page.read_text(encoding="utf-8", errors="replace")[:2000]
         foreign = [] if ours else [page.name]
-    else:
-        foreign = [name for name in others if (folder / name).exists()]
     if foreign:
         raise ArtifactError(
             f"report: reports/{folder.name} holds {', '.join(foreign)}, which this program did not "
@@ -200,10 +180,9 @@ def refuse_foreign(folder: Path, others: tuple[str, ...]) -> None:
 def write_page(folder: Path, context: dict[str, object]) -> Path:
     """The page of `context` as ``folder/index.html``: a reader sees the old page or the new one,
     never half. A name that the context lacks raises ``jinja2.UndefinedError``."""
-    # package data, read as text: a wheel holds them beside this module
+    room = files("gensar_lite.evaluation")  # package data: a wheel holds both beside this module
     template, style = (
-        (files("gensar_lite.evaluation") / name).read_text(encoding="utf-8")
-        for name in ("page.html.j2", "page.css")
+        (room / name).read_text(encoding="utf-8") for name in ("page.html.j2", "page.css")
     )
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(template)
     write_text(folder / "index.html", page.render(style=style, **context))

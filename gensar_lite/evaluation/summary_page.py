@@ -1,8 +1,8 @@
 """`write_report`: the finished stages of a run, gathered into ``reports/<run>/``.
 
-In: a workspace whose evaluation is built. Out: ``index.html``, which loads nothing, and
-``metrics.json``. Item texts appear for the built-in shop only. Other files of the folder are left
-alone.
+In: a workspace whose evaluation is built. Out: ``index.html``, whose sentences stand in
+page.html.j2, and three files beside it; other files of the folder are left alone. A report is
+passed on: item texts appear for the built-in shop only, cells and places of own files never.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from gensar_lite.artifacts import (
+    SPLITS,
     TASKS,
     VIEWS,
     Corpus,
@@ -26,36 +27,15 @@ from gensar_lite.artifacts import (
 )
 from gensar_lite.config import STAGES, flat, override, own_files
 from gensar_lite.data import Seen
+from gensar_lite.data.report import Report
 from gensar_lite.drawing.canvas import figure_png
 from gensar_lite.embeddings.maps import flat_map
 from gensar_lite.evaluation import plots, report
-from gensar_lite.evaluation.data_section import file_report, sasrec_read, target_rows
 from gensar_lite.evaluation.examples import example_lists
 from gensar_lite.evaluation.tradeoff import tradeoff_points
 from gensar_lite.identifiers import codebook_usage
 
-NUM_EXAMPLES = 3  # example lists per task in the report (built-in shop only)
-SHOP_NOTE = (
-    "The built-in shop is made up: items, users, searches and purchases are drawn from a known "
-    "process. That is why there is an oracle, which ranks by the true probabilities, and why texts "
-    "can be shown."
-)
-SEMI_SYNTHETIC_NOTE = (
-    "Search on this data is semi-synthetic: nobody typed these queries. They are made from what a "
-    "purchased item is ({made}; after Ai et al., SIGIR 2017), so a look-up of the matching items, "
-    "the row category-popularity, is a strong baseline. The purchases are real."
-)
-NO_TEXT_NOTE = (
-    "Items are shown by number only: the texts of a real shop's catalogue are not ours to publish."
-)
-OWN_IDS_NOTE = "Items and users are named by the ids of your files."
-GIVEN_NOTE = (
-    "category-popularity is given which items answer a query, and how well, and ranks them by "
-    "train purchases."
-)
-EXAMPLES_NOTE = (
-    "Drawn at random from the targets, hits and misses alike. Numbers are the item's identifier."
-)
+NUM_EXAMPLES = 3  # example lists per task
 
 
 def write_report(ws: Workspace) -> Path:
@@ -68,96 +48,86 @@ def write_report(ws: Workspace) -> Path:
     metrics = json.loads((ws.require("evaluation") / "metrics.json").read_text())
     # before anything is drawn, which takes seconds
     report.refuse_foreign(ws.report, ("metrics.json", "training.json", "tradeoff.png"))
-    page = report.write_page(ws.report, _context(ws, metrics))
+    curve = ws.require("training") / "curve.parquet"
+    epochs = pd.read_parquet(curve).to_dict("records") if curve.exists() else []
+    training = {  # of an epoch only the columns that it has something for
+        "curve": [{k: v for k, v in epoch.items() if not pd.isna(v)} for epoch in epochs],
+        "held_out": ws.meta("training")["statistics"].get("held_out", {}),
+    }
+    page = report.write_page(ws.report, _context(ws, metrics, training))
     write_json(ws.report / "metrics.json", metrics)
-    write_json(ws.report / "training.json", {"curve": _curve(ws), "held_out": _held_out(ws)})
+    write_json(ws.report / "training.json", training)
     figure, _ = plots.tradeoff_figure(tradeoff_points(metrics))
     write_bytes(ws.report / "tradeoff.png", figure_png(figure))
     return page
 
 
-def _context(ws: Workspace, metrics: list[dict]) -> dict[str, object]:
+def _context(ws: Workspace, metrics: list[dict], training: dict) -> dict[str, object]:
     """Everything that the template names."""
     corpus = Corpus.load(ws.require("data"))
     identifiers = Identifiers.load(ws.require("identifiers"))
     kinds = json.loads((ws.require("evaluation") / "kinds.json").read_text())
+    statistics = {stage: ws.meta(stage)["statistics"] for stage in STAGES}
+    facts = statistics["data"].get("facts", {})
+    typed = facts.get("search", "semi-synthetic") != "semi-synthetic"
     is_shop = ws.config.data.source == "shop"  # only its texts are ours to show
-    names_note = OWN_IDS_NOTE if "source_id" in corpus.items else NO_TEXT_NOTE
-    both_tasks = {row["task"] for row in metrics} == set(TASKS)
     points = tradeoff_points(metrics)
+    both_tasks = {row["task"] for row in metrics} == set(TASKS)
     return {
-        "run": ws.run,
-        "source": "the built-in shop" if is_shop else ws.config.data.source,
-        "size": f"{corpus.num_items:,} items, {corpus.num_users:,} users, "
-        f"{len(corpus.events):,} events, {len(corpus.queries):,} queries.",
-        "notes": [SHOP_NOTE] if is_shop else _search_note(ws),
+        "is_shop": is_shop,
+        "sizes": (corpus.num_items, corpus.num_users, len(corpus.events), len(corpus.queries)),
+        "queries_made": "" if typed else facts.get("search made", "category paths"),
+        "has_relevance": not corpus.relevance.empty,
+        "own_ids": "source_id" in corpus.items,
         "verdicts": report.verdicts(metrics),
         "tables": report.metric_tables(metrics),
-        "how": _how(ws, corpus),
         "tradeoff": report.shown(plots.tradeoff_figure(points)) if both_tasks else [],
         "bars": report.shown(plots.metric_bars(metrics)),
         "targets": target_rows(corpus),
-        "files": file_report(ws.require("data")),
+        "files": _file_report(ws.require("data")),
         "kinds": report.group_tables(kinds),
         "maps": _maps(ws, corpus, identifiers),
         "levels": _levels(identifiers),
-        "curves": report.shown(plots.curve_figure(pd.DataFrame(_curve(ws)))),
-        "held_out": report.held_out_rows(_held_out(ws)),
+        "curves": report.shown(plots.curve_figure(pd.DataFrame(training["curve"]))),
+        "held_out": report.held_out_rows(training["held_out"]),
         "examples": _examples(ws, corpus, identifiers, is_shop),
-        "examples_note": EXAMPLES_NOTE if is_shop else f"{EXAMPLES_NOTE} {names_note}",
+        "statistics": statistics,
+        "flat_statistics": report.flat_rows(statistics),
         **_provenance(ws, metrics),
     }
 
 
-def _curve(ws: Workspace) -> list[dict]:
-    """The training curve, a row per epoch, without the columns that an epoch has nothing for."""
-    curve = ws.require("training") / "curve.parquet"
-    rows = pd.read_parquet(curve).to_dict("records") if curve.exists() else []
-    return [{name: value for name, value in row.items() if not pd.isna(value)} for row in rows]
+def target_rows(corpus: Corpus) -> list[tuple]:
+    """``task, train, validation, test``: how many events of each task and split; a task without any
+    has no row."""
+    counts = corpus.events.groupby(["task", "split"]).size()
+    tasks = [task for task in TASKS if task in set(corpus.events["task"])]
+    return [(task, *(f"{counts.get((task, split), 0):,}" for split in SPLITS)) for task in tasks]
 
 
-def _held_out(ws: Workspace) -> dict[str, dict[str, float]]:
-    """Figures of what no task has learned from, before and after training; empty where none were
-    recorded."""
-    return ws.meta("training")["statistics"].get("held_out", {})
+def _file_report(folder: Path) -> dict[str, list[tuple]] | None:
+    """``columns``, ``findings`` and ``kept`` of own files as rows; None for another source."""
+    if not (folder / "report.json").exists():
+        return None
+    read = Report.load(folder)
+    columns = []  # of each table: which columns were read as what, and which were not used
+    for table, chosen in read.columns.items():
+        pairs = ", ".join(f"{field} = {column}" for field, column in chosen.items())
+        unused, file = ", ".join(read.unused[table]) or "none", read.files[table]
+        columns.append((table, file["file"], f"{file['rows']:,}", pairs, unused))
+    findings = []  # counted and told what was done, never with the cells at fault
+    for f in read.ordered():
+        what = f"{f.count:,} of {f.total:,} {f.unit} {f.what}"
+        findings.append((f.level, f.table, what, share(f.count, f.total), f.then))
+    kept = [(name, f"{count:,}") for name, count in read.kept.items()]
+    return {"columns": columns, "findings": findings, "kept": kept}
 
 
-def _search_note(ws: Workspace) -> list[str]:
-    """How the queries were made, unless people typed them."""
-    facts = ws.meta("data")["statistics"].get("facts", {})
-    if facts.get("search", "semi-synthetic") != "semi-synthetic":
-        return []
-    return [SEMI_SYNTHETIC_NOTE.format(made=facts.get("search made", "category paths"))]
-
-
-def _how(ws: Workspace, corpus: Corpus) -> str:
-    """How the table was made, in sentences."""
-    config, settings = ws.config, ws.config.evaluation
-    statistics = ws.meta("evaluation")["statistics"]
-    # what holds for every run, then what only some have
-    sentences = [
-        f"Every system ranks all {corpus.num_items:,} items for every {config.decoding.split} "
-        f"target and keeps {config.decoding.top_k}; a target that is not among them counts 0, and "
-        "MRR looks no deeper. The answer is the one item that was taken. "
-        f"{settings.confidence:.0%} intervals come from {settings.num_bootstrap:,} bootstrap draws "
-        "of the queries; they do not tell how much another training seed would change. Where a "
-        "system hits on no query, or on all, the open end is Clopper and Pearson's for the share "
-        "of queries that would differ."
-    ]
-    if config.decoding.split == "validation":
-        sentences.append("These targets also chose epochs and parameters, so they flatter.")
-    if not corpus.relevance.empty:
-        sentences.append(GIVEN_NOTE)
-    if statistics["tuned"]:
-        counting = ", ".join(statistics["tuned"])
-        sentences.append(
-            f"{counting} only count train events, with parameters chosen on validation."
-        )
-    if statistics["without_an_answer"]:
-        silent = ", ".join(statistics["without_an_answer"])
-        sentences.append(f"Not shown, for it answers nothing here: {silent}.")
-    sentences.append(sasrec_read(ws.meta("embeddings")["statistics"]))
-    return " ".join(sentences).rstrip()
+def share(count: int, total: int) -> str:
+    """A share as ``12.3 %``; one that is not 0 is never rounded to it."""
+    if not count or not total:
+        return "0 %"
+    return f"{count / total * 100:.1f} %" if count / total >= 0.001 else "under 0.1 %"
 
 
 def _maps(ws: Workspace, corpus: Corpus, identifiers: Identifiers) -> list[dict]:
@@ -187,43 +157,41 @@ def _levels(identifiers: Identifiers) -> list[tuple]:
 def _examples(
     ws: Workspace, corpus: Corpus, identifiers: Identifiers, with_texts: bool
 ) -> list[dict]:
-    settings, seen = ws.config.evaluation, Seen.of_log(corpus.events)
     run = pd.read_parquet(ws.require("decoding") / "run.parquet")
+    seen, drawn = Seen.of_log(corpus.events), (NUM_EXAMPLES, with_texts, ws.config.evaluation.seed)
     examples = []
     for task in ("search", "recommend"):
         targets = corpus.targets(ws.config.decoding.split, task)
-        drawn = (NUM_EXAMPLES, with_texts, settings.seed)
         examples += example_lists(corpus, identifiers, run, targets, seen, *drawn)
     return examples
 
 
 def _provenance(ws: Workspace, metrics: list[dict]) -> dict[str, object]:
     """What it takes to make the run again: command, settings, seeds, machine, versions, times."""
-    # own files by name alone: a report is passed on, and where they lie is nobody's business
+    # own files by name alone: where they lie is nobody's business
     names = {f"data.{name}": Path(path).name for name, path in own_files(ws.config)}
     config = override(ws.config, names)
     settings = flat(config)
-    metas = {stage: ws.meta(stage) for stage in STAGES}
     # stages without a random choice have no seed
     seeds = [f"{stage} {settings[key]}" for stage in STAGES if (key := f"{stage}.seed") in settings]
     counts = {row["task"]: row["num_queries"] for row in metrics if row["protocol"] == "full"}
-    seconds = {stage: meta["seconds"] for stage, meta in metas.items()}
+    seconds = {stage: ws.meta(stage)["seconds"] for stage in STAGES}
     seconds["all"] = sum(seconds.values())
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    facts = [
-        ("split", config.decoding.split),
-        ("protocols", ", ".join(sorted({row["protocol"] for row in metrics}))),
-        ("queries", ", ".join(f"{task} {count:,}" for task, count in counts.items())),
-        ("seeds", ", ".join(seeds)),
-        ("machine of this report", machine),
-    ]
-    versions = {"python": platform.python_version()} | metas["evaluation"]["versions"]
-    statistics = {stage: meta["statistics"] for stage, meta in metas.items()}
+    facts = {
+        "split": config.decoding.split,
+        "protocols": ", ".join(sorted({row["protocol"] for row in metrics})),
+        "queries": ", ".join(f"{task} {count:,}" for task, count in counts.items()),
+        "seeds": ", ".join(seeds),
+        "machine of this report": f"{platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} cores",
+    }
+    versions = {"python": platform.python_version()} | ws.meta("evaluation")["versions"]
     return {
+        "run": ws.run,
+        "config": config,
         "command": Workspace(ws.root, config, ws.run).command("run"),
-        "facts": facts,
+        "facts": list(facts.items()),
         "stages": [(name, f"{value:,.1f}") for name, value in seconds.items()],
         "versions": list(versions.items()),
-        "statistics": report.flat_rows(statistics),
         "settings": [(key, str(value)) for key, value in settings.items()],
     }
