@@ -50,8 +50,7 @@ def machine(monkeypatch, tmp_path):
 
 def forget() -> None:
     """As a new process: only what is on disk is known."""
-    precision._speedup.cache_clear()
-    threads.threads_speedup.cache_clear()
+    measured._known.clear()
 
 
 @pytest.mark.parametrize(
@@ -131,7 +130,7 @@ def test_a_single_slow_round_decides_nothing():
 
     real, measured.perf_counter = measured.perf_counter, clock
     try:
-        assert measured.times_faster(usual, other) == 2.0
+        assert measured.measure(usual, other) == 2.0
     finally:
         measured.perf_counter = real
 
@@ -180,7 +179,7 @@ def test_this_machine_measures_in_a_moment_and_moves_no_random_number():
     torch.manual_seed(0)
     precision._products(False)
     started = time.process_time()
-    measured.times_faster(lambda: precision._products(False), lambda: precision._products(True))
+    measured.measure(lambda: precision._products(False), lambda: precision._products(True))
     assert time.process_time() - started < 5  # of processor time, on any machine
     threads._step(1, 64)
     assert torch.equal(torch.rand(3), wanted)

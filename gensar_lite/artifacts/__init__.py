@@ -6,8 +6,8 @@ In: folders ``artifacts/<run>/<stage>/``. Out: `Corpus`, `ItemEmbeddings`, `Iden
 
 from gensar_lite.artifacts.corpus import Corpus
 from gensar_lite.artifacts.folders import file_digest, path_digest
-from gensar_lite.artifacts.layout import INPUTS, LESSON
 from gensar_lite.artifacts.opening import finished_runs, open_run, recorded_run
+from gensar_lite.artifacts.reading import INPUTS, LESSON
 from gensar_lite.artifacts.records import (
     SPLITS,
     TASKS,
@@ -21,10 +21,3 @@ from gensar_lite.artifacts.records import (
 from gensar_lite.artifacts.workspace import Workspace
 from gensar_lite.machine.atomic import replacing, write_bytes, write_json, write_text
 from gensar_lite.machine.console import say
-
-__all__ = [
-    "INPUTS", "LESSON", "SPLITS", "TASKS", "VIEWS", "VIEW_OF_TASK",
-    "ArtifactError", "Corpus", "Identifiers", "ItemEmbeddings", "Workspace",
-    "check_vectors", "file_digest", "finished_runs", "open_run", "path_digest", "recorded_run",
-    "replacing", "say", "write_bytes", "write_json", "write_text",
-]  # fmt: skip

@@ -90,5 +90,5 @@ def recorded_config(sections: dict[str, dict], run: str) -> Config:
     except ConfigError as error:
         raise ArtifactError(
             f"run: artifacts/{run} was built with a setting that this version refuses: {error} "
-            "Build it again under another name (--run NAME)."
+            "Build it again under another name (--run NAME), or remove its folder."
         ) from error

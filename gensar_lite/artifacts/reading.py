@@ -11,9 +11,28 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gensar_lite.artifacts.folders import damage, path_digest, read_meta
-from gensar_lite.artifacts.layout import INPUTS, LESSON, check_run
 from gensar_lite.artifacts.records import ArtifactError
-from gensar_lite.config import Config, changed_settings, section_dict, without_constants
+from gensar_lite.config import (
+    STAGES,
+    Config,
+    ConfigError,
+    changed_settings,
+    section_dict,
+    without_constants,
+)
+
+# what each stage reads; a change upstream makes everything below stale
+INPUTS: dict[str, tuple[str, ...]] = {
+    "data": (),
+    "embeddings": ("data",),
+    "identifiers": ("data", "embeddings"),
+    "training": ("data", "identifiers"),
+    "decoding": ("data", "identifiers", "training"),
+    "evaluation": ("data", "embeddings", "identifiers", "training", "decoding"),
+}
+LESSON = {stage: f"notebooks/{i:02d}_{stage}.ipynb" for i, stage in enumerate(STAGES, start=1)}
+# folders that all runs share
+_TAKEN = {"cache": "artifacts/cache/", "baselines": "reports/baselines/"}
 
 
 class Sources(NamedTuple):
@@ -32,7 +51,21 @@ class RunFolders:
     run: str
 
     def __post_init__(self) -> None:
-        check_run(self.run)
+        """Raises `ConfigError` unless the run can name a folder on every system."""
+        name = self.run
+        plain = isinstance(name, str) and name and name == name.strip() and name.isprintable()
+        # a colon starts a drive or a stream on Windows, two dots lead out of artifacts/
+        if not plain or name.startswith(".") or ".." in name or set(name) & set("/\\:"):
+            raise ConfigError(
+                f"run: {name!r} is no name of a run. It names a folder: no / \\ : and no .., not "
+                "empty, no dot in front, e.g. --run mine. Another place for all runs is "
+                "--workspace FOLDER."
+            )
+        if name in _TAKEN:
+            raise ConfigError(
+                f"run: {name!r} is taken, {_TAKEN[name]} belongs to all runs. "
+                "Choose another --run NAME."
+            )
 
     def folder(self, stage: str) -> Path:
         """Where the stage's artefacts lie, or will."""
@@ -52,10 +85,7 @@ class RunFolders:
         return read_meta(self.folder(stage))
 
     def sources(self, stage: str, outside: dict[str, Path]) -> Sources:
-        """What the stage reads, as it is now.
-
-        A stage that was never built has the digest "", a file that is not there has none.
-        """
+        """What the stage reads now: "" for a stage never built, nothing for a file not there."""
         inputs = {name: (self.meta(name) or {}).get("digest", "") for name in INPUTS[stage]}
         # of a folder, every file below it is read: seconds for a large model
         files = {name: path_digest(path) for name, path in outside.items()}
@@ -81,21 +111,20 @@ class RunFolders:
                 return f"was built before {name} changed"
         return None
 
-    def why_rebuild(self, stage: str, outside: dict[str, Path] | None = None) -> str | None:
-        """None if `build` would reuse the stage's folder, else the reason in words.
+    def why_rebuild(
+        self, stage: str, outside: dict[str, Path], now: Sources | None = None
+    ) -> str | None:
+        """None if `Workspace.build` would reuse the stage's folder, else the reason in words.
 
-        `outside`: see `Workspace.build`.
+        now  what the stage reads, where that was looked at already
         """
-        return self.rebuild_reason(stage, self.sources(stage, outside or {}))
-
-    def rebuild_reason(self, stage: str, sources: Sources) -> str | None:
-        """`why_rebuild` for sources that were looked at already."""
         reason = self.why_stale(stage)
         if reason:
             return reason
         # then the user's own files, then our own: digests of large folders come last
-        recorded, now = self.meta(stage).get("outside", {}), sources.outside
-        edited = [name for name in recorded | now if recorded.get(name) != now.get(name)]
+        recorded = self.meta(stage).get("outside", {})
+        read = (now or self.sources(stage, outside)).outside
+        edited = [name for name in recorded | read if recorded.get(name) != read.get(name)]
         if edited:
             return f"was built from other {' and '.join(edited)}, which changed since"
         return damage(self.folder(stage), self.meta(stage))

@@ -20,17 +20,17 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from gensar_lite.artifacts.folders import clear_drafts, digests, draft_of, swap
-from gensar_lite.artifacts.guards import (
-    refuse_changed,
-    refuse_edited,
-    refuse_inside,
-    refuse_strangers,
+from gensar_lite.artifacts.folders import (
+    clear_drafts,
+    digests,
+    draft_of,
+    path_digest,
+    strangers,
+    swap,
 )
-from gensar_lite.artifacts.layout import INPUTS
-from gensar_lite.artifacts.reading import RunFolders, Sources
+from gensar_lite.artifacts.reading import INPUTS, RunFolders, Sources
 from gensar_lite.artifacts.records import ArtifactError
-from gensar_lite.config import Config, preset, section_dict
+from gensar_lite.config import STAGES, Config, preset, section_dict
 from gensar_lite.machine.atomic import write_json
 from gensar_lite.machine.console import say
 from gensar_lite.machine.disk import disk_problem
@@ -64,46 +64,47 @@ class Workspace(RunFolders):
         """Run `make(folder)` for a stage unless its folder is fresh; publish the result atomically.
 
         make     fills an empty folder and returns statistics for ``meta.json``, written last
-        rank     the process's number where several compute one stage together: all of them run
-                 `make`, and rank 0 publishes
-        outside  files and folders of the user's own that `make` reads: when one of them changes,
-                 the stage is built again
+        rank     of several processes that compute one stage together: all run `make`, 0 publishes
+        outside  the user's own files and folders that `make` reads: a change builds it again
 
-        A lock lets one process build while others wait and then reuse. What is read is compared
-        before and after: where it changed meanwhile nothing is published. A folder in the stage's
-        place that is not ours is never replaced. Raises `ArtifactError` for both, for inputs that
-        are missing or stale, and for what the disk refuses. Returns the folder.
+        A lock lets one process build while others wait and then reuse. Raises `ArtifactError` for
+        inputs that are missing or stale or change meanwhile, for a folder in the stage's place
+        that is not ours, and for what the disk refuses. Returns the folder.
         """
         target, outside = self.folder(stage), outside or {}
         with _plain_errors(stage):
             # 1. before anything is computed: what is read must be sound and stay out of the way
-            refuse_inside(self, stage, outside)
+            self._refuse_inside(stage, outside)
             for name in INPUTS[stage]:
                 self.require(name)
-            refuse_edited(self, stage)
+            self._refuse_edited(stage)
             target.parent.mkdir(parents=True, exist_ok=True)
             # 2. helpers take part in what `make` does together, and publish nothing
             if rank > 0:
-                self._compute_along(stage, make, outside)
+                sources = self.sources(stage, outside)
+                if self.why_rebuild(stage, outside, sources):
+                    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+                        make(Path(scratch))  # what it writes is thrown away
+                    self._refuse_changed(stage, sources, outside)
                 return target
             # 3. one builder at a time; whoever waited finds the stage fresh and reuses it
             with _lock(target.parent / f".{stage}.lock", stage):
                 sources = self.sources(stage, outside)
-                reason = self.rebuild_reason(stage, sources)
+                reason = self.why_rebuild(stage, outside, sources)
                 if reason is None:
                     say(f"{stage}: reused {self.place(stage)}")
                     return target
-                refuse_strangers(self, stage)
+                self._refuse_strangers(stage)
                 if self.meta(stage):
                     say(f"{stage}: {reason}; building it again")
-                seconds = self._make(stage, make, sources, outside)
+                started = time.perf_counter()
+                self._make(stage, make, sources, outside)
+                seconds = time.perf_counter() - started
                 say(f"{stage}: built {self.place(stage)} in {seconds:.1f} s")
         return target
 
-    def _make(
-        self, stage: str, make: Callable, sources: Sources, outside: dict[str, Path]
-    ) -> float:
-        """Fill a draft and put it in the stage's place; returns the seconds of it."""
+    def _make(self, stage: str, make: Callable, sources: Sources, outside: dict[str, Path]) -> None:
+        """Fill a draft and put it in the stage's place."""
         started = time.perf_counter()
         target = self.folder(stage)
         clear_drafts(target)  # safe under the lock: nobody else has a draft here
@@ -112,7 +113,7 @@ class Workspace(RunFolders):
         try:
             statistics = make(draft)
             # the inputs may have been rebuilt or edited while this one was made from them
-            refuse_changed(self, stage, sources, outside)
+            self._refuse_changed(stage, sources, outside)
             meta = {
                 "stage": stage,
                 "settings": section_dict(getattr(self.config, stage)),
@@ -126,23 +127,66 @@ class Workspace(RunFolders):
             meta["digest"] = hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
             if outside:
                 meta["read"] = {name: str(path.resolve()) for name, path in outside.items()}
-            meta["statistics"] = statistics
-            meta["seconds"] = round(time.perf_counter() - started, 2)
-            meta["versions"] = _versions()
+            seconds = round(time.perf_counter() - started, 2)
+            meta |= {"statistics": statistics, "seconds": seconds, "versions": _versions()}
             write_json(draft / "meta.json", meta)
-            refuse_strangers(self, stage)  # hours may have gone by
+            self._refuse_strangers(stage)  # hours may have gone by
             swap(draft, target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-        return time.perf_counter() - started
 
-    def _compute_along(self, stage: str, make: Callable, outside: dict[str, Path]) -> None:
-        """The part of a process that does not publish."""
-        sources = self.sources(stage, outside)
-        if self.rebuild_reason(stage, sources):
-            with tempfile.TemporaryDirectory(dir=self.folder(stage).parent) as scratch:
-                make(Path(scratch))  # what it writes is thrown away
-            refuse_changed(self, stage, sources, outside)
+    def _refuse_inside(self, stage: str, outside: dict[str, Path]) -> None:
+        """What a build replaces or removes must not be what it reads."""
+        # links are followed on both sides: another name of the folder is the folder
+        for name in (*STAGES, "training-checkpoints"):
+            folder = self.folder(name).resolve()
+            for path in outside.values():
+                if path.resolve().is_relative_to(folder):
+                    raise ArtifactError(
+                        f"{stage}: {path} lies in {self.place(name)}, a folder that building this "
+                        "run replaces. Move it elsewhere, or choose another run with --run NAME."
+                    )
+
+    def _refuse_strangers(self, stage: str) -> None:
+        """The stage's place must not be a file, nor a folder with what no build of ours wrote."""
+        target = self.folder(stage)
+        if target.exists() and not target.is_dir():
+            problem = "is a file"
+        elif names := strangers(target):  # of a folder that is absent or all ours there are none
+            count = f"{len(names)} files that were" if len(names) > 1 else "a file that was"
+            problem = f"holds {count} not written by this program ({', '.join(names[:3])})"
+        else:
+            return
+        raise ArtifactError(
+            f"{stage}: {self.place(stage)} {problem}, and building the stage would replace it. "
+            "Move what is yours elsewhere, or choose another run with --run NAME."
+        )
+
+    def _refuse_changed(self, stage: str, before: Sources, outside: dict[str, Path]) -> None:
+        """Nothing is published under the names of inputs that are not those it was made from."""
+        now = self.sources(stage, outside)  # digests anew, however long the build took
+        changed = [self.place(k) for k in INPUTS[stage] if before.inputs[k] != now.inputs[k]]
+        for name, path in outside.items():
+            if before.outside.get(name) != now.outside.get(name):
+                changed.append(str(path))
+        if changed:
+            raise ArtifactError(
+                f"{stage}: {' and '.join(changed)} changed while this stage was being built from "
+                f"it; nothing was published. {self.again(stage)}"
+            )
+
+    def _refuse_edited(self, stage: str) -> None:
+        """Upstream stages must stand on the user's files as they are; absent files say nothing."""
+        for name in STAGES[: STAGES.index(stage)]:
+            meta = self.meta(name)  # there is one: `require` came before
+            for what, path in meta.get("read", {}).items():
+                # a table that was moved away since is no reason: what was made of it still stands
+                now = path_digest(Path(path))
+                if now and now != meta.get("outside", {}).get(what):
+                    raise ArtifactError(
+                        f"{stage}: {path} changed since {self.place(name)} was built from it. "
+                        f"{self.again(name)}"
+                    )
 
 
 @contextlib.contextmanager

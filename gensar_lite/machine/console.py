@@ -12,11 +12,8 @@ import os
 import sys
 from collections.abc import Iterator
 
-LOST_READER = (
-    errno.EPIPE,
-    errno.EIO,
-    errno.EINVAL,
-)  # a closed pipe, a closed terminal, Windows' word for a pipe
+# a closed pipe, a closed terminal, Windows' word for a pipe
+LOST_READER = (errno.EPIPE, errno.EIO, errno.EINVAL)
 
 
 class Forgiving:

@@ -16,38 +16,30 @@ from safetensors import SafetensorError
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_FOLDER = (errno.ENOTDIR, errno.EEXIST)
-_MAKE_ROOM = (
-    "Make room, or choose a folder on another disk with --workspace; finished stages are kept."
-)
-_ADVICE = (
-    (_FULL, _MAKE_ROOM),
-    (_DENIED, "Change its permissions, or choose a folder that you may write with --workspace."),
-    (_NO_FOLDER, "A folder is needed in this place: --workspace must not lead through a file."),
-    ((errno.ENAMETOOLONG,), "Choose a shorter name."),
-    ((errno.ENOENT,), "Check that it is there."),
-)
+_ADVICE = {
+    _FULL: "Make room, or choose a folder on another disk with --workspace; finished stages are "
+    "kept.",
+    _DENIED: "Change its permissions, or choose a folder that you may write with --workspace.",
+    _NO_FOLDER: "A folder is needed in this place: --workspace must not lead through a file.",
+    (errno.ENAMETOOLONG,): "Choose a shorter name.",
+    (errno.ENOENT,): "Check that it is there.",
+}
 
 
 def disk_problem(error: BaseException) -> str | None:
     """``FILE: reason. Next step.`` for an error of the file system, None for any other error."""
-    if isinstance(error, OSError):
-        number = error.errno
-    elif isinstance(error, SafetensorError):
-        # it keeps the number in its text alone
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, SafetensorError):  # it keeps the number in its text alone
         match = re.search(r"os error (\d+)", str(error))
-        if match is None:
-            return None
-        number = int(match[1])
-    else:
+        number = int(match[1]) if match else None
+    if number is None and not isinstance(error, OSError):
         return None
-    if number:
-        reason = os.strerror(number)
-    else:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    first = next(iter(str(error).splitlines()), type(error).__name__)
+    reason = os.strerror(number) if number else first
     place = getattr(error, "filename", None)
     # a lock or a temporary folder fails without naming its place
     if number in _DENIED + _NO_FOLDER and place is None:
         place = "the folder"
     where = f"{os.fsdecode(place)}: " if isinstance(place, str | bytes) else ""
-    advice = next((words for numbers, words in _ADVICE if number in numbers), "Try it again.")
-    return f"{where}{reason}. {advice}"
+    advice = [words for numbers, words in _ADVICE.items() if number in numbers]
+    return f"{where}{reason}. {advice[0] if advice else 'Try it again.'}"

@@ -7,11 +7,11 @@ ran at .57 times the speed of fp32. This file does not know models.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import partial
 
 import torch
 
-from gensar_lite.machine.measured import WORTH, kept, times_faster
+from gensar_lite.machine.measured import WORTH, times_faster
 
 # (rows, width, hidden width) of a layer of SASRec, of a small generator and of the text encoder
 SHAPES = ((2048, 64, 256), (1024, 256, 1024), (256, 384, 1536))
@@ -35,8 +35,11 @@ def bf16_speedup() -> float:
 
     0 where it does not know the format: emulated products are always slower.
     """
+    if not _knows_bf16():
+        return 0.0
     # with other threads other products win, so each number of threads has its own answer
-    return _speedup(torch.get_num_threads()) if _knows_bf16() else 0.0
+    choice = f"bf16 on {torch.get_num_threads()} threads"
+    return times_faster(choice, partial(_products, False), partial(_products, True))
 
 
 def how_computed(precision: str) -> dict[str, object]:
@@ -50,14 +53,6 @@ def how_computed(precision: str) -> dict[str, object]:
 def _knows_bf16() -> bool:
     mkldnn = torch.backends.mkldnn.is_available()
     return mkldnn and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-
-
-@cache  # one process decides once, also where nothing can be kept
-def _speedup(threads: int) -> float:
-    return kept(
-        f"bf16 on {threads} threads",
-        lambda: times_faster(lambda: _products(False), lambda: _products(True)),
-    )
 
 
 def _products(bf16: bool) -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from functools import cache
+from functools import partial
 
 import psutil
 import torch
 from threadpoolctl import threadpool_limits
 
-from gensar_lite.machine.measured import WORTH, kept, times_faster
+from gensar_lite.machine.measured import WORTH, times_faster
 
 TOKENS = 2048  # rows of the measured product, as in a batch of short histories
 WIDEST = 512  # wider models are measured at this width: it decides alike and stays short
@@ -49,13 +49,10 @@ def preferred_threads(width: int) -> int:
     return threads if threads_speedup(threads, min(width, WIDEST)) >= WORTH else 1
 
 
-@cache  # as for the number format
 def threads_speedup(threads: int, width: int) -> float:
     """How many times faster `threads` threads train a layer of `width` than one, measured once."""
-    return kept(
-        f"{threads} threads at width {width}",
-        lambda: times_faster(lambda: _step(1, width), lambda: _step(threads, width)),
-    )
+    choice = f"{threads} threads at width {width}"
+    return times_faster(choice, partial(_step, 1, width), partial(_step, threads, width))
 
 
 def _step(threads: int, width: int) -> None:
@@ -77,9 +74,7 @@ def chosen_by_user(threads: int) -> bool:
 
 def usable_cores() -> int:
     """Cores that this process may run on; a container may have fewer than the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
