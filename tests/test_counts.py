@@ -21,12 +21,7 @@ from gensar_lite.evaluation.counts import (
     transition_counts,
 )
 from gensar_lite.evaluation.runs import to_matrix
-from gensar_lite.evaluation.tuning import (
-    counting_systems,
-    tune_item_knn,
-    tune_query_clicks,
-    tune_transitions,
-)
+from gensar_lite.evaluation.tuning import GRIDS, counting_systems, tune
 from gensar_lite.metrics import rank_of_target, recall_at
 
 
@@ -93,7 +88,7 @@ def chain() -> Corpus:
 def test_transitions_reach_the_recall_of_the_chain(chain, k):
     """The best list of k items has Recall@k = the sum of the k largest probabilities, whatever the
     last item."""
-    true, tuned = LIKELY[:k].sum(), tune_transitions(chain)
+    true, tuned = LIKELY[:k].sum(), tune(chain, "transitions")
     error = np.sqrt(true * (1 - true) / len(chain.targets("test")))
     assert recall(tuned.scorer, chain, k).mean() == pytest.approx(true, abs=3 * error)
     assert recall(Popularity.fit(chain), chain, k).mean() < true / 2
@@ -130,7 +125,7 @@ def test_a_search_twin_is_no_second_transition():
     ]
     corpus = corpus_of(rows, 3, queries=("a",))
     assert transition_counts(corpus, 1, 1.0).toarray()[0, 1] == 1
-    last = Past(corpus).steps(np.array([4]), back=1, decay=1.0).toarray()
+    last = Past(corpus).weights(np.array([4]), decay=1.0, back=1).toarray()
     assert last.tolist() == [[0, 1, 0]]
 
 
@@ -170,7 +165,7 @@ def test_item_knn_keeps_to_the_club():
     rng = np.random.default_rng(1)
     sequences = [20 * (user % 2) + rng.permutation(20)[:10] for user in range(60)]
     corpus = corpus_of(logs(sequences), 40)
-    tuned, targets = tune_item_knn(corpus), corpus.targets("test")
+    tuned, targets = tune(corpus, "item-knn"), corpus.targets("test")
     run = top_k_run(tuned.scorer, targets, 10, left_out(corpus))
     club = dict(zip(targets["event_id"], targets["user_id"] % 2, strict=True))
     assert (run["item_id"] // 20 == run["event_id"].map(club)).all()
@@ -240,7 +235,7 @@ def test_repeat_is_chosen_where_everybody_takes_the_same_again():
         [user % 20] * 6 for user in range(40)
     ]  # nobody takes two things: no item is like another
     corpus = corpus_of(logs(sequences), 20, exclude_seen=False)
-    tuned = tune_item_knn(corpus)
+    tuned = tune(corpus, "item-knn")
     assert tuned.record["repeat"] == 1
     assert recall(tuned.scorer, corpus, 1).mean() == 1
 
@@ -293,17 +288,17 @@ def test_a_choice_reads_validation_and_never_test(chain):
         item_id=chain.events["item_id"].where(chain.events["split"] != "test", 0)
     )
     other = Corpus(chain.items, chain.queries, changed, chain.relevance, False)
-    assert tune_transitions(other).record == tune_transitions(chain).record
-    assert tune_item_knn(other).record == tune_item_knn(chain).record
+    assert tune(other, "transitions").record == tune(chain, "transitions").record
+    assert tune(other, "item-knn").record == tune(chain, "item-knn").record
 
 
 def test_a_log_without_validation_takes_the_first_choice():
     corpus = corpus_of(
         [(0, 0, 0, "train", 0), (0, 1, 1, "train"), (0, 2, 1, "test")], 3, queries=("a",)
     )
-    records = [tune(corpus).record for tune in (tune_transitions, tune_item_knn, tune_query_clicks)]
+    records = [tune(corpus, system).record for system in GRIDS]
     assert [record["targets"] for record in records] == [0, 0, 0]
-    assert np.isfinite(tune_transitions(corpus).scorer.scores(corpus.targets("test"))).all()
+    assert np.isfinite(tune(corpus, "transitions").scorer.scores(corpus.targets("test"))).all()
 
 
 def test_a_hundred_thousand_items():

@@ -1,9 +1,7 @@
 """Simple systems that a learned one must beat, and the oracle that none can beat.
 
-In: a `Corpus`. Out: scorers, objects with ``scores(targets) -> (B, N) float32`` for rows of the
-event table, and runs of the k best items. ``-inf`` means "never". Nothing here reads a validation
-or test event, but for what the user had met before the target. This file does not know the joint
-model.
+In: a `Corpus`. Out: scorers for rows of the event table, and runs of the k best items. Nothing here
+reads a validation or test event, but for what the user had met before the target.
 """
 
 from __future__ import annotations
@@ -26,11 +24,10 @@ from gensar_lite.evaluation.runs import run_from_scores
 
 
 class Scorer(Protocol):
-    """Anything that scores the whole catalogue for target events."""
+    """Anything that scores the whole catalogue for B rows of the event table: (B, N) float32,
+    higher is better, -inf is never answered."""
 
-    def scores(self, targets: pd.DataFrame) -> np.ndarray:
-        """(B, N) scores for B rows of the event table; higher is better, -inf is never answered."""
-        ...
+    def scores(self, targets: pd.DataFrame) -> np.ndarray: ...
 
 
 def train_counts(corpus: Corpus) -> np.ndarray:
@@ -60,9 +57,8 @@ class CategoryPopularity:
     """Search only: the items that answer the query, best grade first, by train counts; after them
     all others, too.
 
-    It is *given* the relevance table, that is, it knows which items match, and how well. Where
-    queries are made from category paths or brands, this is a look-up that needs no learning; a
-    learned search model is honest only beside it.
+    It is *given* the relevance table. Where queries are made from category paths or brands, this is
+    a look-up that needs no learning; a learned search model is honest only beside it.
     """
 
     counts: np.ndarray  # (N,)
@@ -81,12 +77,10 @@ class CategoryPopularity:
         # popularity as a share in [0, 1) orders items of one grade and never outweighs a grade
         share = (self.counts / (self.counts.max() + 1)).astype(np.float32)
         table = np.tile(share, (len(targets), 1))
-        queries = targets["query_id"].to_numpy()
-        # the rows of the relevance table that belong to each query stand side by side
-        low = np.searchsorted(self.query, queries, "left")
-        high = np.searchsorted(self.query, queries, "right")
-        for row, (first, last) in enumerate(zip(low, high, strict=True)):
-            table[row, self.item[first:last]] += self.grade[first:last]
+        for row, query in enumerate(targets["query_id"]):
+            # the rows of the relevance table that belong to a query stand side by side
+            rows = slice(*np.searchsorted(self.query, (query, query + 1)))
+            table[row, self.item[rows]] += self.grade[rows]
         return table
 
 
@@ -134,17 +128,15 @@ _stem = lru_cache(1 << 18)(stem)
 @dataclass(frozen=True)
 class Oracle:
     """Built-in shop only: the true probability of every item, without what the user has met (no one
-    meets it twice).
+    meets it twice). No system can do better on average: the log is drawn from these numbers.
 
-    No system can do better on average, for the log is drawn from exactly these numbers. `truth`
-    answers ``scores(task, user_ids, query_ids, previous_items) -> (B, N)``.
+    `truth` answers ``scores(task, user_ids, query_ids, previous_items) -> (B, N)``.
     """
 
     truth: object
     seen: Seen
 
     def scores(self, targets: pd.DataFrame) -> np.ndarray:
-        """Rows of `targets` may be of either task."""
         names = ("event_id", "user_id", "query_id", "task")
         event, user, query, task = (targets[name].to_numpy() for name in names)
         previous = self.seen.last(event)

@@ -1,15 +1,13 @@
-"""Systems that only count: what followed an item, what was taken beside it, what a query string was
-answered with.
+"""Systems that only count train events; tuning.py chooses their parameters.
 
-In: a corpus' train events. Out: scorers like those of baselines.py, which look at the target's
-history besides. Nothing of size N x N is ever dense: 100,000 items work. This file does not choose
-parameters (tuning.py).
+In: a corpus. Out: scorers like those of baselines.py, which look at the target's history besides.
+Nothing of size N x N is ever dense: 100,000 items work.
 
     transitions    from one time step to the next ones: a Markov chain (Shani et al. 2005), smoothed
                    by popularity
     item-knn       items taken by the same users (Sarwar et al. 2001), cosine with shrinkage (Koren
                    & Bell 2011)
-    query-clicks   what people took after typing the very same string
+    query-clicks   what people took after typing the very same string: without clicks, popularity
 """
 
 from __future__ import annotations
@@ -36,9 +34,9 @@ TIE = 1e-6  # what popularity adds where nothing else tells items apart
 
 
 def popularity_share(corpus: Corpus) -> np.ndarray:
-    """The share of train events that each item has, (N,) float32; equal shares where nothing
-    trains."""
-    counts = train_counts(corpus) + (0.0 if (corpus.events["split"] == "train").any() else 1.0)
+    """The share of train events of each item, (N,) float32; equal ones where nothing trains."""
+    counts = train_counts(corpus)
+    counts = counts if counts.any() else counts + 1
     return (counts / counts.sum()).astype(np.float32)
 
 
@@ -56,36 +54,22 @@ class Past:
         same_step = events.assign(once=self.once).groupby(["user_id", "time"])["once"]
         self.size = same_step.transform("sum").to_numpy()
 
-    def steps(self, event_ids: np.ndarray, back: int, decay: float) -> csr_matrix:
-        """(B, N): the last `back` time steps of each history, each step as much as one item,
-        ``decay`` per step."""
-        row, event, ago = self._pairs(event_ids)
-        keep = ago <= back
-        row, event, ago = row[keep], event[keep], ago[keep]
-        return self._matrix(len(event_ids), row, event, decay ** (ago - 1.0) / self.size[event])
-
-    def items(self, event_ids: np.ndarray, decay: float) -> csr_matrix:
+    def weights(self, event_ids: np.ndarray, decay: float, back: int | None = None) -> csr_matrix:
         """(B, N): every item of each history once, ``decay`` for each time step since it was met
-        last."""
-        row, event, ago = self._pairs(event_ids)
-        key = row * self.num_items + self.item[event]
-        # later rows are later events: the last of each item is the first from behind
-        latest = len(key) - 1 - np.unique(key[::-1], return_index=True)[1]
-        row, event, ago = row[latest], event[latest], ago[latest]
-        return self._matrix(len(event_ids), row, event, decay ** (ago - 1.0))
-
-    def _pairs(self, event_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """``row`` of `event_ids`, earlier ``event``, how many time steps ``ago``: flat, (P,)
-        each."""
+        last; with `back` the last so many steps alone, each step as much as one item."""
+        # flat pairs: a row of `event_ids`, an earlier event, how many time steps ago it was
         row, event = self.seen.rows(event_ids)
         row, event = row[self.once[event]], event[self.once[event]]
-        return row, event, self.step[np.asarray(event_ids)[row]] - self.step[event]
-
-    def _matrix(
-        self, rows: int, row: np.ndarray, event: np.ndarray, weight: np.ndarray
-    ) -> csr_matrix:
-        place = (row, self.item[event])
-        return csr_matrix((weight.astype(np.float32), place), (rows, self.num_items))
+        ago = self.step[np.asarray(event_ids)[row]] - self.step[event]
+        weight = decay ** (ago - 1.0)
+        if back is None:
+            # later rows are later events: the last of each item is the first from behind
+            key = row * self.num_items + self.item[event]
+            kept = len(key) - 1 - np.unique(key[::-1], return_index=True)[1]
+        else:
+            kept, weight = ago <= back, weight / self.size[event]
+        place, weight = (row[kept], self.item[event[kept]]), weight[kept].astype(np.float32)
+        return csr_matrix((weight, place), (len(event_ids), self.num_items))
 
 
 @dataclass(frozen=True)
@@ -104,7 +88,7 @@ class Transitions:
     prior: float
 
     def scores(self, targets: pd.DataFrame) -> np.ndarray:
-        weight = self.past.steps(targets["event_id"].to_numpy(), self.back, self.decay)
+        weight = self.past.weights(targets["event_id"].to_numpy(), self.decay, self.back)
         weight = weight @ self._norm
         known = np.asarray(weight.sum(axis=1))  # (B, 1)
         table = (weight @ self.counts).toarray().astype(np.float32)
@@ -120,9 +104,8 @@ def transition_counts(corpus: Corpus, back: int, decay: float) -> csr_matrix:
     """C (N, N): how often j followed i in a user's train events, in a strictly later step, `back`
     steps at most.
 
-    A pair d steps apart counts ``decay ** (d - 1)``, divided by the items of the first step, for a
-    step of many is no more of a reason than a step of one. Items of one step never follow each
-    other.
+    A pair d steps apart counts ``decay ** (d - 1)``, divided by the items of the first step: a step
+    of many is no more of a reason than one of a single item.
     """
     names = ["user_id", "time", "item_id"]
     train = corpus.events[corpus.events["split"] == "train"].drop_duplicates(names)
@@ -148,8 +131,7 @@ class ItemKNN:
     """Recommendation: items like those of the whole history, by who took them in train.
 
     ``score(j) = sum over items i of the history: weight(i) * similarity[i, j]``, with ``decay`` per
-    time step. `repeat` is what an item of the history adds to itself: it matters only where seen
-    items stay candidates.
+    time step. `repeat` is what an item of the history adds to itself.
     """
 
     past: Past
@@ -159,7 +141,7 @@ class ItemKNN:
     repeat: float = 0.0
 
     def scores(self, targets: pd.DataFrame) -> np.ndarray:
-        weight = self.past.items(targets["event_id"].to_numpy(), self.decay)
+        weight = self.past.weights(targets["event_id"].to_numpy(), self.decay)
         table = weight @ self.similarity + self.repeat * weight
         return table.toarray().astype(np.float32) + np.float32(TIE) * self.share
 
@@ -178,8 +160,7 @@ def neighbours(corpus: Corpus, shrinkages: tuple[float, ...]) -> list[csr_matrix
     shape = (corpus.num_users, corpus.num_items)
     taken = csr_matrix((np.ones(len(train), np.float32), place), shape)  # (U, N)
     users = np.asarray(taken.sum(axis=0)).ravel()  # (N,) n_i
-    parts: list[list[csr_matrix]] = [[] for _ in shrinkages]
-    by_item = taken.T.tocsr()
+    parts, by_item = [[] for _ in shrinkages], taken.T.tocsr()
     for low in range(0, corpus.num_items, CHUNK):
         both = (by_item[low : low + CHUNK] @ taken).tocoo()  # (C, N) n_ij
         keep = both.col != both.row + low
@@ -205,8 +186,7 @@ def _largest(table: csr_matrix) -> csr_matrix:
 @dataclass(frozen=True)
 class QueryClicks:
     """Search: how often each item was taken in train after the target's very query string, plus
-    ``prior`` times its popularity. A string that train never saw has no clicks: there this is
-    popularity."""
+    ``prior`` times its popularity."""
 
     string: np.ndarray  # (Q,) the number of each query's string
     clicks: csr_matrix  # (strings, N)

@@ -1,12 +1,13 @@
 """Example lists for people: what a user had done, what was asked, what the model answered.
 
-In: a corpus, a run, identifiers. Out: plain dicts of text for the report. Examples are drawn at
-random from the targets, hits and misses alike. Without `with_texts` an item is only its id (that of
-a user's own files, else its number): texts of real shops are not ours to publish. This file does
-not know HTML; the page escapes what comes from here.
+In: a corpus, a run, identifiers. Out: plain dicts of text, hits and misses as they are drawn.
+Without `with_texts` an item is only its id (that of a user's own files, else its number): texts of
+real shops are not ours to publish. The page escapes what comes from here.
 """
 
 from __future__ import annotations
+
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -32,11 +33,7 @@ def example_lists(
     depth: int = 5,
 ) -> list[dict]:
     """`num_examples` of one task: ``{title, history, query, target, answers}``, each answer
-    ``{label, codes, mark}``.
-
-    `mark` says whether an answer is the item taken or answers the query as well; it is empty
-    otherwise.
-    """
+    ``{label, codes, mark}``; the mark says that it was taken, or answers the query as well."""
     chosen = sample_targets(targets, num_examples, seed)
     ranked = to_matrix(run, chosen["event_id"].to_numpy(), depth)
     # pairs of query and item that the corpus calls relevant
@@ -61,19 +58,14 @@ def example_lists(
         if row.task == "search":
             text = corpus.queries["text"].iloc[row.query_id]
             query = str(text) if with_texts else f"query {row.query_id}"
+        # equal neighbours are taken for a purchase and its search twin, and listed once
+        history = [item for item, _ in groupby(seen.of(row.event_id).tolist())][-depth:]
         example = {
             "title": f"{TASK_TITLE[row.task]} for user {str(users[row.user_id])[:LENGTH]}",
-            "history": [label(item) for item in _latest(seen.of(row.event_id), depth)],
+            "history": [label(item) for item in history],
             "query": query,
             "target": label(row.item_id),
             "answers": [answer(int(item), row) for item in items if item >= 0],
         }
         examples.append(example)
     return examples
-
-
-def _latest(items: np.ndarray, length: int) -> list[int]:
-    """The last `length` items; a purchase and its search twin (neighbours) are listed once."""
-    # equal neighbours are taken for twins
-    kept = [int(item) for i, item in enumerate(items) if i == 0 or item != items[i - 1]]
-    return kept[-length:]

@@ -16,16 +16,8 @@ from matplotlib.figure import Figure
 
 from gensar_lite.drawing.canvas import canvas
 from gensar_lite.drawing.fonts import Labels, drawable_labels
-from gensar_lite.drawing.palette import (
-    DARK_GREY,
-    GREY,
-    MARKERS,
-    OKABE_ITO,
-    TASK_TITLE,
-    no_formula,
-)
-from gensar_lite.evaluation.scores import system_order
-from gensar_lite.evaluation.tradeoff import Point, pareto_front
+from gensar_lite.drawing.palette import DARK_GREY, GREY, MARKERS, OKABE_ITO, TASK_TITLE, no_formula
+from gensar_lite.evaluation.tradeoff import Point, pareto_front, tradeoff_points
 from gensar_lite.evaluation.uncertainty import Interval
 
 COLOURS = (*OKABE_ITO, DARK_GREY)
@@ -35,6 +27,7 @@ _PLACES = (  # of a system in COLOURS and MARKERS
     *("transitions", "item-knn", "query-clicks"),
 )
 _BESIDE = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "frameon": False}  # a legend
+_SIZE = {"ms": 8, "capsize": 3}  # of a point and its error bars
 Drawn = tuple[Figure, str]
 
 
@@ -44,17 +37,26 @@ def tradeoff_figure(points: list[Point], metric: str = "ndcg@10") -> Drawn:
     A system of one task alone is a dashed line. A grey staircase joins the Pareto front of the
     systems that do both, the oracle left out. A log of one task has one axis: a line per system.
     """
-    if points and not all(any(getattr(point, task) for point in points) for task in TASK_TITLE):
-        return _one_axis(points, metric)
+    present = {task for task in TASK_TITLE for point in points if getattr(point, task)}
+    if len(present) == 1:
+        return _one_axis(points, present.pop(), metric)
     figure, (axes,) = canvas(6.4, 4.6)
     for point in points:
-        _draw_point(axes, point)
+        colour, marker = _style(point.system)
+        style = {"color": colour, "label": no_formula(point.system)}
+        search, recommend = point.search, point.recommend
+        if search and recommend:
+            errors = {"xerr": _error(search), "yerr": _error(recommend)}
+            axes.errorbar(search.value, recommend.value, fmt=marker, **errors, **_SIZE, **style)
+        elif search:  # one task gives one number: a line across the other axis
+            axes.axvline(search.value, ls="--", lw=1.5, **style)
+        elif recommend:
+            axes.axhline(recommend.value, ls=":", lw=1.5, **style)
     # the oracle knows the answers: it is no system to be compared
     _staircase(axes, [p for p in points if p.search and p.recommend and p.system != "oracle"])
     names = [f"{title} {metric}, full catalogue" for title in TASK_TITLE.values()]
-    axes.set(xlabel=names[0], ylabel=names[1])
-    axes.set_xlim(left=0)  # from 0: a small difference looks small
-    axes.set_ylim(bottom=0)
+    # from 0: a small difference looks small
+    axes.set(xlabel=names[0], ylabel=names[1], xlim=(0, None), ylim=(0, None))
     if points:
         axes.legend(fontsize=9, **_BESIDE)
     return figure, (
@@ -63,49 +65,26 @@ def tradeoff_figure(points: list[Point], metric: str = "ndcg@10") -> Drawn:
     )
 
 
-def _draw_point(axes: Axes, point: Point) -> None:
-    # a system of one task has one number: a line across the other axis
-    colour, marker = _style(point.system)
-    style = {"color": colour, "label": no_formula(point.system)}
-    if point.search and point.recommend:
-        axes.errorbar(
-            point.search.value,
-            point.recommend.value,
-            xerr=_error(point.search),
-            yerr=_error(point.recommend),
-            fmt=marker,
-            ms=8,
-            capsize=3,
-            **style,
-        )
-    elif point.search:
-        axes.axvline(point.search.value, ls="--", lw=1.5, **style)
-    elif point.recommend:
-        axes.axhline(point.recommend.value, ls=":", lw=1.5, **style)
-
-
-def _one_axis(points: list[Point], metric: str) -> Drawn:
+def _one_axis(points: list[Point], task: str, metric: str) -> Drawn:
     """Intervals of the only task that there is, the first system on top."""
-    task = next(task for task in TASK_TITLE if any(getattr(point, task) for point in points))
     figure, (axes,) = canvas(6.4, 0.8 + 0.4 * len(points))
     upwards = points[::-1]
     for place, point in enumerate(upwards):
         colour, marker = _style(point.system)
         interval = getattr(point, task)
-        style = {"fmt": marker, "ms": 8, "capsize": 3, "color": colour}
+        style = {"fmt": marker, "color": colour, **_SIZE}
         axes.errorbar(interval.value, place, xerr=_error(interval), **style)
     axes.set_yticks(range(len(points)), [no_formula(point.system) for point in upwards])
-    axes.set(xlabel=f"{TASK_TITLE[task]} {metric}, full catalogue")
-    axes.set_xlim(left=0)
+    axes.set(xlabel=f"{TASK_TITLE[task]} {metric}, full catalogue", xlim=(0, None))
     words = "; ".join(map(_in_words, points))
     return figure, f"{TASK_TITLE[task]} {metric}, higher is better. {words}."
 
 
 def _staircase(axes: Axes, both: list[Point]) -> None:
     """The border of what the systems on the Pareto front dominate, down to both axes."""
-    values = np.array([[p.search.value, p.recommend.value] for p in both]).reshape(-1, 2)
-    if not len(values):
+    if not both:
         return
+    values = np.array([[p.search.value, p.recommend.value] for p in both])
     front = values[pareto_front(values)]
     front = front[np.argsort(front[:, 0])]  # from left to right, so from top to bottom
     x = np.r_[0, front[:, 0], front[-1, 0]]
@@ -114,9 +93,9 @@ def _staircase(axes: Axes, both: list[Point]) -> None:
 
 
 def _in_words(point: Point) -> str:
-    parts = [f"search {point.search.value:.3f}"] if point.search else []
-    parts += [f"recommendation {point.recommend.value:.3f}"] if point.recommend else []
-    return f"{point.system}: {', '.join(parts)}"
+    both = (("search", point.search), ("recommendation", point.recommend))
+    words = ", ".join(f"{task} {interval.value:.3f}" for task, interval in both if interval)
+    return f"{point.system}: {words}"
 
 
 def metric_bars(metrics: list[dict], metric: str = "ndcg@10", protocol: str = "full") -> Drawn:
@@ -124,26 +103,25 @@ def metric_bars(metrics: list[dict], metric: str = "ndcg@10", protocol: str = "f
 
     A task that the log lacks has no panel.
     """
-    metrics = [row for row in metrics if (row["metric"], row["protocol"]) == (metric, protocol)]
+    points = tradeoff_points(metrics, metric, protocol)
     # no row at all: two empty panels, so that a page keeps its shape
-    present = {row["task"] for row in metrics}
-    tasks = [task for task in TASK_TITLE if task in present] or list(TASK_TITLE)
+    present = [task for task in TASK_TITLE if any(getattr(point, task) for point in points)]
+    tasks = present or list(TASK_TITLE)
     figure, panels = canvas(4.5 * len(tasks), 3.2, columns=len(tasks))
     words = []
     for axes, task in zip(panels, tasks, strict=True):
-        title, rows = TASK_TITLE[task], [row for row in metrics if row["task"] == task]
-        rows.sort(key=lambda row: system_order(row["system"]))
-        words.append(f"{title}: " + ", ".join(f"{r['system']} {r['value']:.3f}" for r in rows))
-        rows.reverse()  # bars grow from the bottom
-        ends = [(r["value"] - r["low"], r["high"] - r["value"]) for r in rows]
+        bars = [(p.system, getattr(p, task)) for p in points if getattr(p, task)]
+        listed = ", ".join(f"{system} {interval.value:.3f}" for system, interval in bars)
+        words.append(f"{TASK_TITLE[task]}: {listed}")
+        bars.reverse()  # they grow from the bottom
         axes.barh(
-            [no_formula(row["system"]) for row in rows],
-            [row["value"] for row in rows],
-            xerr=np.reshape(ends, (-1, 2)).T.clip(0),  # (2, systems)
-            color=[_style(row["system"])[0] for row in rows],
+            [no_formula(system) for system, _ in bars],
+            [interval.value for _, interval in bars],
+            xerr=np.reshape([_error(interval) for _, interval in bars], (-1, 2)).T,  # (2, systems)
+            color=[_style(system)[0] for system, _ in bars],
             capsize=3,
         )
-        axes.set(title=title, xlabel=f"{metric} ({protocol})")
+        axes.set(title=TASK_TITLE[task], xlabel=f"{metric} ({protocol})")
     return figure, f"Bars of {metric}. {'. '.join(words)}."
 
 
@@ -157,9 +135,8 @@ def identifier_map(
     """
     figure, panels = canvas(9.6, 4.2, columns=2)
     first = np.array([f"code {code}" for code in np.asarray(codes)[:, 0]], dtype=object)
-    for axes, labels, title in zip(
-        panels, (first, np.asarray(groups)), ("first code", "category"), strict=True
-    ):
+    sides = {"first code": first, "category": np.asarray(groups)}
+    for axes, (title, labels) in zip(panels, sides.items(), strict=True):
         _scatter(axes, xy, labels)
         axes.set(title=f"{name} vectors by {title}", xticks=[], yticks=[])
     return figure, (

@@ -20,58 +20,42 @@ from gensar_lite.machine.ranges import within
 RUN_COLUMNS = ["event_id", "item_id", "rank", "score"]
 
 
-def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The k best columns of each row of `scores` (B, N): ``rows, columns, ranks``, flat, in order
-    of row and rank.
+def run_from_scores(
+    event_ids: np.ndarray, scores: np.ndarray, k: int, items: np.ndarray | None = None
+) -> pd.DataFrame:
+    """The run that `scores` (B, N) give, k items per event at most, none of ``-inf``.
 
-    Equal scores are ordered by column, so the answer never depends on the sorting algorithm.
-    Columns of ``-inf`` are never chosen, so a row may have fewer than k. Raises `ArtifactError` on
-    NaN.
+    Column j stands for item j, or for ``items[:, j]`` when `items` (B, C) lists each event's
+    candidates (-1 = no candidate). Ties are broken by item id. Raises `ArtifactError` on NaN.
     """
     if np.isnan(scores).any():
         raise ArtifactError(
             "run: a score is NaN. The system's scores() must return numbers, -inf for 'never'."
         )
+    if items is not None:  # in the order of ids, so that column order breaks ties by id
+        by_id = np.argsort(items, axis=1, kind="stable")
+        items = np.take_along_axis(items, by_id, axis=1)
+        scores = np.where(items >= 0, np.take_along_axis(scores, by_id, axis=1), -np.inf)
     size = scores.shape[1]
     chosen = scores > -np.inf
     if k < size:  # the k-th best and its ties: few are left to be sorted
         chosen &= scores >= np.partition(scores, size - k, axis=1)[:, size - k, None]
     # sort what is left by row, then falling score, then column; a place within a row is a rank
-    rows, columns = np.nonzero(chosen)
-    order = np.lexsort((columns, -scores[rows, columns], rows))
-    rows, columns = rows[order], columns[order]
-    ranks = within(np.bincount(rows, minlength=len(scores))) + 1
-    kept = ranks <= k
-    return rows[kept], columns[kept], ranks[kept]
-
-
-def run_from_scores(
-    event_ids: np.ndarray, scores: np.ndarray, k: int, items: np.ndarray | None = None
-) -> pd.DataFrame:
-    """The run that `scores` (B, N) give, k items per event at most.
-
-    Column j stands for item j, or for ``items[:, j]`` when `items` (B, C) lists each event's
-    candidates (-1 = no candidate). Ties are broken by item id.
-    """
-    if items is not None:  # in the order of ids, so that column order breaks ties by id
-        by_id = np.argsort(items, axis=1, kind="stable")
-        items = np.take_along_axis(items, by_id, axis=1)
-        scores = np.where(items >= 0, np.take_along_axis(scores, by_id, axis=1), -np.inf)
-    rows, columns, ranks = top_k(scores, k)
-    chosen = columns if items is None else items[rows, columns]
-    values = scores[rows, columns].astype(np.float64)
-    parts = (np.asarray(event_ids)[rows], chosen, ranks, values)
+    row, column = np.nonzero(chosen)
+    order = np.lexsort((column, -scores[row, column], row))
+    rank = within(np.bincount(row, minlength=len(scores))) + 1  # rows ascend before and after
+    row, column, rank = row[order][rank <= k], column[order][rank <= k], rank[rank <= k]
+    item = column if items is None else items[row, column]
+    parts = (np.asarray(event_ids)[row], item, rank, scores[row, column].astype(np.float64))
     return pd.DataFrame(dict(zip(RUN_COLUMNS, parts, strict=True)))
 
 
 def check_run(
     run: pd.DataFrame, num_items: int, event_ids: np.ndarray | None = None
 ) -> pd.DataFrame:
-    """Assert a run's promises and return it sorted by event and rank.
+    """Assert a run's promises and return it sorted by event and rank; an event may have no answer.
 
-    0 invalid items, 0 duplicate items per event, ranks 1, 2, ... without gaps, scores finite and
-    non-increasing, no event but the asked ones (an event without an answer is allowed and counts
-    0). Raises `ArtifactError` that names the first event at fault.
+    Raises `ArtifactError` that names the first event at fault.
     """
     missing = [name for name in RUN_COLUMNS if name not in run.columns]
     if missing:
@@ -83,20 +67,19 @@ def check_run(
     # the rank in the row above, 0 where an event begins: ranks must rise by one from there
     previous = np.r_[0, np.where(same, rank[:-1], 0)] if len(run) else rank
     strange = np.zeros(0, dtype=bool) if event_ids is None else ~np.isin(event, event_ids)
-    _refuse(event, "asks for an event that is no target", strange)
-    _refuse(event, f"holds an item outside [0, {num_items})", (item < 0) | (item >= num_items))
-    _refuse(event, "lists an item twice", run.duplicated(["event_id", "item_id"]).to_numpy())
-    _refuse(event, "has ranks that are not 1, 2, 3, ...", rank != previous + 1)
-    _refuse(event, "has a score that is not finite", ~np.isfinite(score))
-    _refuse(event[1:], "has scores that rise with the rank", same & (score[1:] > score[:-1]))
+    for what, bad in (
+        ("asks for an event that is no target", strange),
+        (f"holds an item outside [0, {num_items})", (item < 0) | (item >= num_items)),
+        ("lists an item twice", run.duplicated(["event_id", "item_id"]).to_numpy()),
+        ("has ranks that are not 1, 2, 3, ...", rank != previous + 1),
+        ("has a score that is not finite", ~np.isfinite(score)),
+        ("has scores that rise with the rank", np.r_[False, same & (score[1:] > score[:-1])]),
+    ):
+        if bad.any():
+            raise ArtifactError(
+                f"run: event {event[bad.argmax()]} {what} ({bad.sum()} rows). Build the run again."
+            )
     return run
-
-
-def _refuse(event: np.ndarray, what: str, bad: np.ndarray) -> None:
-    if bad.any():
-        raise ArtifactError(
-            f"run: event {event[bad.argmax()]} {what} ({bad.sum()} rows). Build the run again."
-        )
 
 
 def to_matrix(run: pd.DataFrame, event_ids: np.ndarray, k: int) -> np.ndarray:
@@ -115,21 +98,20 @@ def write_trec(
     """Write a TREC run file, ``event Q0 item rank score name`` per line, for trec_eval, ir_measures
     or ranx.
 
-    `item_names` (N,) are the ids of a user's own files (``corpus.items["source_id"]``), by row
-    number; without them an item is its number. White space, which ends a column, and ``%`` are
-    written as in web addresses (``a%20b``), so that no two ids become one. Events have no ids but
-    ours.
-
-    Those tools sort by score and order ties their own way (ties alone can move NDCG@10 by 5 %), so
-    the column of scores holds ``1 / rank``, strictly decreasing, instead of the system's scores.
+    `item_names` (N,) are the ids of a user's own files (``corpus.items["source_id"]``); without
+    them an item is its number. White space, which ends a column, and ``%`` are written as in web
+    addresses (``a%20b``), so that no two ids become one. Those tools sort by score and order ties
+    their own way, so the score is ``1 / rank``, strictly decreasing, not the system's.
     """
     tag = "_".join(name.split()) or "run"
-    items = run["item_id"]
-    if item_names is not None:
-        items = items.map(
-            lambda item: re.sub(r"[\s%]", lambda c: quote(c[0], safe=""), str(item_names[item]))
-        )
-    columns = zip(run["event_id"], items, run["rank"], strict=True)
-    lines = [f"{event} Q0 {item} {rank} {1 / rank:.9f} {tag}\n" for event, item, rank in columns]
+
+    def told(item: int) -> str:
+        text = str(item if item_names is None else item_names[item])
+        return re.sub(r"[\s%]", lambda found: quote(found[0], safe=""), text)
+
+    lines = [
+        f"{event} Q0 {told(item)} {rank} {1 / rank:.9f} {tag}\n"
+        for event, item, rank in zip(run["event_id"], run["item_id"], run["rank"], strict=True)
+    ]
     Path(path).write_text("".join(lines), encoding="utf-8")
     return Path(path)

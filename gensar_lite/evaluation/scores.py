@@ -1,9 +1,8 @@
 """From runs to one number per query, and from those to means with intervals.
 
 In: runs and the events they answer. Out: a table ``system, protocol, task, metric, event_id,
-value`` with a row for every query, answered or not, and summaries ``{system, task, protocol,
-metric, value, low, high, num_queries, seeds}``. As each query's value is kept, intervals and paired
-tests need no rerun. This file does not know how a run was made.
+value`` with a row for every query, answered or not, so that intervals and paired tests need no
+rerun; and summaries ``{system, task, protocol, metric, value, low, high, num_queries, seeds}``.
 """
 
 from __future__ import annotations
@@ -39,24 +38,20 @@ def score_run(
     Without `qrels` the clicked item is the one answer; with them every relevant item of the query
     is, the clicked one a grade higher. `depth` is where the reciprocal rank looks no further.
     """
-    events, items = targets["event_id"].to_numpy(), targets["item_id"].to_numpy()
-    ranked = to_matrix(run, events, depth)  # (B, depth)
+    event, item, query = (targets[name].to_numpy() for name in ("event_id", "item_id", "query_id"))
+    ranked = to_matrix(run, event, depth)  # (B, depth)
     if qrels is None:
-        values = target_metrics(ranked, items, ks)
+        values = target_metrics(ranked, item, ks)
     else:
-        values = relevance_metrics(qrels, ranked, targets["query_id"].to_numpy(), ks, clicked=items)
-    # one row per query and metric, so that means, intervals and tests can be made later
-    names = {"system": system, "protocol": protocol, "task": targets["task"].to_numpy()}
-    parts = [
-        pd.DataFrame(names | {"metric": metric, "event_id": events, "value": value})
-        for metric, value in values.items()
-    ]
-    return pd.concat(parts, ignore_index=True)
+        values = relevance_metrics(qrels, ranked, query, ks, clicked=item)
+    table = pd.DataFrame(values).melt(var_name="metric")  # metric by metric, all queries of each
+    names = {"system": system, "protocol": protocol}
+    each = {name: np.tile(targets[name], len(values)) for name in ("task", "event_id")}
+    return table.assign(**names, **each)[SCORE_COLUMNS]
 
 
 def join_scores(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """One table of many `score_run` parts; its four names become categories, which is small on
-    disk."""
+    """One table of many `score_run` parts; names become categories, which is small on disk."""
     table = pd.concat(parts, ignore_index=True)
     return table.astype(dict.fromkeys(SCORE_COLUMNS[:4], "category"))
 
@@ -65,11 +60,7 @@ def summary(
     scores: pd.DataFrame, settings: EvaluationConfig, seeds: Sequence[int] = (0,)
 ) -> list[dict]:
     """Mean and bootstrap interval of every system, task, protocol and metric; `seeds` are the
-    training seeds used.
-
-    All systems and metrics of one task and protocol share the same draws of queries. No interval is
-    [0, 0] or [1, 1] (see uncertainty.py).
-    """
+    training seeds used. No interval is [0, 0] or [1, 1] (see uncertainty.py)."""
     draws = (settings.num_bootstrap, settings.confidence, settings.seed)
     rows = []
     for (task, protocol), part in scores.groupby(["task", "protocol"], observed=True, sort=True):
@@ -87,12 +78,9 @@ def summary(
 def by_group(
     scores: pd.DataFrame, groups: pd.Series, settings: EvaluationConfig, metric: str = "ndcg@10"
 ) -> list[dict]:
-    """The same mean of full search inside groups of queries: `groups` maps event id to a name, e.g.
-    the kind of query.
-
-    Returns ``{group, system, metric, value, low, high, num_queries}``, groups by name.
-    """
-    part = scores[_chosen(scores, "search", metric, "full")]
+    """The same mean of full search inside groups of queries, ``{group, system, metric, value, low,
+    high, num_queries}`` by group; `groups` maps event id to a name, e.g. the kind of query."""
+    part = _chosen(scores, "search", metric, "full")
     part = part.assign(group=part["event_id"].map(groups))  # events without a group drop out
     draws = (settings.num_bootstrap, settings.confidence, settings.seed)
     rows = []
@@ -107,14 +95,13 @@ def values_of(
     scores: pd.DataFrame, system: str, task: str, metric: str, protocol: str = "full"
 ) -> np.ndarray:
     """One system's values by event id, (B,): two of these go into `paired_difference`."""
-    part = scores[(scores["system"] == system) & _chosen(scores, task, metric, protocol)]
+    part = _chosen(scores[scores["system"] == system], task, metric, protocol)
     return part.sort_values("event_id")["value"].to_numpy()
 
 
-def _chosen(scores: pd.DataFrame, task: str, metric: str, protocol: str) -> pd.Series:
-    """Which rows are of this task, metric and protocol."""
+def _chosen(scores: pd.DataFrame, task: str, metric: str, protocol: str) -> pd.DataFrame:
     chosen = (scores["task"] == task) & (scores["metric"] == metric)
-    return chosen & (scores["protocol"] == protocol)
+    return scores[chosen & (scores["protocol"] == protocol)]
 
 
 def system_order(name: str) -> tuple[int, str]:

@@ -2,9 +2,8 @@
 not beatable.
 
 In: every earlier stage. Out: ``scores.parquet`` (one value per query), ``metrics.json`` (means with
-intervals), ``kinds.json`` (search by groups of queries: their kind, seen or unseen), the baselines'
-runs. It trains nothing, tunes the systems that count on validation, and decodes only the sampled
-candidates. The page for people is made by `gensar_lite.evaluation.summary_page.write_report`.
+intervals), ``kinds.json`` (search by groups of queries), every system's run. It trains nothing,
+tunes the systems that count on validation, and decodes only the sampled candidates.
 """
 
 from __future__ import annotations
@@ -21,7 +20,14 @@ from gensar_lite.data import Seen, left_out
 from gensar_lite.data.shop.truth import Truth
 from gensar_lite.decoding import load_decoder
 from gensar_lite.embeddings import load_ranker
-from gensar_lite.evaluation import baselines, protocols
+from gensar_lite.evaluation import baselines
+from gensar_lite.evaluation.protocols import (
+    ALL_RELEVANT,
+    FULL,
+    bm25_candidates,
+    random_candidates,
+    sample_targets,
+)
 from gensar_lite.evaluation.report import console_table
 from gensar_lite.evaluation.runs import check_run, run_from_scores
 from gensar_lite.evaluation.scores import by_group, join_scores, score_run, summary
@@ -43,32 +49,24 @@ def evaluate(ws: Workspace) -> Path:
 def _evaluate(ws: Workspace, folder: Path) -> dict:
     """Write the stage's files; returns its statistics."""
     config, corpus = ws.config, Corpus.load(ws.require("data"))
-    targets = split_targets(corpus, config)
-    scorers = baseline_scorers(ws, corpus)
+    targets, without = split_targets(corpus, config), left_out(corpus)
+    scorers = _baselines(ws, corpus)
     counting = counting_systems(corpus, targets, config.evaluation.seed)
     for task, systems in counting.items():
         scorers[task] |= {name: tuned.scorer for name, tuned in systems.items()}
 
-    # full ranking; a system with nothing to answer with has 0 by construction, and no row
-    without = left_out(corpus)
-    simple = baseline_runs(scorers, targets, without, config)
-    silent = sorted(key for key, run in simple.items() if run.empty)
-    runs = joint_runs(ws, corpus, targets)
-    runs |= {key: run for key, run in simple.items() if key not in silent}
+    runs, silent = _full_runs(ws, corpus, targets, without, scorers)
     for (system, task), run in runs.items():
         run.to_parquet(folder / f"run-{system}-{task}.parquet", index=False)
+    sampled, among = _sampled_runs(ws, corpus, targets, without, scorers)
+    among = {key: run for key, run in among.items() if key in runs}  # the same systems
 
-    # sampled candidates, for the same systems
-    sampled, sampled_runs = sampled_candidates(ws, corpus, targets, without, scorers)
-    sampled_runs = {key: run for key, run in sampled_runs.items() if key in runs}
-
-    full_scores = _full_scores(runs, corpus, targets, config)
-    scores = join_scores(full_scores + _sampled_scores(sampled_runs, sampled, config))
+    scores = _score(config, corpus, targets, runs, sampled, among)
     scores.to_parquet(folder / "scores.parquet", index=False)
     metrics = summary(scores, config.evaluation, seeds=(config.training.seed,))
     write_json(folder / "metrics.json", metrics)
-    write_json(folder / "kinds.json", kinds_of_queries(scores, corpus, config))
-    headline = [r for r in metrics if r["system"] == "joint" and r["protocol"] == protocols.FULL]
+    write_json(folder / "kinds.json", _kinds_of_queries(scores, corpus, config))
+    headline = [r for r in metrics if r["system"] == "joint" and r["protocol"] == FULL]
     return {
         "num_queries": {task: len(rows) for task, rows in targets.items()},
         "num_sampled": {task: len(rows) for task, rows in sampled.items()},
@@ -85,47 +83,44 @@ def split_targets(corpus: Corpus, config: Config) -> Targets:
     return {task: rows for task, rows in targets.items() if len(rows)}
 
 
-def baseline_scorers(ws: Workspace, corpus: Corpus) -> Scorers:
-    """The systems of each task; the oracle exists where the true process was kept (the built-in
-    shop)."""
+def _baselines(ws: Workspace, corpus: Corpus) -> Scorers:
+    """The systems of each task that need no choice; the oracle exists where the true process was
+    kept (the built-in shop)."""
     popularity = baselines.Popularity.fit(corpus)
     recommender, ranker = load_ranker(ws, corpus)
-    scorers: Scorers = {
-        "recommend": {"popularity": popularity, recommender: ranker},
-        "search": {"popularity": popularity},
-    }
+    recommend, search = {"popularity": popularity, recommender: ranker}, {"popularity": popularity}
     # a real log tells what was clicked, not what would have answered: no look-up to compare with
     if not corpus.relevance.empty:
-        scorers["search"]["category-popularity"] = baselines.CategoryPopularity.fit(corpus)
-    scorers["search"]["bm25"] = baselines.BM25(corpus)
+        search["category-popularity"] = baselines.CategoryPopularity.fit(corpus)
+    search["bm25"] = baselines.BM25(corpus)
     if (ws.folder("data") / "truth.safetensors").exists():
         truth = Truth.load(ws.folder("data"))
-        oracle = baselines.Oracle(truth, Seen.of_log(corpus.events))
-        for systems in scorers.values():
-            systems["oracle"] = oracle
-    return scorers
+        search["oracle"] = recommend["oracle"] = baselines.Oracle(truth, Seen.of_log(corpus.events))
+    return {"recommend": recommend, "search": search}
 
 
-def joint_runs(ws: Workspace, corpus: Corpus, targets: Targets) -> Runs:
-    """The decoding stage's run, checked and cut by task."""
+def _full_runs(
+    ws: Workspace, corpus: Corpus, targets: Targets, without: Seen | None, scorers: Scorers
+) -> tuple[Runs, list[tuple[str, str]]]:
+    """Every system over the whole catalogue, as deep and with the same items left out as the joint
+    model; and those with nothing to answer with, which have 0 by construction, and no run."""
     run = pd.read_parquet(ws.require("decoding") / "run.parquet")
-    events = {task: rows["event_id"].to_numpy() for task, rows in targets.items()}
-    run = check_run(run, corpus.num_items, np.concatenate(list(events.values())))
-    return {("joint", task): run[run["event_id"].isin(ids)] for task, ids in events.items()}
+    run = check_run(run, corpus.num_items, pd.concat(targets.values())["event_id"].to_numpy())
+    runs, silent = {}, []
+    for task, rows in targets.items():
+        runs["joint", task] = run[run["event_id"].isin(rows["event_id"])]
+    for task, rows in targets.items():
+        for system, scorer in scorers[task].items():
+            depth, name = ws.config.decoding.top_k, f"{system} {task}"
+            found = baselines.top_k_run(scorer, rows, depth, without, name=name)
+            if found.empty:
+                silent.append((system, task))
+            else:
+                runs[system, task] = found
+    return runs, sorted(silent)
 
 
-def baseline_runs(scorers: Scorers, targets: Targets, without: Seen | None, config: Config) -> Runs:
-    """Every baseline over the whole catalogue, as deep and with the same items left out as the
-    joint model."""
-    depth = config.decoding.top_k
-    return {
-        (system, task): baselines.top_k_run(scorer, rows, depth, without, name=f"{system} {task}")
-        for task, rows in targets.items()
-        for system, scorer in scorers[task].items()
-    }
-
-
-def sampled_candidates(
+def _sampled_runs(
     ws: Workspace, corpus: Corpus, targets: Targets, without: Seen | None, scorers: Scorers
 ) -> tuple[Targets, Runs]:
     """A fixed sample of targets ranked among one positive and sampled negatives, by every system.
@@ -134,19 +129,17 @@ def sampled_candidates(
     log-probabilities.
     """
     settings, depth, decoder = ws.config.evaluation, ws.config.decoding.top_k, load_decoder(ws)
-    sampled, runs = {}, {}
+    draw, sampled, runs = (settings.num_negatives, settings.seed), {}, {}
     for task, rows in targets.items():
-        part = sampled[task] = protocols.sample_targets(rows, settings.max_sampled, settings.seed)
-        draw = (settings.num_negatives, settings.seed)
+        part = sampled[task] = sample_targets(rows, settings.max_sampled, settings.seed)
         # the candidates (B, C) of each target, itself in column 0, are the same for all systems
         if task == "search":
             bm25 = scorers[task]["bm25"]
             # scores of the whole catalogue for some targets at a time: bounds memory
             cuts = [part.iloc[low : low + 256] for low in range(0, len(part), 256)]
-            lists = [protocols.bm25_candidates(cut, bm25.scores(cut), *draw) for cut in cuts]
-            items = np.concatenate(lists)
+            items = np.concatenate([bm25_candidates(cut, bm25.scores(cut), *draw) for cut in cuts])
         else:
-            items = protocols.random_candidates(part, without, corpus.num_items, *draw)
+            items = random_candidates(part, without, corpus.num_items, *draw)
         # padding (-1) is scored as item 0 and never ranked
         scores = decoder.score_candidates(part, np.maximum(items, 0))  # (B, C)
         runs["joint", task] = run_from_scores(part["event_id"].to_numpy(), scores, depth, items)
@@ -155,32 +148,27 @@ def sampled_candidates(
     return sampled, runs
 
 
-def _full_scores(
-    runs: Runs, corpus: Corpus, targets: Targets, config: Config
-) -> list[pd.DataFrame]:
-    """Full ranking against the click, and for search against all relevant items as well."""
-    ks, depth, parts = config.evaluation.ks, config.decoding.top_k, []
-    # the ideal list of each query, as deep as the deepest cut
-    qrels = make_qrels(corpus.relevance, len(corpus.queries), corpus.num_items, max(ks))
-    for (system, task), run in runs.items():
-        parts.append(score_run(run, targets[task], system, protocols.FULL, ks, depth))
-        if task == "search" and not corpus.relevance.empty:
-            parts.append(
-                score_run(run, targets[task], system, protocols.ALL_RELEVANT, ks, depth, qrels)
-            )
-    return parts
-
-
-def _sampled_scores(runs: Runs, sampled: Targets, config: Config) -> list[pd.DataFrame]:
-    """Ranking among the sampled candidates, against the click."""
+def _score(
+    config: Config, corpus: Corpus, targets: Targets, runs: Runs, sampled: Targets, among: Runs
+) -> pd.DataFrame:
+    """Full ranking against the click, for search against all relevant items as well, and ranking
+    `among` sampled candidates against the click."""
     settings, depth, parts = config.evaluation, config.decoding.top_k, []
+    # the ideal list of each query, as deep as the deepest cut
+    deepest = max(settings.ks)
+    qrels = make_qrels(corpus.relevance, len(corpus.queries), corpus.num_items, deepest)
     for (system, task), run in runs.items():
+        asked = (run, targets[task], system)
+        parts.append(score_run(*asked, FULL, settings.ks, depth))
+        if task == "search" and not corpus.relevance.empty:
+            parts.append(score_run(*asked, ALL_RELEVANT, settings.ks, depth, qrels))
+    for (system, task), run in among.items():
         protocol = f"{'bm25' if task == 'search' else 'random'}-{settings.num_negatives}"
         parts.append(score_run(run, sampled[task], system, protocol, settings.ks, depth))
-    return parts
+    return join_scores(parts)
 
 
-def kinds_of_queries(scores: pd.DataFrame, corpus: Corpus, config: Config) -> list[dict]:
+def _kinds_of_queries(scores: pd.DataFrame, corpus: Corpus, config: Config) -> list[dict]:
     """Search NDCG@10 inside `query_groups`: rows of `by_group` with the ``column`` that they belong
     to."""
     search, rows = corpus.events[corpus.events["task"] == "search"], []

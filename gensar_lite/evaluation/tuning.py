@@ -1,13 +1,13 @@
 """The parameters of the systems that count, chosen on validation targets by full ranking.
 
-In: a corpus. Out: the best scorer of each system and what was chosen. The grids are small and stand
-here; a choice costs seconds. Test events are never read. This file does not know how anything is
-counted (counts.py).
+In: a corpus. Out: the best scorer of each system and what was chosen. A choice costs seconds; test
+events are never read. This file does not know how anything is counted (counts.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import NamedTuple
 
 import pandas as pd
@@ -36,70 +36,45 @@ class Tuned(NamedTuple):
     record: dict[str, float]
 
 
-def tune_transitions(corpus: Corpus, seed: int = 0) -> Tuned:
-    """`transitions`: reach and prior."""
+def _transitions(corpus: Corpus) -> Grid:
     past, share = counts.Past(corpus), counts.popularity_share(corpus)
-
-    def grid() -> Grid:
-        for back, decay in REACHES:
-            followers = counts.transition_counts(corpus, back, decay)  # costly: once per reach
-            for prior in PRIORS:
-                names = {"back": back, "decay": decay, "prior": prior}
-                yield names, counts.Transitions(past, followers, share, **names)
-
-    return _best(grid(), corpus, "recommend", seed)
+    for back, decay in REACHES:
+        followers = counts.transition_counts(corpus, back, decay)  # costly: once per reach
+        for prior in PRIORS:
+            names = {"back": back, "decay": decay, "prior": prior}
+            yield names, counts.Transitions(past, followers, share, **names)
 
 
-def tune_item_knn(corpus: Corpus, seed: int = 0) -> Tuned:
-    """`item-knn`: shrinkage, decay, and whether an item speaks for itself where seen items stay
-    candidates."""
+def _item_knn(corpus: Corpus) -> Grid:
     past, share = counts.Past(corpus), counts.popularity_share(corpus)
     # where seen items are left out anyway, what they add to themselves is never seen
     repeats = (0.0,) if corpus.exclude_seen else (0.0, 1.0)
-
-    def grid() -> Grid:
-        similarities = counts.neighbours(corpus, SHRINKAGES)  # one pass over the log for all
-        for shrinkage, similarity in zip(SHRINKAGES, similarities, strict=True):
-            for decay in DECAYS:
-                for repeat in repeats:
-                    names = {"shrinkage": shrinkage, "decay": decay, "repeat": repeat}
-                    yield names, counts.ItemKNN(past, similarity, share, decay, repeat)
-
-    return _best(grid(), corpus, "recommend", seed)
+    similarities = counts.neighbours(corpus, SHRINKAGES)  # one pass over the log for all
+    for shrinkage, similarity in zip(SHRINKAGES, similarities, strict=True):
+        for decay, repeat in product(DECAYS, repeats):
+            names = {"shrinkage": shrinkage, "decay": decay, "repeat": repeat}
+            yield names, counts.ItemKNN(past, similarity, share, decay, repeat)
 
 
-def tune_query_clicks(corpus: Corpus, seed: int = 0) -> Tuned:
-    """`query-clicks`: the prior."""
-    scorers = counts.query_clicks(corpus, CLICK_PRIORS)
-    grid = (({"prior": scorer.prior}, scorer) for scorer in scorers)
-    return _best(grid, corpus, "search", seed)
+def _query_clicks(corpus: Corpus) -> Grid:
+    for scorer in counts.query_clicks(corpus, CLICK_PRIORS):
+        yield {"prior": scorer.prior}, scorer
 
 
-def counting_systems(
-    corpus: Corpus, targets: dict[str, pd.DataFrame], seed: int = 0
-) -> dict[str, dict[str, Tuned]]:
-    """``task -> system -> Tuned`` for the tasks of `targets`.
-
-    Without `query-clicks` where no target's query string occurs in train: it would be popularity by
-    another name.
-    """
-    systems: dict[str, dict[str, Tuned]] = {task: {} for task in targets}
-    if "recommend" in targets:
-        systems["recommend"]["transitions"] = tune_transitions(corpus, seed)
-        systems["recommend"]["item-knn"] = tune_item_knn(corpus, seed)
-    if "search" in targets:
-        clicks = tune_query_clicks(corpus, seed)
-        if clicks.scorer.knows(targets["search"]).any():
-            systems["search"]["query-clicks"] = clicks
-    return systems
+GRIDS = {  # of each system its task and its choices
+    "transitions": ("recommend", _transitions),
+    "item-knn": ("recommend", _item_knn),
+    "query-clicks": ("search", _query_clicks),
+}
 
 
-def _best(grid: Grid, corpus: Corpus, task: str, seed: int) -> Tuned:
+def tune(corpus: Corpus, system: str, seed: int = 0) -> Tuned:
     """The first of the best by NDCG@10; the first of all where there is no validation target."""
+    task, grid = GRIDS[system]
     targets = sample_targets(corpus.targets("validation", task), MAX_TARGETS, seed)
     judge = FullRanking(corpus, targets, batch=256)
     best, choices = None, 0
-    for names, scorer in grid:  # one scorer in memory at a time, and the best
+    for names, scorer in grid(corpus):  # one scorer in memory at a time, and the best
         value = judge(scorer)["ndcg@10"] if len(targets) else 0.0
         choices += 1
         if best is None or value > best[0]:
@@ -107,3 +82,18 @@ def _best(grid: Grid, corpus: Corpus, task: str, seed: int) -> Tuned:
     value, names, scorer = best
     figures = {"validation_ndcg@10": round(value, 4), "targets": len(targets), "choices": choices}
     return Tuned(scorer, names | figures)
+
+
+def counting_systems(
+    corpus: Corpus, targets: dict[str, pd.DataFrame], seed: int = 0
+) -> dict[str, dict[str, Tuned]]:
+    """``task -> system -> Tuned`` for the tasks of `targets`. Without `query-clicks` where no
+    target's query string occurs in train: it would be popularity by another name."""
+    systems: dict[str, dict[str, Tuned]] = {task: {} for task in targets}
+    for system, (task, _) in GRIDS.items():
+        if task in targets:
+            systems[task][system] = tune(corpus, system, seed)
+    clicks = systems.get("search", {}).get("query-clicks")
+    if clicks and not clicks.scorer.knows(targets["search"]).any():
+        del systems["search"]["query-clicks"]
+    return systems

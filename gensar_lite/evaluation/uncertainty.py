@@ -2,13 +2,11 @@
 
 In: one value per query. Out: intervals. Queries are drawn with replacement, the mean is taken each
 time, and the middle `confidence` of those means is the interval (Efron & Tibshirani 1993, ch. 13).
-It speaks of other queries like these; it does not know, and cannot tell, how much a model would
-change with another training seed.
+It speaks of other queries like these, not of another training seed.
 
-Where all values are 0, or all 1, every draw is alike and the bootstrap's interval has no width. Its
-open end is then Clopper and Pearson's (1934) for the share of queries that are different:
-`rare_share`. As a value is at most 1, the bound holds for the mean of any metric in [0, 1], if more
-widely than need be.
+Where all values are 0, or all 1, every draw is alike and that interval has no width. Its open end
+is then Clopper and Pearson's (1934) for the share of queries that are different, `rare_share`,
+which bounds the mean of any metric in [0, 1], if more widely than need be.
 """
 
 from __future__ import annotations
@@ -29,10 +27,11 @@ class Interval(NamedTuple):
 
 
 def bootstrap_means(values: np.ndarray, num_bootstrap: int, seed: int) -> np.ndarray:
-    """Means (num_bootstrap, m) of resampled queries; `values` (n, m) are m series over n queries.
+    """Means (num_bootstrap, m) of resampled queries; `values` (n, m) are m series over n queries,
+    which share each draw: differences of columns are paired.
 
-    All series share each draw of queries, so differences of columns are paired. The same seed and n
-    give the same draws. Raises `ValueError` when there is no query or a value is not finite.
+    The same seed and n give the same draws. Raises `ValueError` when there is no query or a value
+    is not finite.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or len(values) == 0:
