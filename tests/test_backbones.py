@@ -23,7 +23,7 @@ from gensar_lite.embeddings.encoders import minilm_folder
 from gensar_lite.machine.dropout import ByteDropout
 from gensar_lite.training import TASK_OF_EVENTS, TASKS, TextCodec, new_generator
 from gensar_lite.training.backbones import hidden_states, load_model, output_layer, output_rows
-from gensar_lite.training.backbones.cpu import suited, t5_attention
+from gensar_lite.training.backbones.fresh import suited, t5_attention
 from gensar_lite.training.backbones.pretrained import pretrained_config
 from gensar_lite.training.loop.loop import Trainer
 from gensar_lite.training.loop.losses import task_loss

@@ -29,15 +29,9 @@ from gensar_lite.machine.processes import gather_frame, my_share, together
 from gensar_lite.pipeline import train_with_ranking
 from gensar_lite.training import harmonic_mean, new_generator
 from gensar_lite.training.loop.checkpoint import Checkpoints, Group, checkpoint_name
-from gensar_lite.training.loop.interrupt import Interrupt
 from gensar_lite.training.loop.loop import Trainer
-from gensar_lite.training.loop.optimiser import (
-    dropout_seed,
-    learning_rate,
-    my_slots,
-    plans_of_step,
-    steps_per_epoch,
-)
+from gensar_lite.training.loop.optimiser import dropout_seed, learning_rate, my_slots
+from gensar_lite.training.loop.state import Interrupt
 from gensar_lite.training.loop.tracking import figures
 from gensar_lite.training.sequences.mixture import Plan
 from gensar_lite.training.stage import new_mixture
@@ -199,9 +193,8 @@ def test_an_epoch_is_computed_once_however_it_is_shared_out(num_batches, world, 
         Plan("nrip", np.array([i, 100 + i]), np.zeros(2, dtype=int)) for i in range(num_batches)
     ]
     done = []
-    for position in range(steps_per_epoch(num_batches, world, accumulate)):
-        mine = plans_of_step(plans, position, world, accumulate)
-        assert 0 < len(mine) <= world * accumulate
+    for begin in range(0, num_batches, world * accumulate):
+        mine = plans[begin : begin + world * accumulate]
         slots = [my_slots(mine, rank, world) for rank in range(world)]
         assert all(
             0 < len(mine_of_process) <= accumulate for mine_of_process in slots

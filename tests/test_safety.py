@@ -25,7 +25,7 @@ from gensar_lite.machine.disk import disk_problem
 from gensar_lite.notebook import start
 from gensar_lite.training import stage as training_stage
 from gensar_lite.training.loop.checkpoint import remove_checkpoints
-from gensar_lite.training.sequences import doc2query
+from gensar_lite.training.sequences import pseudo
 
 
 def workspace(root: Path, run: str | None = None, **changes) -> Workspace:
@@ -378,7 +378,7 @@ def test_whatever_a_local_model_reads_makes_its_stage_stale(name, tmp_path):
     ws = workspace(tmp_path, embeddings__encoder=str(folder))
     read, mark = encoder_files(ws.config.embeddings), fingerprint(find_encoder(str(folder)))
     asked = override(ws.config, {"training.pseudo_queries": str(folder)}).training
-    key = doc2query._key(["a"], asked)
+    key = pseudo._key(["a"], asked)
     ws.build("data", writes(), say=quiet)
     ws.build("embeddings", writes(), say=quiet, outside=read)
     (folder / ".git").mkdir()
@@ -388,7 +388,7 @@ def test_whatever_a_local_model_reads_makes_its_stage_stale(name, tmp_path):
     (folder / name).write_text("other")
     assert "encoder" in ws.why_rebuild("embeddings", read)
     assert fingerprint(find_encoder(str(folder))) != mark
-    assert doc2query._key(["a"], asked) != key
+    assert pseudo._key(["a"], asked) != key
     ws.build("embeddings", writes("again"), say=quiet, outside=read)
     assert (ws.folder("embeddings") / "a.txt").read_text() == "again"
 

@@ -15,7 +15,7 @@ from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.decoding import Decoder
 from gensar_lite.training import TASK_OF_EVENTS, TASKS, new_generator
 from gensar_lite.training.backbones import hidden_states
-from gensar_lite.training.backbones.causal import read
+from gensar_lite.training.backbones.causal import forward
 from gensar_lite.training.loop.loop import Trainer
 from gensar_lite.training.loop.losses import task_loss
 from gensar_lite.training.sequences.mixture import StreamMixture
@@ -69,7 +69,7 @@ def test_an_event_in_a_stream_has_the_states_of_its_own_history(seed, queries):
     batch = builder.stream(np.arange(len(builder.pieces))).to("cpu")
     twins = 0
     with torch.no_grad():
-        whole = read(model, batch.source, batch.mask)
+        whole = forward(model, batch.source, batch.mask)
         for piece in range(len(builder.pieces)):
             begin = 0
             for row in events_of(builder, piece):
@@ -123,9 +123,9 @@ def test_nothing_of_an_event_reaches_its_twin():
         - builder.tokens.offsets[builder.pieces[piece][0]]
     )
     with torch.no_grad():
-        before = read(model, batch.source, batch.mask)[0]
+        before = forward(model, batch.source, batch.mask)[0]
         batch.source[0, edge[0] : edge[1]] = 7  # the purchase is another one
-        after = read(model, batch.source, batch.mask)[0]
+        after = forward(model, batch.source, batch.mask)[0]
     same = (before == after).all(dim=-1)
     assert not same[edge[0] : edge[1]].any()
     assert same[edge[1] : edge[2]].all()  # the twin does not notice

@@ -22,25 +22,19 @@ from gensar_lite.artifacts import ArtifactError, Corpus, Identifiers, Workspace,
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.embeddings.encoders import local_folder
 from gensar_lite.identifiers import TokenLayout, layout_for
-from gensar_lite.training.backbones import (
-    from_scratch,
-    load_model,
-    loading,
-    merge_lora,
-    new_model,
-    num_text_tokens,
-)
-from gensar_lite.training.backbones.warm import piece_codec, warm_start
+from gensar_lite.training.backbones import load_model, new_model
+from gensar_lite.training.backbones.fresh import SIZES
+from gensar_lite.training.backbones.pretrained import loading, merge_lora, pretrained_config
 from gensar_lite.training.loop.checkpoint import remove_checkpoints
-from gensar_lite.training.loop.held_out import evaluate_loss, held_out, task_rows
+from gensar_lite.training.loop.held_out import evaluate_loss, task_rows
 from gensar_lite.training.loop.loop import Judge, Trainer
 from gensar_lite.training.loop.tracking import Watch
 from gensar_lite.training.sequences.examples import SequenceBuilder
 from gensar_lite.training.sequences.mixture import StreamMixture, TaskMixture
-from gensar_lite.training.sequences.pseudo import PseudoQueries, make_pseudo_queries
+from gensar_lite.training.sequences.pseudo import NO_QUERIES, PseudoQueries, make_pseudo_queries
 from gensar_lite.training.sequences.streams import StreamBuilder
-from gensar_lite.training.sequences.tasks import ON_EVENTS, PROMPTS, TASKS, variants
-from gensar_lite.training.text import TextCodec
+from gensar_lite.training.sequences.tasks import PROMPTS, TASKS, variants
+from gensar_lite.training.text import TextCodec, warm_start
 
 
 class Generator(NamedTuple):
@@ -61,10 +55,12 @@ class Generator(NamedTuple):
 def train_codec(corpus: Corpus, settings: TrainingConfig) -> TextCodec:
     """The backbone's own tokenizer, or a vocabulary of what training reads: titles, descriptions
     where a task reads them, train queries, prompts."""
-    if not from_scratch(settings.backbone):
+    if settings.backbone not in SIZES:
         with loading(settings.backbone):
             codec = TextCodec.load(settings.backbone, revision=settings.revision)
-            return TextCodec(codec.tokenizer, num_text_tokens(settings, codec.num_tokens))
+        # a pretrained table may hold more rows than its tokenizer knows
+        num_tokens = max(codec.num_tokens, pretrained_config(settings).vocab_size)
+        return TextCodec(codec.tokenizer, num_tokens)
     train = corpus.targets("train", "search")
     asked = corpus.queries["text"].iloc[train["query_id"].to_numpy()]
     reads_texts = not {"desc2id", "id2desc", "adhoc"}.isdisjoint(settings.tasks)
@@ -72,7 +68,7 @@ def train_codec(corpus: Corpus, settings: TrainingConfig) -> TextCodec:
     prompts = [sentence for name in settings.tasks for sentence in PROMPTS[name]]
     texts = [*corpus.items["title"], *described, *asked, *prompts]
     if settings.warm_embeddings:
-        return piece_codec(texts)
+        return TextCodec.of_pieces(texts)
     return TextCodec.train(texts, settings.num_text_tokens)
 
 
@@ -83,16 +79,15 @@ def new_generator(
 
     `cache`: see `make_pseudo_queries`.
     """
-    if settings.warm_embeddings and not from_scratch(settings.backbone):
+    if settings.warm_embeddings and settings.backbone not in SIZES:
         raise ConfigError(
             f"training.warm_embeddings: {settings.backbone} brings word vectors of its own. Set it "
             "to false."
         )
     codec = train_codec(corpus, settings)
     layout = layout_for(identifiers, codec.num_tokens)
-    pseudo = None
-    if "adhoc" in settings.tasks:
-        pseudo = make_pseudo_queries(corpus.items, settings, cache)
+    asks = "adhoc" in settings.tasks
+    pseudo = make_pseudo_queries(corpus.items, settings, cache) if asks else NO_QUERIES
     # after the vocabulary: its embedding table has a row per token of text, behaviour and code
     model = new_model(settings, layout)
     if settings.warm_embeddings:
@@ -135,7 +130,7 @@ def present_tasks(corpus: Corpus, settings: TrainingConfig) -> TrainingConfig:
 def new_mixture(generator: Generator, settings: TrainingConfig) -> TaskMixture | StreamMixture:
     """Every train row of a task is one example; with streams, the events of a user are one."""
     builder = generator.builder
-    rows_by_task = task_rows(generator.corpus, builder, settings, "train")
+    rows_by_task = task_rows(generator, settings, "train")
     for name, rows in rows_by_task.items():
         if not len(rows):
             raise ArtifactError(
@@ -143,7 +138,7 @@ def new_mixture(generator: Generator, settings: TrainingConfig) -> TaskMixture |
                 "and its weight out of training.task_weights."
             )
     if settings.stream:  # these are learned inside the streams
-        rows_by_task = {k: v for k, v in rows_by_task.items() if TASKS[k].base not in ON_EVENTS}
+        rows_by_task = {k: v for k, v in rows_by_task.items() if not TASKS[k].events}
     lengths = {name: builder.lengths(TASKS[name], rows) for name, rows in rows_by_task.items()}
     # a task with two variants gives each half of its weight
     weights = dict(zip(settings.tasks, settings.task_weights, strict=True))
@@ -189,7 +184,7 @@ def train(
         identifiers = Identifiers.load(ws.require("identifiers"))
         generator = new_generator(corpus, identifiers, settings, ws.root / "artifacts" / "cache")
         model, builder = generator.model, generator.builder
-        rows = held_out(generator, settings)
+        rows = task_rows(generator, settings, "validation")
         untrained = evaluate_loss(model, builder, rows, settings)
         mixture = new_mixture(generator, settings)
         trainer = Trainer(
@@ -228,7 +223,7 @@ def train(
 def model_files(settings: TrainingConfig) -> dict[str, Path]:
     """Folders of models of the user's own that training reads, by the setting's name."""
     folders = {}
-    if not from_scratch(settings.backbone):
+    if settings.backbone not in SIZES:
         folders |= local_folder("backbone", settings.backbone)
     if "adhoc" in settings.tasks and settings.pseudo_queries != "statistics":
         folders |= local_folder("pseudo_queries", settings.pseudo_queries)

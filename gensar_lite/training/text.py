@@ -1,19 +1,28 @@
 """Text in and out of the model: a small BPE vocabulary of our own, or a pretrained tokenizer.
 
-In: texts. Out: token ids below `num_tokens`. Identifiers never pass through here: they are integers
-from end to end (see identifiers/tokens.py).
+In: texts. Out: token ids below `num_tokens`; for a warm start of a fresh model, the text encoder's
+own word pieces and vectors. Identifiers never pass through here: they are integers from end to end
+(see identifiers/tokens.py).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+import numpy as np
+import torch
+from safetensors import safe_open
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from gensar_lite.embeddings.encoders import minilm_folder
 
 PAD = 0
 EOS = 1
 SPECIAL = ["<pad>", "</s>", "<unk>"]  # by id
+FOREIGN = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # the text encoder's own special tokens
 
 
 class TextCodec:
@@ -24,19 +33,14 @@ class TextCodec:
         self.num_tokens = num_tokens or len(tokenizer)
 
     @staticmethod
-    def of(tokenizer) -> TextCodec:
-        """From a tokenizer of the tokenizers library whose first ids are `SPECIAL`."""
-        pad, eos, unk = SPECIAL
-        fast = PreTrainedTokenizerFast(
-            tokenizer_object=tokenizer, pad_token=pad, eos_token=eos, unk_token=unk
-        )
-        return TextCodec(fast)
+    def of(tokenizer: Tokenizer) -> TextCodec:
+        """From a tokenizer whose first ids are `SPECIAL`."""
+        names = dict(zip(("pad_token", "eos_token", "unk_token"), SPECIAL, strict=True))
+        return TextCodec(PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names))
 
     @staticmethod
     def train(texts: Iterable[str], num_tokens: int) -> TextCodec:
         """A byte-level BPE vocabulary of at most `num_tokens` tokens, of lower-cased texts."""
-        from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-
         bpe = Tokenizer(models.BPE(unk_token="<unk>"))
         bpe.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
         bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -49,6 +53,30 @@ class TextCodec:
         )
         bpe.train_from_iterator(texts, trainer)
         return TextCodec.of(bpe)
+
+    @staticmethod
+    def of_pieces(texts: Iterable[str]) -> TextCodec:
+        """all-MiniLM-L6-v2's tokenizer, its vocabulary cut to the pieces of `texts` and to plain
+        single characters.
+
+        Words of `texts` are cut as the encoder cuts them; others into the pieces that are left.
+        """
+        whole = Tokenizer.from_file(str(minilm_folder() / "tokenizer.json"))
+        whole.no_truncation()
+        whole.no_padding()
+        encoded = whole.encode_batch(list(texts), add_special_tokens=False)
+        used = {i for text in encoded for i in text.ids} - {whole.token_to_id(t) for t in FOREIGN}
+        vocabulary = {piece: i for i, piece in enumerate(SPECIAL)}
+        for piece, i in sorted(whole.get_vocab().items(), key=lambda pair: pair[1]):
+            is_character = piece.isascii() and len(piece.removeprefix("##")) == 1
+            if i in used or is_character:
+                vocabulary[piece] = len(vocabulary)
+        model = models.WordPiece(vocabulary, unk_token="<unk>", continuing_subword_prefix="##")
+        small = Tokenizer(model)
+        small.normalizer = whole.normalizer
+        small.pre_tokenizer = whole.pre_tokenizer
+        small.decoder = whole.decoder
+        return TextCodec.of(small)
 
     @staticmethod
     def load(folder: Path | str, num_tokens: int | None = None, revision: str = "") -> TextCodec:
@@ -76,3 +104,25 @@ class TextCodec:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids."""
         return self.tokenizer.decode(list(ids))
+
+
+@torch.no_grad()
+def warm_start(model: PreTrainedModel, codec: TextCodec) -> None:
+    """Write the encoder's word vectors into the text rows of a fresh model's table, in place."""
+    # 1. the P pieces that both know: our ids beside the encoder's
+    folder = minilm_folder()
+    known = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    vocabulary = sorted(codec.tokenizer.get_vocab().items())
+    ours, theirs = np.array([(i, known[piece]) for piece, i in vocabulary if piece in known]).T
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        words = file.get_tensor("embeddings.word_embeddings.weight")[theirs].double()  # (P, 384)
+    # 2. their principal components, largest variance first: the width of the model is narrower
+    #    than the encoder's, and what these pieces differ by most must get through
+    words -= words.mean(dim=0)
+    axes = torch.linalg.eigh(words.T @ words).eigenvectors.flip(1)  # (384, 384)
+    table = model.get_input_embeddings().weight  # (V, d)
+    projected = words @ axes[:, : table.shape[1]]  # (P, d), or narrower than a wide model
+    # 3. the deviation that the table had: what depends on it, learning rate and output scale,
+    #    stays as it was
+    projected *= table.std().item() / projected.std()
+    table[ours, : projected.shape[1]] = projected.to(table.dtype)

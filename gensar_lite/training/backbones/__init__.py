@@ -1,9 +1,8 @@
 """Backbones: a model by its name, and the two things that training and decoding ask of it.
 
 In: a backbone's name and a `TokenLayout`. Out: a Hugging Face model, its hidden states for a batch,
-and logits of some rows of its vocabulary. Two kinds: encoder-decoder (t5.py) and decoder-only
-(causal.py); fresh, or pretrained (pretrained.py), then with or without LoRA (lora.py). These files
-do not know tasks, losses or beams.
+and logits of some rows of its vocabulary. An encoder-decoder or decoder-only (causal.py), fresh or
+pretrained. These files do not know tasks, losses or beams.
 """
 
 from __future__ import annotations
@@ -17,30 +16,12 @@ from transformers import PreTrainedModel
 
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.identifiers import TokenLayout
-from gensar_lite.training.backbones import causal, t5
-from gensar_lite.training.backbones.lora import add_lora, merge_lora, weight_of
-from gensar_lite.training.backbones.pretrained import (
-    from_scratch,
-    load_model,
-    loading,
-    num_text_tokens,
-    pretrained,
-)
-from gensar_lite.training.backbones.t5 import shift_right
+from gensar_lite.training.backbones import causal
+from gensar_lite.training.backbones.causal import shift_right
+from gensar_lite.training.backbones.fresh import SIZES, fresh
+from gensar_lite.training.backbones.pretrained import add_lora, load_model, pretrained, weight_of
 
-__all__ = [
-    "from_scratch",
-    "hidden_states",
-    "load_model",
-    "loading",
-    "merge_lora",
-    "new_model",
-    "num_text_tokens",
-    "output_layer",
-    "output_rows",
-    "shift_right",
-    "weight_of",
-]
+__all__ = ["hidden_states", "load_model", "new_model", "output_layer", "output_rows", "weight_of"]
 
 Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (..., d), (R, d) -> (..., R)
 
@@ -52,7 +33,7 @@ def new_model(settings: TrainingConfig, layout: TokenLayout) -> PreTrainedModel:
     fresh model.
     """
     torch.manual_seed(settings.seed)  # for weights; a pretrained table has new rows
-    if not from_scratch(settings.backbone):
+    if settings.backbone not in SIZES:
         model = pretrained(settings, layout)
         return add_lora(model, settings) if settings.lora_rank else model
     if settings.lora_rank:
@@ -60,8 +41,7 @@ def new_model(settings: TrainingConfig, layout: TokenLayout) -> PreTrainedModel:
             f"training.lora_rank: {settings.backbone} starts from random weights, all of which "
             "must be trained. Set it to 0, or name a pretrained training.backbone."
         )
-    kind = t5 if settings.backbone in t5.SIZES else causal
-    return kind.fresh(settings, layout)
+    return fresh(settings, layout)
 
 
 def hidden_states(
@@ -73,17 +53,20 @@ def hidden_states(
     (B, S + 1, S), of an event read as in a stream, the target's first token is given, not
     predicted, and T' is T - 1. See `Batch`.
     """
-    kind = t5 if model.config.is_encoder_decoder else causal
-    return kind.states(model, source, mask, target)
+    if not model.config.is_encoder_decoder:
+        return causal.states(model, source, mask, target)
+    read = model.get_encoder()(input_ids=source, attention_mask=mask).last_hidden_state  # (B, S, d)
+    return model.get_decoder()(
+        input_ids=shift_right(target),
+        encoder_hidden_states=read,
+        encoder_attention_mask=mask,
+        use_cache=False,
+    ).last_hidden_state
 
 
 class OutputLayer(NamedTuple):
-    """What turns hidden states into logits.
-
-    weight  (R, d)
-    bias    (R,) or None
-    scale   what states are multiplied by
-    """
+    """What turns hidden states, multiplied by `scale`, into logits: `weight` (R, d), `bias` (R,) or
+    None."""
 
     weight: torch.Tensor
     bias: torch.Tensor | None
@@ -104,8 +87,9 @@ class OutputLayer(NamedTuple):
 def output_layer(model: PreTrainedModel) -> OutputLayer:
     """A model's whole output layer."""
     head = model.get_output_embeddings()
-    scale = model.config.d_model**-0.5 if t5.scales_output(model) else 1.0
-    return OutputLayer(head.weight, head.bias, scale)
+    # T5 v1.0 alone divides states by the root of their width
+    scaled = getattr(model.config, "scale_decoder_outputs", False)
+    return OutputLayer(head.weight, head.bias, model.config.d_model**-0.5 if scaled else 1.0)
 
 
 def output_rows(

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +23,8 @@ from gensar_lite.artifacts import ArtifactError, file_digest, say, write_json
 from gensar_lite.machine.atomic import sync
 
 Tensors = dict[str, torch.Tensor]
-_NAME = re.compile(r"step-\d{8,}-epochs-\d{4,}")
+_NAME = re.compile(r"step-(\d{8,})-epochs-(\d{4,})")
+_DRAFT = re.compile(r"\.draft-\d+")
 
 
 class Group(NamedTuple):
@@ -51,9 +52,8 @@ class Checkpoints:
         # 1. into a draft that no reader looks at, whatever instant the process is killed at; the
         #    manifest last, with digests of all the rest
         self.folder.mkdir(parents=True, exist_ok=True)
-        _clear_drafts(self.folder)
-        draft = self.folder / f".draft-{os.getpid()}"
-        target = self.folder / name
+        _remove(_folders(self.folder, _DRAFT))
+        draft, target = self.folder / f".draft-{os.getpid()}", self.folder / name
         draft.mkdir()
         files = {}
         for group, (content, tensors) in groups.items():
@@ -62,51 +62,15 @@ class Checkpoints:
         manifest = {"identity": self.identity, "progress": progress, "files": files}
         write_json(draft / "manifest.json", manifest)
         sync(draft)
-        shutil.rmtree(target, ignore_errors=True)  # a damaged one of the same step
+        _remove([target])  # a damaged one of the same step
         # 2. one rename: a folder of this name is whole, on a disk that has been told to keep it
         os.rename(draft, target)
         sync(self.folder)
-        self._stored = {entry["content"]: (target / file, entry) for file, entry in files.items()}
-        self._prune(target)
-
-    def newest(self) -> tuple[int, int] | None:
-        """Step and finished epochs of the newest whole checkpoint, or None. Damaged ones are passed
-        over, with a note.
-
-        Raises `ArtifactError` when it belongs to a run of another identity.
-        """
-        for path in reversed(checkpoints_in(self.folder)):
-            reason = damage(path)
-            if reason:
-                self.say(f"training: passes over the checkpoint {path.name}, which {reason}")
-                continue
-            manifest = json.loads((path / "manifest.json").read_text())
-            self._refuse_another(manifest["identity"])
-            self._stored = {
-                entry["content"]: (path / file, entry) for file, entry in manifest["files"].items()
-            }
-            return place(path)
-        return None
-
-    def begun_with(self, key: str) -> object | None:
-        """A value of the newest readable progress record, or None. Checks nothing else."""
-        for path in reversed(checkpoints_in(self.folder)):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-                return json.loads((path / "manifest.json").read_text())["progress"].get(key)
-        return None
-
-    def load(self, name: str) -> tuple[dict[str, Tensors], dict]:
-        """Tensors by group, and the progress record, of a checkpoint that `newest` has named."""
-        path = self.folder / name
-        try:
-            manifest = json.loads((path / "manifest.json").read_text())
-        except OSError as error:
-            raise ArtifactError(
-                f"training: {path} can be read by the first process, but not here ({error}). All "
-                "processes need the same --workspace folder, on a disk that they share."
-            ) from error
-        tensors = {Path(file).stem: load_file(path / file) for file in manifest["files"]}
-        return tensors, manifest["progress"]
+        self._remember(target, files)
+        # 3. the newest of an earlier step is kept; one of the same step would be damaged with it
+        older = [path for path in _folders(self.folder, _NAME) if path != target]
+        spare = [path for path in older if _place(path)[0] < _place(target)[0]][-1:]
+        _remove(path for path in older if path not in spare)
 
     def _store(self, path: Path, content: str, tensors: Tensors) -> dict:
         """Write or link one file; returns its entry in the manifest."""
@@ -124,13 +88,45 @@ class Checkpoints:
         self._stored[content] = (path, entry)
         return entry
 
-    def _prune(self, target: Path) -> None:
-        # the newest of an earlier step is kept; one of the same step would be damaged with it
-        older = [path for path in checkpoints_in(self.folder) if path != target]
-        spare = [p for p in older if place(p)[0] < place(target)[0]][-1:]
-        for path in older:
-            if path not in spare:
-                shutil.rmtree(path, ignore_errors=True)
+    def _remember(self, path: Path, files: dict[str, dict]) -> None:
+        self._stored = {entry["content"]: (path / file, entry) for file, entry in files.items()}
+
+    def newest(self) -> tuple[int, int] | None:
+        """Step and finished epochs of the newest whole checkpoint, or None. Damaged ones are passed
+        over, with a note.
+
+        Raises `ArtifactError` when it belongs to a run of another identity.
+        """
+        for path in reversed(_folders(self.folder, _NAME)):
+            reason = _damage(path)
+            if reason:
+                self.say(f"training: passes over the checkpoint {path.name}, which {reason}")
+                continue
+            manifest = _manifest(path)
+            self._refuse_another(manifest["identity"])
+            self._remember(path, manifest["files"])
+            return _place(path)
+        return None
+
+    def begun_with(self, key: str) -> object | None:
+        """A value of the newest readable progress record, or None. Checks nothing else."""
+        for path in reversed(_folders(self.folder, _NAME)):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+                return _manifest(path)["progress"].get(key)
+        return None
+
+    def load(self, name: str) -> tuple[dict[str, Tensors], dict]:
+        """Tensors by group, and the progress record, of a checkpoint that `newest` has named."""
+        path = self.folder / name
+        try:
+            manifest = _manifest(path)
+        except OSError as error:
+            raise ArtifactError(
+                f"training: {path} can be read by the first process, but not here ({error}). All "
+                "processes need the same --workspace folder, on a disk that they share."
+            ) from error
+        tensors = {Path(file).stem: load_file(path / file) for file in manifest["files"]}
+        return tensors, manifest["progress"]
 
     def _refuse_another(self, identity: dict) -> None:
         mine = self.identity
@@ -147,10 +143,21 @@ class Checkpoints:
         )
 
 
-def damage(path: Path) -> str | None:
+def _short(value: object) -> str:
+    """A value as it is typed after ``--set``; a digest by its first letters."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return f"{value:.8}..." if isinstance(value, str) and len(value) == 64 else str(value)
+
+
+def _manifest(path: Path) -> dict:
+    return json.loads((path / "manifest.json").read_text())
+
+
+def _damage(path: Path) -> str | None:
     """What is wrong with a checkpoint's folder, in words; None if it is whole."""
     try:
-        manifest = json.loads((path / "manifest.json").read_text())
+        manifest = _manifest(path)
         # all that a reader will ask of it, so that what is whole can be read
         entries = [
             (file, entry["size"], entry["sha256"]) for file, entry in manifest["files"].items()
@@ -168,31 +175,23 @@ def damage(path: Path) -> str | None:
     return None
 
 
-def checkpoints_in(folder: Path) -> list[Path]:
-    """Checkpoints below a folder, the oldest first; what only looks like one is none of ours."""
-    return [
-        path
-        for path in sorted(folder.glob("step-*"))
-        if _NAME.fullmatch(path.name) and path.is_dir()
-    ]
-
-
 def remove_checkpoints(folder: Path) -> None:
     """Remove every checkpoint below a folder, and the folder where nothing else is left in it."""
-    if not folder.is_dir():
-        return
-    _clear_drafts(folder)
-    for path in checkpoints_in(folder):
-        shutil.rmtree(path, ignore_errors=True)
-    with contextlib.suppress(OSError):  # somebody keeps something in it
+    _remove([*_folders(folder, _DRAFT), *_folders(folder, _NAME)])
+    with contextlib.suppress(OSError):  # there is none, or somebody keeps something in it
         folder.rmdir()
 
 
-def _clear_drafts(folder: Path) -> None:
-    """Remove what killed processes left half written."""
-    for path in folder.glob(".draft-*"):
-        if re.fullmatch(r"\.draft-\d+", path.name):
-            shutil.rmtree(path, ignore_errors=True)
+def _folders(folder: Path, name: re.Pattern) -> list[Path]:
+    """Drafts that killed processes left, or checkpoints, below a folder, the oldest first; what
+    only looks like one is none of ours."""
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in paths if name.fullmatch(path.name) and path.is_dir()]
+
+
+def _remove(folders: Iterable[Path]) -> None:
+    for path in folders:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def checkpoint_name(step: int, epochs: int) -> str:
@@ -200,14 +199,7 @@ def checkpoint_name(step: int, epochs: int) -> str:
     return f"step-{step:08d}-epochs-{epochs:04d}"
 
 
-def place(path: Path) -> tuple[int, int]:
+def _place(path: Path) -> tuple[int, int]:
     """The reverse of `checkpoint_name`."""
-    _, step, _, epochs = path.name.split("-")
+    step, epochs = _NAME.fullmatch(path.name).groups()
     return int(step), int(epochs)
-
-
-def _short(value: object) -> str:
-    """A value as it is typed after ``--set``; a digest by its first letters."""
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return f"{value:.8}..." if isinstance(value, str) and len(value) == 64 else str(value)

@@ -27,29 +27,15 @@ from gensar_lite.machine.precision import how_computed, use_bf16
 from gensar_lite.machine.processes import rank_and_world, together
 from gensar_lite.machine.threads import threads_for
 from gensar_lite.training.loop.checkpoint import Checkpoints
-from gensar_lite.training.loop.interrupt import Interrupt
 from gensar_lite.training.loop.losses import Objective
-from gensar_lite.training.loop.optimiser import (
-    dropout_seed,
-    learning_rate,
-    my_slots,
-    new_optimiser,
-    plans_of_step,
-    steps_per_epoch,
-)
-from gensar_lite.training.loop.state import Progress, State, put_tensors
-from gensar_lite.training.loop.tracking import (
-    LOG_STEPS,
-    Reporter,
-    Watch,
-    figures,
-    harmonic_mean,
-    new_accelerator,
-)
+from gensar_lite.training.loop.optimiser import dropout_seed, learning_rate, my_slots, new_optimiser
+from gensar_lite.training.loop.state import Interrupt, Progress, State, put_tensors
+from gensar_lite.training.loop.tracking import Watch, figures, harmonic_mean, new_accelerator
 from gensar_lite.training.sequences.examples import SequenceBuilder
 from gensar_lite.training.sequences.mixture import Plan, TaskMixture
 
 Judge = Callable[[PreTrainedModel], dict[str, float]]
+LOG_STEPS = 10  # optimiser steps between two rows of figures
 # these change when something is done, but no weight: a stopped run goes on with other values
 FREE_SETTINGS = ("max_minutes", "checkpoint_minutes", "tracker")
 
@@ -84,12 +70,18 @@ class Trainer:
         # how many processes share an epoch changes its steps: a checkpoint of two is none of one
         identity |= {"processes": self.world, **(inputs or {})}
         folder = Checkpoints(checkpoints, identity, tqdm.write) if checkpoints else None
-        self.bf16 = self._number_format(folder)
+        # products are in bf16 as in the checkpoint, else as set or measured
+        begun = folder.begun_with("bf16") if folder else None
+        with self._threads():
+            bf16 = use_bf16(settings.precision) if begun is None else begun
+        self.bf16 = self._first_decides(bf16)
         self.accelerator = new_accelerator(settings.tracker, self.bf16, logs)
         objective = Objective(model, builder.layout, settings)
         optimiser = new_optimiser(model, settings)
         self.objective, self.optimiser = self.accelerator.prepare(objective, optimiser)
-        self.steps_per_epoch = steps_per_epoch(mixture.num_batches, self.world, settings.accumulate)
+        self.step_size = self.world * settings.accumulate  # batches, of all processes together
+        # the last step of an epoch may be smaller: no example is drawn twice
+        self.steps_per_epoch = -(-mixture.num_batches // self.step_size)
         self.num_steps = self.steps_per_epoch * settings.epochs
         self.tasks = sorted({name.partition("/")[0] for name in mixture.rows})
         progress = Progress(self._no_sums(), bf16=self.bf16)
@@ -113,21 +105,24 @@ class Trainer:
         """
         if self.state.resume() and self.rank == 0:
             tqdm.write(f"training: goes on after step {self.step} of {self.num_steps}")
-        # the first step whose row a killed run may have reported, but will report again: the row of
-        # the epoch's last step is on disk with the epoch
+        # the first step whose row a killed run may have reported, but will report again, so that
+        # old rows make way: the row of the epoch's last step is on disk with the epoch
         inside = self.step < (len(self.curve) + 1) * self.steps_per_epoch
-        reporter = Reporter(self.accelerator, self.step + inside, self.watch)
+        purge = {"tensorboard": {"purge_step": self.step + inside}}
+        self.accelerator.init_trackers("training", init_kwargs=purge)
         # once a second: a notebook's client keeps a thousand messages, and drops the cell's end
         # when more wait
         shown = {"desc": "training", "unit": "step", "mininterval": 1.0, "disable": self.rank > 0}
-        bar = tqdm(total=self.num_steps, initial=self.step, **shown)
+        self.bar = tqdm(total=self.num_steps, initial=self.step, **shown)
         try:
-            with Interrupt(patient=self.world > 1) as interrupt, self._threads():
+            with Interrupt(patient=self.world > 1) as self.interrupt, self._threads():
                 while len(self.curve) < self.settings.epochs and not self._finished():
-                    self._epoch(len(self.curve) + 1, bar, interrupt, reporter)
+                    self._epoch(len(self.curve) + 1)
         finally:
-            bar.close()
-            reporter.close()
+            self.bar.close()
+            # not Accelerate's end_training, which would also end the processes' connection
+            for tracker in self.accelerator.trackers:
+                tracker.finish()
         if not self.state.progress.best_step:  # time ran out before the first validation
             self.state.keep_best(0.0)
         put_tensors(self.model, self.state.best_tensors)
@@ -139,46 +134,45 @@ class Trainer:
         late = bool(self.curve) and self.state.progress.seconds > 60 * self.settings.max_minutes
         scores = [row["score"] for row in self.curve if "score" in row]
         since_best = len(scores) - 1 - int(np.argmax(scores)) if scores else 0
-        over = late or (bool(scores) and since_best >= self.settings.patience)
-        # clocks differ: the first process decides for all, or one would wait for another that left
-        return bool(together(np.array([over]))[0, 0])
+        # clocks differ: one that left would be waited for
+        return self._first_decides(late or (bool(scores) and since_best >= self.settings.patience))
 
-    def _epoch(self, epoch: int, bar: tqdm, interrupt: Interrupt, reporter: Reporter) -> None:
+    @staticmethod
+    def _first_decides(mine: bool) -> bool:
+        return bool(together(np.array([mine]))[0, 0])
+
+    def _epoch(self, epoch: int) -> None:
         """The rest of an epoch, from wherever the run stands in it, then its end."""
         progress, plans = self.state.progress, self.mixture.epoch(epoch)
         self.objective.train()
         # figures between two rows are those since the last one
-        reported = progress.sums.copy()
-        since = time.perf_counter()
-        examples = 0
+        reported, since, examples = progress.sums.copy(), time.perf_counter(), 0
         for position in range(self.step - (epoch - 1) * self.steps_per_epoch, self.steps_per_epoch):
             started = time.perf_counter()
-            batches = plans_of_step(plans, position, self.world, self.settings.accumulate)
+            batches = plans[position * self.step_size :][: self.step_size]
             progress.sums += self._one_step(batches)
             progress.seconds += time.perf_counter() - started
             examples += sum(len(plan.rows) for plan in batches)
-            bar.update()
+            self.bar.update()
             if position + 1 == self.steps_per_epoch:
                 break  # the epoch's own row and checkpoint follow
             if self.step % LOG_STEPS == 0:
                 speed = {"examples/s": round(examples / (time.perf_counter() - since), 1)}
                 losses = figures(self.tasks, together(progress.sums - reported))
-                reporter.report(self._row() | losses | speed)
-                reported = progress.sums.copy()
-                since = time.perf_counter()
-                examples = 0
-            self._pause(interrupt)
-        self._end_epoch(epoch, bar, interrupt, reporter)
+                self._report(self._row() | losses | speed)
+                reported, since, examples = progress.sums.copy(), time.perf_counter(), 0
+            self._pause()
+        self._end_epoch(epoch)
 
-    def _end_epoch(self, epoch: int, bar: tqdm, interrupt: Interrupt, reporter: Reporter) -> None:
+    def _end_epoch(self, epoch: int) -> None:
         """Validation where it is due, the curve's row, and a checkpoint."""
         progress = self.state.progress
         sums = together(progress.sums)
         row = {"epoch": epoch} | self._row() | figures(self.tasks, sums, levels=True)
         last = epoch == self.settings.epochs
         if self.judge is not None and (epoch % self.settings.eval_every == 0 or last):
-            self._pause(interrupt, save=True)  # validation takes long: nothing before it is lost
-            with interrupt.at_once():
+            self._pause(save=True)  # validation takes long: nothing before it is lost
+            with self.interrupt.at_once():
                 row |= self._validated()
         # an epoch that was not validated cannot be the best one; without a judge there is nothing
         # to choose by, and the last one stands
@@ -186,10 +180,19 @@ class Trainer:
             self.state.keep_best(row.get("score", float(epoch)))
         progress.curve.append(row | {"seconds": round(progress.seconds, 2)})
         progress.sums = self._no_sums()
-        bar.set_postfix({k: f"{v:.4f}" for k, v in row.items() if k.endswith(("/loss", "score"))})
-        reporter.report(self.curve[-1])
+        shown = {k: f"{v:.4f}" for k, v in row.items() if k.endswith(("/loss", "score"))}
+        self.bar.set_postfix(shown)
+        self._report(self.curve[-1])
         give_back()
-        self._pause(interrupt, save=True)
+        self._pause(save=True)
+
+    def _report(self, row: dict) -> None:
+        """Send the numbers of one row where they are wanted; the first process alone does."""
+        if self.rank > 0:
+            return
+        self.accelerator.log({k: v for k, v in row.items() if k != "step"}, step=row["step"])
+        if self.watch is not None:
+            self.watch(dict(row))
 
     def _one_step(self, plans: list[Plan]) -> np.ndarray:
         """One optimiser step on the batches of all processes; returns this one's sums.
@@ -233,13 +236,6 @@ class Trainer:
     def _threads(self) -> contextlib.AbstractContextManager:
         return threads_for(self.model.config.hidden_size)
 
-    def _number_format(self, checkpoints: Checkpoints | None) -> bool:
-        """Whether products are in bf16: as in the checkpoint, else as set or measured."""
-        begun = checkpoints.begun_with("bf16") if checkpoints else None
-        with self._threads():
-            bf16 = use_bf16(self.settings.precision) if begun is None else begun
-        return bool(together(np.array([bf16], dtype=np.int64))[0, 0])  # the first process decides
-
     def how_computed(self) -> dict[str, object]:
         """Format and threads, for the stage's ``meta.json``."""
         with self._threads():
@@ -261,7 +257,7 @@ class Trainer:
         self.state.progress.seconds += time.perf_counter() - started
         return row
 
-    def _pause(self, interrupt: Interrupt, save: bool = False) -> None:
+    def _pause(self, save: bool = False) -> None:
         """Between two steps: save if it is time to (or `save`), stop if someone asks to, saved.
 
         All processes do the same, whichever was asked.
@@ -270,15 +266,14 @@ class Trainer:
             self._save()
         minutes = (time.monotonic() - self.saved) / 60
         due = self.rank == 0 and minutes >= self.settings.checkpoint_minutes and not save
-        asked, due = together(np.array([interrupt.asked, due], dtype=np.int64)).any(axis=0)
+        asked, due = together(np.array([self.interrupt.asked, due], dtype=np.int64)).any(axis=0)
         if due or (asked and not save):
             self._save()
         if not asked:
             return
         self.accelerator.wait_for_everyone()  # a launcher ends all processes when one has ended
-        kept = "nothing is on disk, this trainer holds it"
-        if self.state.checkpoints:
-            kept = "everything is saved"
+        on_disk = "everything is saved"
+        kept = on_disk if self.state.checkpoints else "nothing is on disk, this trainer holds it"
         raise KeyboardInterrupt(
             f"training: stopped after step {self.step} of {self.num_steps}, {kept}. Run the same "
             "cell or command again: it goes on."

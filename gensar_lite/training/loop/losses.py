@@ -20,7 +20,7 @@ from gensar_lite.artifacts import VIEWS
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.identifiers import TokenLayout
 from gensar_lite.training.backbones import hidden_states, output_layer, output_rows
-from gensar_lite.training.backbones.causal import read
+from gensar_lite.training.backbones.causal import forward
 from gensar_lite.training.sequences.tasks import Batch
 from gensar_lite.training.text import PAD
 
@@ -129,7 +129,7 @@ def stream_loss(
     """As `task_loss`, for whole streams: `target` (B, N) is what each token of `source` (B, N)
     predicts, PAD where nothing counts, `weight` (B, N) how much it counts."""
     # 1. one pass over all events of all streams; from here on a stream is only its tokens
-    hidden = read(model, batch.source, batch.mask).flatten(0, 1)  # (B * N, d)
+    hidden = forward(model, batch.source, batch.mask).flatten(0, 1)  # (B * N, d)
     target = batch.target.flatten()  # (B * N,)
     weight = batch.weight.flatten()
     total = hidden.new_zeros((), dtype=torch.float32)
@@ -153,12 +153,8 @@ def stream_loss(
 def _competitors(layout: TokenLayout) -> Iterator[tuple[int | None, int, int]]:
     """Ranges of token ids that compete with each other: (level, first, end) of every codebook, then
     (None, ...) of text. A level that both views share stands once."""
-    level_at = {
-        layout.level_offset(view, level): level
-        for view in VIEWS
-        for level in range(layout.num_levels)
-    }
-    for low, level in level_at.items():
+    first = dict.fromkeys((offset, i) for v in VIEWS for i, offset in enumerate(layout.offsets(v)))
+    for low, level in first:
         yield level, low, low + layout.codebook_size
     yield None, 0, layout.level_offset(VIEWS[0], 0)
 

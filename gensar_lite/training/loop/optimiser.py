@@ -1,9 +1,8 @@
-"""Optimiser steps: AdamW, the learning rate of a step, its batches and who computes which of them.
+"""Optimiser steps: AdamW, the learning rate of a step, who computes which of its batches.
 
-In: a model, settings, an epoch's plans in order, how many processes and micro-batches. Out: an
-optimiser, rates, slots. All but the optimiser are pure functions of numbers, so that 2 processes x
-1 micro-batch and 1 process x 2 micro-batches compute the same step.
-This file does not know losses or tokens.
+In: a model, settings, a step's plans, how many processes. Out: an optimiser, rates, slots. All but
+the optimiser are pure functions of numbers, so that 2 processes x 1 micro-batch and 1 process x 2
+micro-batches compute the same step. This file does not know losses or tokens.
 """
 
 from __future__ import annotations
@@ -50,17 +49,6 @@ class Slot(NamedTuple):
     number: int
     plan: Plan
     counts: float
-
-
-def steps_per_epoch(num_batches: int, world: int, accumulate: int) -> int:
-    """The last step of an epoch may be smaller than the others: no example is drawn twice."""
-    return -(-num_batches // (world * accumulate))
-
-
-def plans_of_step(plans: list[Plan], position: int, world: int, accumulate: int) -> list[Plan]:
-    """The batches that all processes together compute in step `position` (from 0) of an epoch."""
-    size = world * accumulate  # batches per step
-    return plans[position * size : (position + 1) * size]
 
 
 def my_slots(plans: list[Plan], rank: int, world: int) -> list[Slot]:

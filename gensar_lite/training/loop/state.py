@@ -1,14 +1,19 @@
-"""What a run must not lose, and where it stands: to disk and back, bit by bit.
+"""What a run must not lose, where it stands, and how it is stopped: to disk and back, bit by bit.
 
-In: a model and its optimiser while they train. Out: checkpoints, and a run put back to where one
-was written. Exact resume needs no more than this: data order, dropout and learning rate are
-functions of the step, so weights, the optimiser's moments and the sums of the epoch at work are
+In: a model and its optimiser while they train; signals. Out: checkpoints, and a run put back to
+where one was written. Exact resume needs no more than this: data order, dropout and learning rate
+are functions of the step, so weights, the optimiser's moments and the sums of the epoch at work are
 all that a run carries. This file does not know batches, nor when it is time to save.
 """
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import FrameType
 
 import numpy as np
 import torch
@@ -52,6 +57,9 @@ class State:
         self.optimiser = getattr(optimiser, "optimizer", optimiser)  # the one that Accelerate wraps
         self.best_tensors = self._copied()
 
+    def _copied(self) -> Tensors:
+        return {name: tensor.clone() for name, tensor in learned_tensors(self.model).items()}
+
     def keep_best(self, score: float) -> None:
         """Remember the weights, if their score is the best yet: of equal ones the first."""
         if score > self.progress.best:
@@ -69,21 +77,26 @@ class State:
         sums = together(progress.sums)
         if self.rank > 0:
             return
+        moments = {
+            f"{i}.{name}": torch.as_tensor(value)
+            for i, entry in self.optimiser.state_dict()["state"].items()
+            for name, value in entry.items()
+        }
         # contents are named after the step that made them: where the best weights are those of the
         # last checkpoint, or of this very step, they are linked and not written again
         groups = {
             "model": Group(f"weights-{progress.step}", learned_tensors(self.model)),
             "best": Group(f"weights-{progress.best_step}", self.best_tensors),
-            "optimizer": Group(f"moments-{progress.step}", optimiser_tensors(self.optimiser)),
+            "optimizer": Group(f"moments-{progress.step}", moments),
         }
         name = checkpoint_name(progress.step, len(progress.curve))
         record = vars(progress) | {"sums": sums.tolist()}  # JSON keeps every bit of a float
         self.checkpoints.save(name, groups, record)
 
     def resume(self) -> bool:
-        """Put the newest whole checkpoint into model, optimiser and progress, if there is one.
+        """Put the newest whole checkpoint, if any, into model, optimiser and progress.
 
-        Returns whether there was.
+        Returns whether there was one.
         """
         if self.checkpoints is None:
             return False
@@ -95,16 +108,17 @@ class State:
         # 2. weights and moments in place, since the optimiser points at these very tensors
         tensors, record = self.checkpoints.load(checkpoint_name(step, epochs))
         put_tensors(self.model, tensors["model"])
-        restore_optimiser(self.optimiser, tensors["optimizer"])
+        moments: dict[int, Tensors] = {}
+        for key, value in tensors["optimizer"].items():
+            index, name = key.split(".", 1)
+            moments.setdefault(int(index), {})[name] = value
+        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
         # 3. the best weights, on the device where they are put at the end
         device_of = {name: tensor.device for name, tensor in learned_tensors(self.model).items()}
         self.best_tensors = {k: tensor.to(device_of[k]) for k, tensor in tensors["best"].items()}
         # 4. step, curve and score, and of the sums those of this process
         self.progress = Progress(**record | {"sums": np.array(record["sums"][self.rank])})
         return True
-
-    def _copied(self) -> Tensors:
-        return {name: tensor.clone() for name, tensor in learned_tensors(self.model).items()}
 
 
 def learned_tensors(model: nn.Module) -> Tensors:
@@ -125,16 +139,42 @@ def put_tensors(model: nn.Module, tensors: Tensors) -> None:
         tensor.copy_(tensors[name])
 
 
-def optimiser_tensors(optimiser: torch.optim.Optimizer) -> Tensors:
-    """An Adam-like optimiser's state as flat named tensors, ``<parameter>.<name>``."""
-    state = optimiser.state_dict()["state"]
-    return {f"{i}.{k}": torch.as_tensor(v) for i, entry in state.items() for k, v in entry.items()}
+class Interrupt:
+    """The stop button. Between entering and leaving, the first SIGINT (Ctrl-C, a notebook's stop
+    button) or SIGTERM (a cluster that wants its machine back) only sets `asked`. A second one
+    raises, as does any within `at_once`, where nothing would be lost.
 
+    patient  a second one does not raise either: a launcher passes signals on, often twice
+    """
 
-def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """The reverse of `optimiser_tensors`."""
-    entries: dict[int, Tensors] = {}
-    for key, value in tensors.items():
-        index, name = key.split(".", 1)
-        entries.setdefault(int(index), {})[name] = value
-    optimiser.load_state_dict(optimiser.state_dict() | {"state": entries})
+    def __init__(self, patient: bool = False):
+        self.asked, self.patient = False, patient
+        self._at_once = False
+        self._before: dict = {}
+
+    def __enter__(self) -> Interrupt:
+        # Python handles signals in its main thread alone: in others nothing changes
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():  # None: not set from Python
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within, a signal raises `KeyboardInterrupt`: for long work that leaves nothing."""
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._at_once or (self.asked and not self.patient):
+            raise KeyboardInterrupt(
+                "training: stopped. Run the same cell or command again: it goes on."
+            )
+        self.asked = True

@@ -1,8 +1,8 @@
 """Sources of histories and queries that stand in no corpus: what a running shop has at hand.
 
-In: what a user did, in time order, and perhaps a query, as items and texts. Out: the token ids
-that a `SequenceBuilder` makes of equal events of its corpus. This file does not know models, beams
-or whether an item exists.
+In: what a user did, in time order, and perhaps a query, as items and texts. Out: the token ids that
+a `SequenceBuilder` makes of equal events of its corpus. This file does not know models, beams or
+whether an item exists.
 """
 
 from __future__ import annotations
@@ -61,16 +61,18 @@ def adhoc_sources(
     history_of = np.repeat(np.arange(len(windows)), [len(window) for window in windows])  # (E,)
     items = np.array([event.item_id for event in events], dtype=np.int64)
     is_search = np.array([event.query is not None for event in events], dtype=bool)
+
     # a stream's room is counted with the queries of its history, even where they are not shown
     read_queries = is_stream or settings.history_queries
     past = [event.query if read_queries else None for event in events]
     asked = list(queries) if "query" in task.reads else [None] * len(histories)
-
-    texts = dict.fromkeys(text for text in [*past, *asked] if text is not None)
-    number = {text: place for place, text in enumerate(texts)}
-    spelled = builder.spell_queries(list(number))
-    past_queries = _queries(spelled, number, past)
-    asked_queries = _queries(spelled, number, asked)
+    texts = list(dict.fromkeys(text for text in [*past, *asked] if text is not None))
+    row_of = {text: row for row, text in enumerate(texts)} | {None: -1}  # -1: an empty row
+    spelled = builder.spell_queries(texts)
+    past_queries, asked_queries = (
+        spelled.take_or_empty(np.array([row_of[text] for text in wanted], dtype=np.int64))
+        for wanted in (past, asked)
+    )
     if is_stream:
         lengths = builder.spell_events(items, is_search, past_queries).lengths
         room = settings.max_stream_tokens - asked_queries.lengths - (1 + builder.layout.num_levels)
@@ -82,11 +84,6 @@ def adhoc_sources(
     history = builder.spell_history(items, is_search, past_queries)
     parts = [history.merge(history_of, len(windows)), asked_queries]
     return hstack(parts) if is_stream else builder.frame(task, parts)
-
-
-def _queries(spelled: Ragged, number: dict[str, int], texts: list[str | None]) -> Ragged:
-    """The row of `spelled` of each text, an empty one for None."""
-    return spelled.take_or_empty(np.array([number.get(t, -1) for t in texts], dtype=np.int64))
 
 
 def _fitting(lengths: np.ndarray, history_of: np.ndarray, room: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Single examples: from an event or an item to what the model reads and what it writes.
 
 In: a `Corpus`, `Identifiers`, a `TextCodec`. Out: padded integer batches, built without touching
-text again. This file does not know models, losses, beams, nor where pseudo-queries come from.
+text again. Queries, items and events are spelled here alone, so that a model reads the same in
+examples, streams and histories of a running shop. This file does not know models, losses or beams.
 """
 
 from __future__ import annotations
@@ -10,21 +11,20 @@ from functools import cached_property
 
 import numpy as np
 
-from gensar_lite.artifacts import Corpus, Identifiers
+from gensar_lite.artifacts import VIEWS, Corpus, Identifiers
 from gensar_lite.config import TrainingConfig
 from gensar_lite.data import history_bounds
 from gensar_lite.embeddings.semantic import item_texts
 from gensar_lite.identifiers import TokenLayout
 from gensar_lite.machine.ranges import ranges
 from gensar_lite.training.sequences.mixture import Plan
-from gensar_lite.training.sequences.pseudo import PseudoQueries
-from gensar_lite.training.sequences.ragged import Ragged, hstack, pad, pad_and_mask
-from gensar_lite.training.sequences.spelling import Speller
-from gensar_lite.training.sequences.tasks import PROMPTS, TASK_NAMES, TASKS, Batch, Task
+from gensar_lite.training.sequences.pseudo import NO_QUERIES, PseudoQueries
+from gensar_lite.training.sequences.ragged import Ragged, hstack, pad_and_mask
+from gensar_lite.training.sequences.tasks import PROMPTS, TASKS, Batch, Task
 from gensar_lite.training.text import EOS, PAD, TextCodec
 
 
-class SequenceBuilder(Speller):
+class SequenceBuilder:
     """Builds sources and targets for events and items of one corpus.
 
     Texts are tokenised once: item texts and pseudo-queries when a task first asks for them.
@@ -37,34 +37,65 @@ class SequenceBuilder(Speller):
         layout: TokenLayout,
         codec: TextCodec,
         settings: TrainingConfig,
-        pseudo: PseudoQueries | None = None,
+        pseudo: PseudoQueries = NO_QUERIES,
     ):
-        super().__init__(identifiers, layout, codec, settings)
-        self.pseudo = pseudo or PseudoQueries.none()
-        self._titles, self._texts = corpus.items["title"], corpus.items["text"]
-        events = corpus.events
+        self.layout, self.codec, self.settings = layout, codec, settings
+        self.catalogue, self.pseudo = corpus.items, pseudo
+        # (N, L) each
+        self.item_tokens = {
+            view: layout.tokens(identifiers.view(view), view).astype(np.int32) for view in VIEWS
+        }
+        # 2N rows: every item by its semantic, then every item by its collaborative identifier
+        codes = np.concatenate(list(self.item_tokens.values()))  # (2N, L)
+        self.num_items = len(codes) // 2
+        marks = Ragged.of(self.behaviour(view) for view in VIEWS)
+        marks = marks.take(np.repeat([0, 1], self.num_items))
+        codes = Ragged.cut(codes.ravel(), np.full(len(codes), layout.num_levels))
+        self._items = hstack([marks, codes])
         # (E,) each: the event rows that are an event's history, its kind, item and query
+        events = corpus.events
         self.start, self.end = history_bounds(events)
         self.is_search = (events["task"] == "search").to_numpy()
         self.item, self.query = events["item_id"].to_numpy(), events["query_id"].to_numpy()
         self.queries = self.spell_queries(corpus.queries["text"].tolist())
-        self.prompts = {name: self._prompts(name) for name in TASK_NAMES}
+        self.prompts = {
+            task: Ragged.of(codec.encode(sentences) if settings.prompts else [()] * len(sentences))
+            for task, sentences in PROMPTS.items()
+        }
         shown = self.is_search & settings.history_queries
         self.chunks = self.spell_history(self.item, self.is_search, self._queries_of(shown))
         # how many events of each kind precede a row, over the whole table: what a window holds of
         # a kind is then a difference of two entries
-        self.before = {
-            kind: np.r_[0, np.cumsum(self.is_search == (kind == "search"))]
-            for kind in ("recommend", "search")
-        }
+        self._before = {kind: np.r_[0, np.cumsum(self.is_search == kind)] for kind in (False, True)}
 
-    def _prompts(self, name: str) -> Ragged:
-        sentences = list(PROMPTS[name])
-        return (
-            Ragged.of(self.codec.encode(sentences))
-            if self.settings.prompts
-            else (Ragged.repeat([], len(sentences)))
-        )
+    def behaviour(self, view: str) -> list[int]:
+        """The behaviour token before an identifier of a view, or nothing if the settings say so."""
+        token = self.layout.search_item if view == "semantic" else self.layout.recommend_item
+        return [token] if self.settings.behaviour_tokens else []
+
+    @property
+    def query_marker(self) -> list[int]:
+        """The behaviour token before a query, or nothing where the settings say so."""
+        return [self.layout.search_query] if self.settings.behaviour_tokens else []
+
+    def spell_queries(self, texts: list[str]) -> Ragged:
+        """Queries, cut after ``max_query_tokens``, after their behaviour token."""
+        spelled = self.codec.encode(texts, self.settings.max_query_tokens)
+        return Ragged.of([*self.query_marker, *ids] for ids in spelled)
+
+    def spell_items(self, items: np.ndarray, semantic: bool | np.ndarray) -> Ragged:
+        """Items (B,) by the identifier of a view (one for all, or of each), after its token."""
+        return self._items.take(np.where(semantic, items, items + self.num_items))
+
+    def spell_events(self, items: np.ndarray, is_search: np.ndarray, queries: Ragged) -> Ragged:
+        """Events (E,): each one's row of `queries` (empty where none is shown), then its item."""
+        return hstack([queries, self.spell_items(items, is_search)])
+
+    def spell_history(self, items: np.ndarray, is_search: np.ndarray, queries: Ragged) -> Ragged:
+        """As `spell_events`, each with the separator that the settings may put after it."""
+        after = self.codec.encode(["; "])[0] if self.settings.history_separator else []
+        events = self.spell_events(items, is_search, queries)
+        return hstack([events, Ragged.repeat(after, len(items))])
 
     def _queries_of(self, shown: np.ndarray) -> Ragged:
         """Each event's query, E rows; empty where it is not `shown` (E,)."""
@@ -72,8 +103,9 @@ class SequenceBuilder(Speller):
 
     @cached_property
     def texts(self) -> Ragged:
-        """Title and description of every item, N rows."""
-        return self.spell_texts(item_texts(self._titles.tolist(), self._texts.tolist()))
+        """Title and description of every item, N rows, cut after ``max_text_tokens``."""
+        texts = item_texts(*(self.catalogue[name].tolist() for name in ("title", "text")))
+        return Ragged.of(self.codec.encode(texts, self.settings.max_text_tokens))
 
     @cached_property
     def pseudo_queries(self) -> Ragged:
@@ -97,17 +129,15 @@ class SequenceBuilder(Speller):
         """
         # 1. whole histories, H events in all, as pairs (position in `rows`, event row)
         start, end = self.start[rows], self.end[rows]
-        lengths = end - start
-        position = np.repeat(np.arange(len(rows)), lengths)
-        row = ranges(start, lengths)
+        position = np.repeat(np.arange(len(rows)), end - start)
+        row = ranges(start, end - start)
         # 2. of each kind the last ones: an event stays if it and the later ones of its kind, up to
         #    the end of the history, are within the limit
         keep = np.zeros(len(row), dtype=bool)
-        limits = {"recommend": self.settings.max_recommend, "search": self.settings.max_search}
-        for kind, limit in limits.items():
-            count = self.before[kind]
+        for kind, limit in ((False, self.settings.max_recommend), (True, self.settings.max_search)):
+            count = self._before[kind]
             left = count[end[position]] - count[row]  # (H,)
-            keep |= (self.is_search[row] == (kind == "search")) & (left <= limit)
+            keep |= (self.is_search[row] == kind) & (left <= limit)
         return position[keep], row[keep]
 
     def sources(self, task: Task, rows: np.ndarray, prompt: np.ndarray | None = None) -> Ragged:
@@ -131,11 +161,9 @@ class SequenceBuilder(Speller):
             return self.chunks.take(row).merge(position, len(rows))
         if name == "query":
             return self.queries.take(self.query[rows])
-        if name == "text":
-            return self.texts.take(rows)
-        if name == "pseudo":
-            return self.pseudo_queries.take(rows)
-        return self.spell_items(rows, name == "semantic")
+        if name in VIEWS:
+            return self.spell_items(rows, name == "semantic")
+        return (self.texts if name == "text" else self.pseudo_queries).take(rows)
 
     def items(self, task: Task, rows: np.ndarray) -> np.ndarray:
         """The item (B,) behind each row of a task."""
@@ -171,7 +199,7 @@ class SequenceBuilder(Speller):
     def batch(self, task: Task, rows: np.ndarray, prompt: np.ndarray | None = None) -> Batch:
         """Padded examples for rows (B,)."""
         source, mask = pad_and_mask(self.sources(task, rows, prompt), PAD)
-        return Batch(task, source, mask, pad(self.written(task, rows), PAD))
+        return Batch(task, source, mask, pad_and_mask(self.written(task, rows), PAD)[0])
 
     def lengths(self, task: Task, rows: np.ndarray, chunk: int = 100_000) -> np.ndarray:
         """Lengths (B,) for bucketing: the source with the first prompt, and a target of text."""

@@ -6,6 +6,7 @@ similar lengths. This file does not build tokens.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -23,21 +24,17 @@ class Plan(NamedTuple):
     prompt: np.ndarray
 
 
+@dataclass(frozen=True)
 class TaskMixture:
     """A seeded index over tasks. `weights` scale how often a task's examples come up per epoch:
     1 means every example once, 0.5 a random half, 2 each twice."""
 
-    def __init__(
-        self,
-        rows: dict[str, np.ndarray],
-        lengths: dict[str, np.ndarray],
-        weights: dict[str, float],
-        batch_size: int,
-        num_prompts: int,
-        seed: int,
-    ):
-        self.rows, self.lengths, self.weights = rows, lengths, weights
-        self.batch_size, self.num_prompts, self.seed = batch_size, num_prompts, seed
+    rows: dict[str, np.ndarray]
+    lengths: dict[str, np.ndarray]
+    weights: dict[str, float]
+    batch_size: int
+    num_prompts: int
+    seed: int
 
     def num_examples(self, task: str) -> int:
         """Examples of a task per epoch."""
@@ -54,8 +51,11 @@ class TaskMixture:
         rng = np.random.default_rng([self.seed, epoch])
         plans = []
         for task, rows in self.rows.items():
-            # 1. which examples: places in `rows`, in random order
-            index = self._draw(len(rows), self.num_examples(task), rng)
+            # 1. which examples: places in `rows`, in random order, each as often as any other, give
+            #    or take one
+            count = self.num_examples(task)
+            rounds = [rng.permutation(len(rows)) for _ in range(-(-count // max(len(rows), 1)))]
+            index = np.concatenate([*rounds, np.zeros(0, dtype=np.int64)])[:count]
             mega = self.batch_size * MEGA_BATCH
             for low in range(0, len(index), mega):
                 # 2. a mega-batch of them is sorted by length, so that a batch holds little padding
@@ -68,14 +68,6 @@ class TaskMixture:
                     plans.append(Plan(task, rows[chosen], prompt))
         # 4. tasks and lengths come in random order
         return [plans[i] for i in rng.permutation(len(plans))]
-
-    @staticmethod
-    def _draw(size: int, count: int, rng: np.random.Generator) -> np.ndarray:
-        """`count` of `size` places, each as often as any other, give or take one."""
-        if not size or not count:
-            return np.zeros(0, dtype=np.int64)
-        rounds = [rng.permutation(size) for _ in range(-(-count // size))]
-        return np.concatenate(rounds)[:count]
 
 
 class StreamMixture:
@@ -94,18 +86,14 @@ class StreamMixture:
             if place > begin and (place + 1 - begin) * length > batch_tokens:
                 self.edges.append(place)
                 begin = place
+        self.num_batches = rest.num_batches + len(self.edges) + 1
 
     def num_examples(self, task: str) -> int:
         """Examples of a task per epoch."""
         return len(self.lengths) if task == STREAM.name else self.rest.num_examples(task)
 
-    @property
-    def num_batches(self) -> int:
-        """Batches per epoch."""
-        return self.rest.num_batches + len(self.edges) + 1
-
     def epoch(self, epoch: int) -> list[Plan]:
-        """The batches of one epoch, in order; the same for equal (seed, epoch)."""
+        """As of a `TaskMixture`."""
         rng = np.random.default_rng([self.seed, epoch])
         # shuffled, then sorted by length in a stable way: random among streams of one length
         order = rng.permutation(len(self.lengths))

@@ -22,9 +22,8 @@ class Ragged(NamedTuple):
     @staticmethod
     def of(rows: Iterable[Iterable[int]]) -> Ragged:
         """From lists of integers."""
-        arrays = [np.asarray(row, dtype=np.int32) for row in rows]
-        flat = np.concatenate(arrays) if arrays else np.zeros(0, dtype=np.int32)
-        return Ragged.cut(flat, np.array([len(row) for row in arrays], dtype=np.int64))
+        arrays = [np.zeros(0, np.int32), *(np.asarray(row, dtype=np.int32) for row in rows)]
+        return Ragged(np.concatenate(arrays), np.cumsum([len(row) for row in arrays]))
 
     @staticmethod
     def cut(flat: np.ndarray, lengths: np.ndarray) -> Ragged:
@@ -34,18 +33,7 @@ class Ragged(NamedTuple):
     @staticmethod
     def repeat(row: Iterable[int], times: int) -> Ragged:
         """The same row, `times` times."""
-        return Ragged.table(np.tile(np.asarray(row, dtype=np.int32), (times, 1)))
-
-    @staticmethod
-    def table(matrix: np.ndarray) -> Ragged:
-        """The rows of a matrix, all of one length."""
-        return Ragged(matrix.astype(np.int32).ravel(), np.arange(len(matrix) + 1) * matrix.shape[1])
-
-    @staticmethod
-    def concatenate(parts: list[Ragged]) -> Ragged:
-        """The rows of every part, one part after the other."""
-        lengths = np.concatenate([part.lengths for part in parts])
-        return Ragged.cut(np.concatenate([part.flat for part in parts]), lengths)
+        return Ragged.cut(np.tile(np.asarray(row, np.int32), times), np.full(times, len(row)))
 
     @property
     def lengths(self) -> np.ndarray:
@@ -93,8 +81,3 @@ def pad_and_mask(rows: Ragged, value: int) -> tuple[np.ndarray, np.ndarray]:
     table = np.full(real.shape, value, dtype=np.int64)
     table[real] = rows.flat  # a boolean mask is filled row by row, the order of `flat`
     return table, real
-
-
-def pad(rows: Ragged, value: int) -> np.ndarray:
-    """`pad_and_mask` without the mask."""
-    return pad_and_mask(rows, value)[0]

@@ -18,7 +18,7 @@ from gensar_lite.artifacts import Corpus
 from gensar_lite.machine.ranges import ranges
 from gensar_lite.training.sequences.examples import SequenceBuilder
 from gensar_lite.training.sequences.mixture import Plan
-from gensar_lite.training.sequences.ragged import Ragged, hstack, pad, pad_and_mask
+from gensar_lite.training.sequences.ragged import Ragged, hstack, pad_and_mask
 from gensar_lite.training.sequences.tasks import STREAM, Batch, Task
 from gensar_lite.training.text import EOS, PAD
 
@@ -34,13 +34,10 @@ class StreamBuilder(SequenceBuilder):
         super().__init__(corpus, *others, **named)
         self.is_train = (corpus.events["split"] == "train").to_numpy()
 
-    # ---------------------------------------------------------------- every event, token by token
-
     @cached_property
     def tokens(self) -> Ragged:
         """Every event as it stands in a stream, E rows of M tokens in all."""
-        queries = self._queries_of(self.is_search)
-        return self.spell_events(self.item, self.is_search, queries)
+        return self.spell_events(self.item, self.is_search, self._queries_of(self.is_search))
 
     @cached_property
     def event_of(self) -> np.ndarray:
@@ -58,22 +55,17 @@ class StreamBuilder(SequenceBuilder):
         """What each token predicts (M,) (PAD: nothing), and the weight of its task (M,)."""
         weights = dict(zip(self.settings.tasks, self.settings.task_weights, strict=True))
         known = self.end > self.start  # (E,) there is a history
-        # (E,) what an event's codes count, and what its query counts
+        # (2, E) what an event's codes count, and what its query counts
         codes = np.where(self.is_search, weights.get("nsip", 0.0), weights.get("nrip", 0.0) * known)
-        query = weights.get("nsqp", 0.0) * known
-        weight = np.where(
-            self.is_query,
-            np.repeat(query * self.is_train, self.tokens.lengths),
-            np.repeat(codes * self.is_train, self.tokens.lengths),
-        ).astype(np.float32)
+        counts = np.stack([codes, weights.get("nsqp", 0.0) * known]) * self.is_train
+        codes, query = np.repeat(counts, self.tokens.lengths, axis=1)  # (M,)
+        weight = np.where(self.is_query, query, codes).astype(np.float32)
         # each token predicts the next one, but for two at an edge: a query's last word predicts the
         # end, not <S_I>, and an item's last code nothing, since what a user does next is open
         target = np.r_[self.tokens.flat[1:], PAD]
         target[self.is_query & ~np.r_[self.is_query[1:], False]] = EOS
         weight[self.tokens.offsets[1:] - 1] = 0.0
         return np.where(weight > 0, target, PAD), weight
-
-    # ------------------------------------------------------------------------ one event, to be read
 
     def given(self, task: Task) -> list[int]:
         """An event goes on from the one before it, without a start token."""
@@ -100,7 +92,7 @@ class StreamBuilder(SequenceBuilder):
         # the target sees all that is read, which is earlier or its own query, unless it is hidden
         seen = (owner >= 0) & (self._not_hidden(is_query) | (owner == rows[:, None]))  # (B, S)
         mask = np.concatenate([self._sees(owner, is_query), seen[:, None]], axis=1)
-        return Batch(task, tokens, mask, pad(self.written(task, rows), PAD))
+        return Batch(task, tokens, mask, pad_and_mask(self.written(task, rows), PAD)[0])
 
     def _read(self, task: Task, rows: np.ndarray) -> Ragged:
         """Places among the M tokens that the source of each event holds: as many of the newest
@@ -146,8 +138,6 @@ class StreamBuilder(SequenceBuilder):
         """What later events may see: with ``history_queries`` off, no query."""
         return ~is_query | self.settings.history_queries
 
-    # -------------------------------------------------------------------------------- whole streams
-
     @cached_property
     def pieces(self) -> np.ndarray:
         """Streams as rows (C, 3) ``start, first, end``: events from `start` to `end` are read, from
@@ -164,8 +154,8 @@ class StreamBuilder(SequenceBuilder):
         end = np.r_[train[place[1:] - 1], train[-1:]] + 1
         short = edge[end] - edge[start] <= self.settings.max_stream_tokens
         pieces = [np.stack([start, start, end], axis=1)[short]]
-        long_users = zip(start[~short], end[~short], strict=True)
-        pieces = np.concatenate([*pieces, *(self._cut(first, last) for first, last in long_users)])
+        pieces += [self._cut(*user) for user in zip(start[~short], end[~short], strict=True)]
+        pieces = np.concatenate(pieces)
         num_targets = np.r_[0, np.cumsum(self.wanted[1] > 0)][edge]  # (E + 1,) before each event
         return pieces[num_targets[pieces[:, 2]] > num_targets[pieces[:, 1]]]
 

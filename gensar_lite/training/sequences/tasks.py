@@ -53,15 +53,10 @@ _TASKS = (
 TASKS = {task.name: task for task in _TASKS}  # with variants
 TASK_NAMES = tuple(dict.fromkeys(task.base for task in _TASKS))  # for training.tasks: the paper's
 TASK_OF_EVENTS = {"recommend": TASKS["nrip"], "search": TASKS["nsip"]}  # rank items for a user
-NEEDS_HISTORY = ("nrip", "nsqp")  # nothing else stands in their source
-ON_EVENTS = ("nrip", "nsip", "nsqp")  # tasks whose targets stand in a stream
 # not in training.tasks: its weights come from the tasks on events
 STREAM = Task("stream", "", "codes", None, ())
-
-with open(Path(__file__).with_name("prompts.toml"), "rb") as _file:
-    PROMPTS: dict[str, tuple[str, ...]] = {
-        task: tuple(sentences) for task, sentences in tomllib.load(_file).items()
-    }
+_TOML = Path(__file__).with_name("prompts.toml").read_text(encoding="utf-8")
+PROMPTS = {task: tuple(sentences) for task, sentences in tomllib.loads(_TOML).items()}
 
 
 def variants(name: str, one_view: bool) -> list[Task]:
