@@ -43,11 +43,11 @@ def test_a_cell_is_trained_as_its_variant_says(ws):
 def test_cells_are_kept_until_something_changes(ws, monkeypatch):
     trained = []
 
-    def judged(corpus, identifiers, config):
+    def row(key, corpus, identifiers, config):
         trained.append(config.training)
-        return dict(NUMBERS)
+        return pd.DataFrame([key | NUMBERS])
 
-    monkeypatch.setattr(ablations, "_judged", judged)
+    monkeypatch.setattr(ablations, "_row", row)
     first = ablate(ws, (3, 4), tuple(VARIANTS), FAST | {"training.lr": 0.5})
     assert [(s.prompts, s.behaviour_tokens, s.seed) for s in trained[:4]] == [
         (True, True, 3),

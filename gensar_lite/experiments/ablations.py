@@ -1,8 +1,8 @@
 """What are prompts and behaviour tokens worth? One model is trained with and without each.
 
 In: a workspace whose data and identifiers are built. Out: ``reports/training-<run>/ablation.json``:
-NDCG@10 and Recall@10 of both tasks over the whole catalogue on a sample of **validation** targets,
-one row per variant and seed. No stage of the run is touched. This file trains nothing itself.
+NDCG@10 and Recall@10 of both tasks over the whole catalogue on a sample of **validation** targets.
+No stage of the run is touched. This file trains nothing itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pandas as pd
 from gensar_lite.artifacts import TASKS, ArtifactError, Corpus, Identifiers, Workspace
 from gensar_lite.config import Config, override
 from gensar_lite.decoding import ranking_judge
-from gensar_lite.experiments.cells import Cell, about, input_digests, read_rows, run_cells
+from gensar_lite.experiments.cells import Cell, about, read_rows, run_cells
 from gensar_lite.training import TASK_OF_EVENTS, new_generator
 from gensar_lite.training.loop.loop import Trainer
 from gensar_lite.training.stage import new_mixture
@@ -28,7 +28,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "neither": {"training.prompts": False, "training.behaviour_tokens": False},
 }
 # short runs: two passes, then one validation on more targets than a training looks at
-SHORT = {
+SHORT: dict[str, object] = {
     "training.epochs": 2,
     "training.eval_every": 2,
     "training.eval_sample": 1000,
@@ -40,22 +40,21 @@ def ablate(
     ws: Workspace,
     seeds: tuple[int, ...] = (0,),
     names: tuple[str, ...] = tuple(VARIANTS),
-    short: dict | None = None,
+    short: dict[str, object] = SHORT,
 ) -> pd.DataFrame:
     """Train each of the `VARIANTS` called `names` with each seed; returns `read_ablation`.
 
-    `short` are dotted settings for every cell, `SHORT` by default. A cell that the report holds,
-    made with equal settings and inputs, is kept. Raises `ArtifactError` for an unknown variant.
+    `short` are dotted settings for every cell. A cell that the report holds, made with equal
+    settings and inputs, is kept. Raises `ArtifactError` for an unknown variant.
     """
     unknown = [name for name in names if name not in VARIANTS]
     if unknown:
         raise ArtifactError(
             f"ablations: there is no {unknown[0]!r}. Choose from: {', '.join(VARIANTS)}."
         )
-    # every cell has these settings; the report says how they differ from the preset's
-    config = override(ws.config, SHORT if short is None else short)
+    config = override(ws.config, short)
     path = ws.root / "reports" / f"training-{ws.run}" / "ablation.json"
-    made_from = about(ws, config) | {"inputs": input_digests(ws, "data", "identifiers")}
+    made_from = about(ws, config, "data", "identifiers")
     # read once: all cells learn from the same, even if a stage is rebuilt meanwhile
     corpus = Corpus.load(ws.require("data"))
     identifiers = Identifiers.load(ws.require("identifiers"))
@@ -80,9 +79,9 @@ def read_ablation(path: Path) -> pd.DataFrame | None:
     if table is None:
         return None
     # files grow in the order in which cells were asked for; people read them in this one
-    place = table["variant"].map(list(VARIANTS).index)
-    table = table.assign(place=place).sort_values(["place", "seed"], ignore_index=True)
-    return table.drop(columns="place")
+    place = {name: number for number, name in enumerate(VARIANTS)}
+    order = table.assign(variant=table["variant"].map(place)).sort_values(["variant", "seed"]).index
+    return table.loc[order].reset_index(drop=True)
 
 
 def _row(
@@ -91,29 +90,19 @@ def _row(
     """Train one cell in memory; the judge of trainings ranks its sample of validation targets."""
     # minutes are of all that a cell costs, the making of the model included
     started = time.perf_counter()
-    numbers = _judged(corpus, identifiers, config)
-    return pd.DataFrame(
-        [key | numbers | {"minutes": round((time.perf_counter() - started) / 60, 2)}]
-    )
-
-
-def _judged(corpus: Corpus, identifiers: Identifiers, config: Config) -> dict[str, float]:
     settings = config.training
     generator = new_generator(corpus, identifiers, settings)
-    trainer = Trainer(
-        generator.model,
-        generator.builder,
-        new_mixture(generator, settings),
-        settings,
-        ranking_judge(config)(generator),
-    )
+    mixture = new_mixture(generator, settings)
+    judge = ranking_judge(config)(generator)
+    trainer = Trainer(generator.model, generator.builder, mixture, settings, judge)
     # the curve has one row per epoch; those without a validation have no score
     best = max(trainer.fit(), key=lambda epoch: epoch.get("score", -1.0))
-    numbers: dict[str, float] = {}
+    row = dict(key)
     for task in TASKS:
         for metric in ("ndcg@10", "recall@10"):
-            numbers[f"{metric}/{task}"] = round(best[f"{TASK_OF_EVENTS[task].name}/{metric}"], 6)
+            row[f"{metric}/{task}"] = round(best[f"{TASK_OF_EVENTS[task].name}/{metric}"], 6)
         # the judge ranks a sample, or all where there are fewer
         num_targets = len(corpus.targets("validation", task))
-        numbers[f"num_queries/{task}"] = min(settings.eval_sample, num_targets)
-    return numbers
+        row[f"num_queries/{task}"] = min(settings.eval_sample, num_targets)
+    row["minutes"] = round((time.perf_counter() - started) / 60, 2)
+    return pd.DataFrame([row])

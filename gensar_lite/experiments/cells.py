@@ -1,7 +1,7 @@
 """The cells of a study: each is made once, kept in a small file at once, and read from there later.
 
 In: cells, each with a file and a function. Out: their results by name. A study that was killed goes
-on with the first cell that is missing. This file does not know what a cell trains or measures.
+on with the first cell that is missing. This file does not know what a cell measures.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Cell(NamedTuple):
     """One result of a study, and how it is made.
 
     name       unique in the study: progress and refusals are told by it
-    path       where the result is kept: ``.json`` or, for tables, ``.parquet``
+    path       of the file that keeps the result: ``.json`` or, for tables, ``.parquet``
     made_from  all that the result depends on, as JSON: digests of the inputs, settings. What a file
                holds counts only while its record of this is equal
     make       makes the result: a table with the columns of `key`, or, without a key, a dictionary
@@ -50,7 +50,7 @@ def run_cells(
     A cell that raises `ArtifactError` or `ConfigError` ends the study. With `go_on` the others are
     made all the same, and the second dictionary holds the reasons by name.
     """
-    # 1. what is kept already, by name
+    # 1. what is kept already
     results = {cell.name: read_cell(cell) for cell in cells}
     # 2. the rest, one by one: a kill loses the one cell at work, no other
     missing = [cell for cell in cells if results[cell.name] is None]
@@ -77,10 +77,8 @@ def read_cell(cell: Cell) -> Result | None:
     content = _content(cell)
     if content is None or not cell.key:
         return content
-    # the rows whose columns all have this cell's values, (rows,) of booleans
-    mine = pd.Series(True, index=content.index)
-    for column, value in cell.key.items():
-        mine &= content[column] == value
+    # the rows whose columns all have this cell's values
+    mine = (content[list(cell.key)] == list(cell.key.values())).all(axis=1)
     return content[mine].reset_index(drop=True) if mine.any() else None
 
 
@@ -90,20 +88,15 @@ def _content(cell: Cell) -> Result | None:
         return None
     if cell.key:
         content = read_rows(cell.path)
-        record = content.attrs
+        record = dict(content.attrs)
     else:
         record = _load(cell.path)
         content = {name: value for name, value in record.items() if name not in cell.made_from}
+    if cell.stage and "settings" in record:
+        record["settings"] = without_constants(cell.stage, record["settings"])
     # the file may say more than this, e.g. the caption of a figure made of all rows
-    same = all(_recorded(cell, record, name) == value for name, value in cell.made_from.items())
+    same = all(record.get(name) == value for name, value in cell.made_from.items())
     return content if same else None
-
-
-def _recorded(cell: Cell, record: dict[str, object], name: str) -> object:
-    value = record.get(name)
-    if name == "settings" and cell.stage and value is not None:
-        return without_constants(cell.stage, value)
-    return value
 
 
 def _write_cell(cell: Cell, result: Result) -> None:
@@ -158,7 +151,8 @@ def input_digests(ws: Workspace, *stages: str) -> dict[str, str]:
     return {stage: ws.meta(stage)["digest"] for stage in stages if ws.require(stage)}
 
 
-def about(ws: Workspace, config: Config) -> dict[str, object]:
-    """What a report on validation targets says of its cells: the run, and how `config` arose."""
-    base, changed = changed_settings(config)
-    return {"run": ws.run, "preset": base, "changed": changed, "split": "validation"}
+def about(ws: Workspace, config: Config, *stages: str) -> dict[str, object]:
+    """What cells on validation targets are made from: how `config` arose, digests of `stages`."""
+    preset, changed = changed_settings(config)
+    cells = {"run": ws.run, "preset": preset, "changed": changed, "split": "validation"}
+    return cells | {"inputs": input_digests(ws, *stages)}

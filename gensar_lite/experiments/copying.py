@@ -1,10 +1,9 @@
 """What does a leak buy? Rankers that learn nothing and copy what the user did, under any split.
 
-In: a corpus. Out: `Copying`, a scorer like those of the baselines, and `copying_scores`: Recall@10
-and NDCG@10 of copying beside the same ranker without it. On an honest split of a log where nobody
-takes an item twice, copying loses places and wins none; on a leaky one it finds answers that stand
-in the question, or in the training material. This file does not know how a leak came about
-(`gensar_lite.data.leaks` does).
+In: a corpus. Out: Recall@10 and NDCG@10 of copying beside the same ranker without it. On an honest
+split of a log where nobody takes an item twice, copying loses places and wins none; on a leaky one
+it finds answers that stand in the question, or in the training material. This file does not know
+how a leak came about (`gensar_lite.data.leaks` does).
 """
 
 from __future__ import annotations

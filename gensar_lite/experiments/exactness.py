@@ -24,6 +24,7 @@ from gensar_lite.decoding.paths import Ranking
 from gensar_lite.evaluation.protocols import sample_targets
 from gensar_lite.experiments.cells import Cell, input_digests, run_cells
 from gensar_lite.metrics import ndcg_at, rank_of_target, recall_at
+from gensar_lite.training import TASK_OF_EVENTS
 
 BEAMS = (10, 20, 30, 50, 100)
 
@@ -60,32 +61,34 @@ def beam_misses(
         targets = events[events["task"] == task]
         if targets.empty:
             continue
-        search = functools.partial(_lists, decoder, task, targets, k, batch_size)
+        search = functools.partial(_lists, decoder, targets, k, batch_size)
         # the truth first; every beam is compared with it
         exact = search(lambda question: search_exact(decoder, question, 3 * k, k))
         for width in beams:
             lists = search(lambda question, width=width: decoder.answer(question, width))
-            rows.append(_row(task, width, lists, exact, targets, k))
-        rows.append(_row(task, "exact", exact, exact, targets, k))
+            rows.append(_row(width, lists, exact, targets))
+        rows.append(_row("exact", exact, exact, targets))
     return rows
 
 
 def _lists(
     decoder: Decoder,
-    task: str,
     targets: pd.DataFrame,
     k: int,
     batch_size: int,
     answer: Callable[[Question], Ranking],
 ) -> Lists:
-    """Every target's list by `answer`; recommendations leave out what their users met before."""
+    """The list of every target of one task; recommendations leave out what users met before."""
+    task = targets["task"].iloc[0]
     events = targets["event_id"].to_numpy()
     seen = left_out(decoder.generator.corpus) if task == "recommend" else None
     items = np.full((len(events), k), -1)  # -1: no answer
     certified = np.zeros(len(events), dtype=bool)
-    batches = decoder.batches(task, np.arange(len(events)), events, batch_size)
+    lengths = decoder.generator.builder.lengths(TASK_OF_EVENTS[task], events)
+    order = np.argsort(-lengths, kind="stable")  # sources of one batch are about as long
     started = time.perf_counter()
-    for places in batches:
+    for low in range(0, len(order), batch_size):
+        places = order[low : low + batch_size]
         rows = events[places]
         exclude = seen.pairs(rows) if seen else None
         ranking = answer(decoder.question(task, rows, exclude=exclude))
@@ -95,16 +98,15 @@ def _lists(
     return Lists(items, certified, time.perf_counter() - started)
 
 
-def _row(
-    task: str, width: object, lists: Lists, exact: Lists, targets: pd.DataFrame, k: int
-) -> dict[str, object]:
+def _row(width: object, lists: Lists, exact: Lists, targets: pd.DataFrame) -> dict[str, object]:
     shared = []
     for beam_list, exact_list in zip(lists.items, exact.items, strict=True):
         wanted = exact_list[exact_list >= 0]  # -1: the list is shorter
-        shared.append(np.isin(wanted, beam_list).sum() / len(wanted))
+        shared.append(np.isin(wanted, beam_list).mean())
     ranks = rank_of_target(lists.items, targets["item_id"].to_numpy())
+    k = lists.items.shape[1]
     return {
-        "task": task,
+        "task": targets["task"].iloc[0],
         "num_beams": width,
         "queries": len(targets),
         "missed_rate": float(np.mean(np.array(shared) < 1)),
@@ -116,12 +118,10 @@ def _row(
     }
 
 
-def measure_exactness(
-    ws: Workspace, sample: int, beams: Iterable[int] = BEAMS, k: int = 10
-) -> tuple[pd.DataFrame, Path]:
+def measure_exactness(ws: Workspace, sample: int) -> tuple[pd.DataFrame, Path]:
     """`beam_misses` on a fixed sample of the decoded split, `sample` targets per task; the file.
 
-    A task that was measured with the same model, sample and beams is kept.
+    A task that was measured with the same model and sample is kept.
     """
     settings = ws.config.decoding
     seed = ws.config.evaluation.seed
@@ -129,9 +129,9 @@ def measure_exactness(
     made_from = {
         "split": settings.split,
         "sample": sample,
-        "k": k,
+        "k": 10,
         "head": ws.config.training.head,
-        "beams": list(beams),
+        "beams": list(BEAMS),
         "seed": seed,
         "inputs": input_digests(ws, "training"),
     }
@@ -140,7 +140,7 @@ def measure_exactness(
     def measured(task: str) -> pd.DataFrame:
         targets = load().generator.corpus.targets(settings.split, task)
         targets = sample_targets(targets, sample, seed)
-        return pd.DataFrame(beam_misses(load(), targets, beams, k, settings.batch_size))
+        return pd.DataFrame(beam_misses(load(), targets, batch_size=settings.batch_size))
 
     cells = [
         Cell(task, path, made_from, functools.partial(measured, task), {"task": task})

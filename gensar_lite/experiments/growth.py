@@ -6,6 +6,7 @@ ways. This file does not know workspaces or reports.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -16,10 +17,9 @@ from gensar_lite.config import IdentifiersConfig
 from gensar_lite.embeddings.agreement import neighbours
 from gensar_lite.embeddings.fused import standardise
 from gensar_lite.identifiers.fitted import FittedQuantizer, assign
-from gensar_lite.identifiers.meaning import level_residuals, neighbour_recall
+from gensar_lite.identifiers.measures import level_residuals, neighbour_recall, prefix_numbers
 from gensar_lite.identifiers.room import sized
-from gensar_lite.identifiers.strategies import build_identifiers
-from gensar_lite.identifiers.usage import prefix_numbers
+from gensar_lite.identifiers.stage import build_identifiers
 
 HELD_OUT = 0.1  # share of the catalogue that arrives later
 NEIGHBOURS = 10
@@ -39,9 +39,8 @@ def growth_cost(
     ``settings.seed`` draws the items. Raises `ArtifactError` where a prefix has no room for a new
     item.
     """
-    # both ways have the sizes of the whole catalogue
+    # both ways have the sizes of the whole catalogue, and the same late items
     settings = sized(settings, len(embeddings.semantic))
-    # the same items arrive late in both ways
     held = held_out(len(embeddings.semantic), settings.seed)
     vectors = {view: standardise(getattr(embeddings, view), view) for view in VIEWS}
     near = {view: neighbours(table, NEIGHBOURS, held) for view, table in vectors.items()}
@@ -50,16 +49,15 @@ def growth_cost(
         "refitted": build_identifiers(embeddings, settings).identifiers,
     }
     rows = []
-    for way in WAYS:
-        for view in VIEWS:
-            codes = identifiers[way].view(view)  # (N, L)
-            measures = {
-                "purity": _purity(codes, categories, held),
-                "neighbour_recall": neighbour_recall(codes, near[view], held),
-                "unexplained": _left_over(codes, vectors[view], held),
-            }
-            for measure, values in measures.items():
-                rows += [(way, view, i, measure, v) for i, v in enumerate(values, start=1)]
+    for way, view in itertools.product(WAYS, VIEWS):
+        codes = identifiers[way].view(view)  # (N, L)
+        measures = {
+            "purity": _purity(codes, categories, held),
+            "neighbour_recall": neighbour_recall(codes, near[view], held),
+            "unexplained": _left_over(codes, vectors[view], held),
+        }
+        for measure, values in measures.items():
+            rows += [(way, view, level, measure, value) for level, value in enumerate(values, 1)]
     return pd.DataFrame(rows, columns=["way", "view", "level", "measure", "value"])
 
 
@@ -94,12 +92,11 @@ def _purity(codes: np.ndarray, categories: np.ndarray, held: np.ndarray) -> list
     label = pd.factorize(categories)[0]  # categories as numbers (N,)
     values = []
     for prefix in prefix_numbers(codes).T:  # (N,) number of each item's prefix
-        table = pd.DataFrame({"prefix": prefix[known], "label": label[known]})
-        counts = table.value_counts().reset_index()
+        counts = pd.DataFrame({"prefix": prefix[known], "label": label[known]}).value_counts()
         # the most frequent label first; of equally frequent ones the lowest
-        counts = counts.sort_values(["count", "label"], ascending=[False, True])
+        counts = counts.reset_index().sort_values(["count", "label"], ascending=[False, True])
         most = counts.drop_duplicates("prefix").set_index("prefix")["label"]
-        values.append(float((most.loc[prefix[asked]].to_numpy() == label[asked]).mean()))
+        values.append(float((most[prefix[asked]].to_numpy() == label[asked]).mean()))
     return values
 
 
@@ -107,6 +104,5 @@ def _left_over(codes: np.ndarray, vectors: np.ndarray, held: np.ndarray) -> list
     """Per level: squared norm of the held-out items' residuals, over that of their vectors."""
     # a catalogue of equal vectors has nothing to explain: not a number, rather than a crash
     total = ((vectors - vectors.mean(axis=0))[held] ** 2).sum() or np.nan
-    return [
-        float((residual[held] ** 2).sum() / total) for residual in level_residuals(codes, vectors)
-    ]
+    left = [residual[held] for residual in level_residuals(codes, vectors)]
+    return [float((residual**2).sum() / total) for residual in left]

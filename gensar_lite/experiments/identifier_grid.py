@@ -17,31 +17,30 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gensar_lite.artifacts import (
-    ArtifactError,
-    Corpus,
-    ItemEmbeddings,
-    Workspace,
-    write_bytes,
-    write_text,
-)
+from gensar_lite.artifacts import ArtifactError, Corpus, ItemEmbeddings, Workspace
 from gensar_lite.config import VALID_PAIRS, IdentifiersConfig, check_pairs, section_dict
 from gensar_lite.experiments.cells import Cell, input_digests, run_cells
 from gensar_lite.experiments.growth import growth_cost
-from gensar_lite.experiments.identifier_page import grid_page, grid_picture
+from gensar_lite.experiments.identifier_page import PAIR, write_grid
 from gensar_lite.identifiers.diagnostics import diagnose
 from gensar_lite.identifiers.room import sized
-from gensar_lite.identifiers.strategies import build_identifiers
+from gensar_lite.identifiers.stage import build_identifiers
 
 Pair = tuple[str, str]  # strategy, quantizer
 Measure = Callable[[IdentifiersConfig], pd.DataFrame]  # a long table with a column "value"
-PAIR = ["strategy", "quantizer"]
 GROWTH = "growth-"  # what the names of cells begin with that tell the cost of growing
 
 
 def report_folder(ws: Workspace) -> Path:
     """Where the report of this workspace's run lies."""
     return ws.root / "reports" / f"identifiers-{ws.run}"
+
+
+def pair_settings(pair: Pair) -> dict[str, str]:
+    """The settings of the identifiers that a pair means."""
+    strategy, quantizer = pair
+    # the control has no quantizer, the settings always name one
+    return {"strategy": strategy} | ({} if quantizer == "none" else {"quantizer": quantizer})
 
 
 def compare_identifiers(
@@ -65,19 +64,19 @@ def compare_identifiers(
     grown = functools.partial(growth_cost, embeddings, categories)
 
     # one group of cells per pair and kind: diagnoses, and for dual pairs the cost of growing
-    cells: dict[tuple[str, Pair], list[Cell]] = {}
+    groups: dict[tuple[str, Pair], list[Cell]] = {}
     for pair in pairs:
-        cells["", pair] = _cells(ws, inputs, "", pair, seeds, diagnosed)
+        groups["", pair] = _cells(ws, inputs, "", pair, seeds, diagnosed)
         if pair[0] == "dual":
-            cells[GROWTH, pair] = _cells(ws, inputs, GROWTH, pair, seeds, grown)
-    flat = [cell for group in cells.values() for cell in group]
+            groups[GROWTH, pair] = _cells(ws, inputs, GROWTH, pair, seeds, grown)
+    cells = [cell for group in groups.values() for cell in group]
     # pairs that these embeddings do not allow end nothing
-    results, reasons = run_cells("identifiers", flat, go_on=True)
+    results, reasons = run_cells("identifiers", cells, go_on=True)
 
     # a pair counts when every seed of it could be built; else the first reason stands in the page
     tables: dict[str, list[pd.DataFrame]] = {"": [], GROWTH: []}
     refused: dict[str, str] = {}
-    for (kind, pair), group in cells.items():
+    for (kind, pair), group in groups.items():
         problems = [reasons[cell.name] for cell in group if cell.name in reasons]
         if problems:
             refused.setdefault(" + ".join(pair), problems[0])
@@ -89,7 +88,8 @@ def compare_identifiers(
     growth = None
     if tables[GROWTH]:
         growth = _over_seeds(tables[GROWTH], [*PAIR, "way", "view", "level", "measure"])
-    _write_report(ws, sized(ws.config.identifiers, corpus.num_items), table, growth, seeds, refused)
+    settings = sized(ws.config.identifiers, corpus.num_items)
+    write_grid(report_folder(ws), ws.run, settings, table, growth, seeds, refused)
     return table
 
 
@@ -102,10 +102,7 @@ def _cells(
     measure: Measure,
 ) -> list[Cell]:
     """One cell per seed; all of a pair lie in one file and differ in the seed alone."""
-    changes = {"strategy": pair[0]}
-    if pair[1] != "none":  # the control has no quantizer, the settings always name one
-        changes["quantizer"] = pair[1]
-    settings = replace(ws.config.identifiers, **changes)
+    settings = replace(ws.config.identifiers, **pair_settings(pair))
     # the seed is no part of the record: a pair's file holds several
     shared = {name: value for name, value in section_dict(settings).items() if name != "seed"}
     name = kind + "-".join(pair)
@@ -121,13 +118,8 @@ def _cells(
 
 def _labelled(measure: Measure, settings: IdentifiersConfig, pair: Pair) -> pd.DataFrame:
     """What `measure` says of these settings, small (float32) and with the names of the cell."""
-    table = measure(settings)
-    return table.assign(
-        strategy=pair[0],
-        quantizer=pair[1],
-        seed=settings.seed,
-        value=table["value"].astype(np.float32),
-    )
+    names = dict(zip(PAIR, pair, strict=True))
+    return measure(settings).assign(**names, seed=settings.seed).astype({"value": np.float32})
 
 
 def _diagnosed(
@@ -149,21 +141,3 @@ def _over_seeds(tables: list[pd.DataFrame], keys: list[str]) -> pd.DataFrame:
     rows = pd.concat(tables, ignore_index=True).astype({"value": float})
     means = rows.groupby(keys, sort=False)["value"].agg(["mean", lambda v: v.std(ddof=0), "size"])
     return means.set_axis(["mean", "std", "seeds"], axis=1).reset_index()
-
-
-def _write_report(
-    ws: Workspace,
-    settings: IdentifiersConfig,
-    table: pd.DataFrame,
-    growth: pd.DataFrame | None,
-    seeds: tuple[int, ...],
-    refused: dict[str, str],
-) -> None:
-    folder = report_folder(ws)
-    table.round(5).to_csv(folder / "table.csv", index=False)
-    if growth is not None:
-        growth.round(5).to_csv(folder / "growth.csv", index=False)
-    png, alt = grid_picture(table)
-    write_bytes(folder / "grid.png", png)
-    page = grid_page(ws.run, settings, table, growth, seeds, refused, alt)
-    write_text(folder / "index.md", page)

@@ -1,20 +1,23 @@
-"""The page of the comparison of identifiers, as Markdown, and its picture.
+"""The page of the comparison of identifiers, as Markdown, its tables and its picture.
 
-In: tables of means over seeds. Out: text, PNG bytes and their alt text. This file builds nothing
-and reads no file.
+In: tables of means over seeds, a folder. Out: files of the report. This file builds nothing.
 """
 
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
-from gensar_lite.artifacts import VIEWS
+from gensar_lite.artifacts import VIEWS, write_bytes, write_text
 from gensar_lite.config import IdentifiersConfig
 from gensar_lite.drawing.canvas import canvas, figure_png
 from gensar_lite.drawing.palette import VIEW_COLOUR
 from gensar_lite.experiments.growth import HELD_OUT, WAYS
 
+PAIR = ["strategy", "quantizer"]
 DEEPEST = 0  # of the levels a measure has
 LEAST = -1  # the level of the least value
 SHOWN = {  # a column of the table: measure and level
@@ -44,19 +47,23 @@ LEVELS = {
 GROWTH = {"purity": 1, "neighbour_recall": 1, "unexplained": DEEPEST}  # measure and level
 
 
-def grid_page(
+def write_grid(
+    folder: Path,
     run: str,
     settings: IdentifiersConfig,
     table: pd.DataFrame,
     growth: pd.DataFrame | None,
     seeds: tuple[int, ...],
     refused: dict[str, str],
-    alt: str,
-) -> str:
-    """The whole page: picture, one row per pair, RQ-VAE level by level, growing."""
+) -> None:
+    """``table.csv``, ``growth.csv``, ``grid.png`` and the page: picture, one row per pair, RQ-VAE
+    level by level, growing."""
+    table.round(5).to_csv(folder / "table.csv", index=False)
+    png, alt = _picture(table)
+    write_bytes(folder / "grid.png", png)
     lines = [f"# Identifiers of {run}: strategy x quantizer", "", WARNING, ""]
     lines += [f"![{alt}](grid.png)", ""]
-    lines += _markdown(["strategy", "quantizer", *SHOWN, "seconds"], _pair_rows(table))
+    lines += _markdown([*PAIR, *SHOWN, "seconds"], _pair_rows(table))
     lines.append(
         f"Means over seeds {', '.join(map(str, seeds))}; semantic / collaborative identifier. "
         "Every level, depth and deviation: table.csv. Depth 1 is the first code. Seconds are of "
@@ -65,10 +72,11 @@ def grid_page(
         "trunk."
     )
     lines += [f"\nNot built: {pair}: {reason}" for pair, reason in refused.items()]
-    lines += _level_lines(table, "dual", "rq-vae")
+    lines += _level_lines(table, ("dual", "rq-vae"))
     if growth is not None:
+        growth.round(5).to_csv(folder / "growth.csv", index=False)
         lines += _growth_lines(growth)
-    return "\n".join(lines) + "\n"
+    write_text(folder / "index.md", "\n".join(lines) + "\n")
 
 
 def _markdown(head: list[str], rows: list[list[str]]) -> list[str]:
@@ -78,7 +86,7 @@ def _markdown(head: list[str], rows: list[list[str]]) -> list[str]:
 def _pair_rows(table: pd.DataFrame) -> list[list[str]]:
     rows = []
     # a row of text per pair: one value, or semantic / collaborative
-    for pair, part in table.groupby(["strategy", "quantizer"], sort=False):
+    for pair, part in table.groupby(PAIR, sort=False):
         texts = []
         for measure, level in SHOWN.values():
             values = [f"{value:.3f}" for value in _values(part, measure, level)]
@@ -90,33 +98,29 @@ def _pair_rows(table: pd.DataFrame) -> list[list[str]]:
 
 def _values(part: pd.DataFrame, measure: str, level: int) -> list[float]:
     """The means of one pair: one value per view that has the measure."""
-    values = []
-    # a strategy of one view has one value, a dual one two
-    for _, of_view in part[part["measure"] == measure].groupby("view", sort=False):
-        if level == LEAST:
-            values.append(of_view["mean"].min())
-        else:
-            values += _at(of_view, level)["mean"].tolist()
-    return values
+    rows = part[part["measure"] == measure]
+    if level == LEAST:
+        return rows.groupby("view", sort=False)["mean"].min().tolist()
+    return _at(rows, level)["mean"].tolist()
 
 
 def _at(rows: pd.DataFrame, level: int) -> pd.DataFrame:
-    return rows[rows["level"] == (rows["level"].max() if level == DEEPEST else level)]
+    deepest = rows.groupby("view")["level"].transform("max")
+    return rows[rows["level"] == (deepest if level == DEEPEST else level)]
 
 
-def _level_lines(table: pd.DataFrame, strategy: str, quantizer: str) -> list[str]:
+def _level_lines(table: pd.DataFrame, pair: tuple[str, str]) -> list[str]:
     """A section with one row per view and level; nothing where the pair was not built."""
-    part = _of(table, (strategy, quantizer))
+    part = table[(table[PAIR] == pair).all(axis=1)]
     if part.empty:
         return []
+    cells = part.set_index(["view", "level", "measure"])
     rows = []
-    for view in VIEWS:
-        by_measure = part[part["view"] == view].set_index(["measure", "level"])
-        for level in range(1, int(part["level"].max()) + 1):
-            entries = [by_measure.loc[(measure, level)] for measure in LEVELS.values()]
-            texts = [f"{entry['mean']:.4g} ± {entry['std']:.2g}" for entry in entries]
-            rows.append([view, str(level), *texts])
-    title = f"## {quantizer}, {strategy}, level by level"
+    for view, level in itertools.product(VIEWS, range(1, int(part["level"].max()) + 1)):
+        entries = [cells.loc[(view, level, measure)] for measure in LEVELS.values()]
+        texts = [f"{entry['mean']:.4g} ± {entry['std']:.2g}" for entry in entries]
+        rows.append([view, str(level), *texts])
+    title = f"## {pair[1]}, {pair[0]}, level by level"
     return ["", title, "", *_markdown(["view", "level", *LEVELS], rows)]
 
 
@@ -144,30 +148,23 @@ def _growth_lines(growth: pd.DataFrame) -> list[str]:
     ]
 
 
-def grid_picture(table: pd.DataFrame) -> tuple[bytes, str]:
+def _picture(table: pd.DataFrame) -> tuple[bytes, str]:
     """PNG bytes and alt text: one row per pair, one panel per figure, a mark per view."""
-    pairs = list(table.groupby(["strategy", "quantizer"], sort=False).groups)
-    figure, panels = canvas(13, 1.2 + 0.24 * len(pairs), len(PANELS))
+    parts = dict(list(table.groupby(PAIR, sort=False)))
+    figure, panels = canvas(13, 1.2 + 0.24 * len(parts), len(PANELS))
     ranges = []
     for axes, title in zip(panels, PANELS, strict=True):
-        values = [_values(_of(table, pair), *SHOWN[title]) for pair in pairs]
-        for i, view in enumerate(VIEWS):
-            # a large dot, and a small open square on it where both views agree
-            look = {"marker": "os"[i], "s": 46 - 22 * i, "zorder": 3 + i}
-            if i:
-                look["facecolors"] = "none"
-            places = [y for y, of_pair in enumerate(values) if len(of_pair) > i]
-            axes.scatter(
-                [values[y][i] for y in places],
-                places,
-                color=VIEW_COLOUR[view],
-                label=f"{view} ID",
-                **look,
-            )
+        values = [_values(part, *SHOWN[title]) for part in parts.values()]
+        # a large dot, and a small open square on it where both views agree
+        looks = ({"marker": "o", "s": 46}, {"marker": "s", "s": 24, "facecolors": "none"})
+        for i, (view, look) in enumerate(zip(VIEWS, looks, strict=True)):
+            places = [place for place, of_pair in enumerate(values) if len(of_pair) > i]
+            marks = {"color": VIEW_COLOUR[view], "label": f"{view} ID", "zorder": 3 + i}
+            axes.scatter([values[place][i] for place in places], places, **marks, **look)
         axes.set_title(title, fontsize=9)
         # the first pair on top; only the leftmost panel names them
-        names = [" + ".join(pair) for pair in pairs] if axes is panels[0] else [""] * len(pairs)
-        axes.set(yticks=range(len(pairs)), yticklabels=names, ylim=(len(pairs) - 0.5, -0.5))
+        names = [" + ".join(pair) if axes is panels[0] else "" for pair in parts]
+        axes.set(yticks=range(len(parts)), yticklabels=names, ylim=(len(parts) - 0.5, -0.5))
         axes.tick_params(labelsize=8)
         flat = np.concatenate(values)
         if len(flat):
@@ -177,9 +174,5 @@ def grid_picture(table: pd.DataFrame) -> tuple[bytes, str]:
     # one legend for all panels, below them
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
-    alt = f"A dot per view for {len(pairs)} pairs of strategy and quantizer: {'; '.join(ranges)}."
+    alt = f"A dot per view for {len(parts)} pairs of strategy and quantizer: {'; '.join(ranges)}."
     return figure_png(figure, dpi=90), alt
-
-
-def _of(table: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
-    return table[(table["strategy"] == pair[0]) & (table["quantizer"] == pair[1])]

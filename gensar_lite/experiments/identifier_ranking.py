@@ -9,6 +9,7 @@ file trains nothing itself.
 from __future__ import annotations
 
 import functools
+import itertools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,15 +24,9 @@ from gensar_lite.config import check_pairs, override
 from gensar_lite.drawing.canvas import canvas, figure_png
 from gensar_lite.drawing.palette import GREY, MARKERS, OKABE_ITO, TASK_TITLE
 from gensar_lite.evaluation.runs import to_matrix
-from gensar_lite.experiments.cells import (
-    Cell,
-    about,
-    input_digests,
-    read_rows,
-    run_cells,
-    write_rows,
-)
-from gensar_lite.experiments.identifier_grid import Pair, report_folder
+from gensar_lite.experiments.cells import Cell, about, read_rows, run_cells, write_rows
+from gensar_lite.experiments.identifier_grid import Pair, pair_settings, report_folder
+from gensar_lite.experiments.identifier_page import PAIR
 from gensar_lite.metrics import ndcg_at, rank_of_target
 from gensar_lite.pipeline import run_stage
 
@@ -67,12 +62,12 @@ def rank_identifiers(
     """
     check_pairs(pairs)
     path = report_folder(ws) / "ranking.json"
-    made_from = about(ws, ws.config) | {"inputs": input_digests(ws, *SHARED)}
+    made_from = about(ws, ws.config, *SHARED)
     cells = []
     for seed in seeds:
         for pair in pairs:
-            key = {"strategy": pair[0], "quantizer": pair[1], "seed": seed}
-            make = functools.partial(_row, ws, pair, seed)
+            key = dict(zip(PAIR, pair, strict=True)) | {"seed": seed}
+            make = functools.partial(_row, ws, pair, key)
             cells.append(Cell(f"{'-'.join(pair)}, seed {seed}", path, made_from, make, key))
     results, _ = run_cells("identifier-ranking", cells)
     # the picture is of all that the file holds, other seeds and pairs included
@@ -85,38 +80,31 @@ def rank_identifiers(
     return pd.concat(results.values(), ignore_index=True)
 
 
-def read_ranking(path: Path) -> pd.DataFrame | None:
-    """The rows of a ``ranking.json``, None where there is none; ``attrs["changed"]``: settings that
-    differ from the preset."""
-    return read_rows(path)
-
-
 def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     """One row per pair: the mean of every number over its seeds, and ``seeds``, how many."""
     # in the order in which pairs were trained
-    groups = rows.groupby(["strategy", "quantizer"], sort=False)
+    groups = rows.groupby(PAIR, sort=False)
     means = groups.mean(numeric_only=True).drop(columns="seed")
     return means.assign(seeds=groups.size()).reset_index()
 
 
-def rank_correlations(rows: pd.DataFrame, without: tuple[str, ...] = ()) -> list[dict]:
+def rank_correlations(rows: pd.DataFrame) -> list[dict]:
     """Spearman's rank correlation, in [-1, 1], of each measure with each task's NDCG@10 over pairs.
 
-    Seeds are averaged first; strategies in `without` are left out, e.g. the control ``random``.
-    None where a measure does not vary. ``p`` is Student's approximation: few pairs prove little.
+    Seeds are averaged first. None where a measure does not vary. ``p`` is Student's approximation:
+    few pairs prove little.
     """
-    table = over_seeds(rows[~rows["strategy"].isin(without)])
+    table = over_seeds(rows)
     correlations = []
-    for measure in MEASURES:
-        for task in TASKS:
-            x = table[measure]
-            y = table[f"ndcg@10/{task}"]
-            # a constant has no ranks, and two points are always in order
-            rho, p = None, None
-            if min(x.nunique(), y.nunique()) >= 2 and len(table) >= 3:
-                rho, p = (round(float(value), 4) for value in spearmanr(x, y))
-            row = {"measure": measure, "task": task, "rho": rho, "p": p, "pairs": len(table)}
-            correlations.append(row)
+    for measure, task in itertools.product(MEASURES, TASKS):
+        x = table[measure]
+        y = table[f"ndcg@10/{task}"]
+        # a constant has no ranks, and two points are always in order
+        rho, p = None, None
+        if min(x.nunique(), y.nunique()) >= 2 and len(table) >= 3:
+            rho, p = (round(float(value), 4) for value in spearmanr(x, y))
+        row = {"measure": measure, "task": task, "rho": rho, "p": p, "pairs": len(table)}
+        correlations.append(row)
     return correlations
 
 
@@ -127,7 +115,9 @@ def ranking_figure(rows: pd.DataFrame, measure: str = "perplexity") -> tuple[Fig
     text; both give Spearman's rho.
     """
     table = over_seeds(rows)
-    names = [_name(*pair) for pair in zip(table["strategy"], table["quantizer"], strict=True)]
+    # ``separate`` for RQ-KMeans, which most are, else ``dual, balanced``; the control has none
+    usual = table["quantizer"].isin(["rq-kmeans", "none"])
+    names = table["strategy"].where(usual, table["strategy"] + ", " + table["quantizer"])
     rho = {row["task"]: row["rho"] for row in rank_correlations(rows) if row["measure"] == measure}
     figure, panels = canvas(9.4, 3.6, columns=2)
     sentences = []
@@ -136,34 +126,28 @@ def ranking_figure(rows: pd.DataFrame, measure: str = "perplexity") -> tuple[Fig
         # single seeds behind the means show how much luck there is
         if table["seeds"].max() > 1:
             axes.scatter(rows[measure], rows[ndcg], s=12, color=GREY, zorder=1)
+        points = []
         for i, (name, x, y) in enumerate(zip(names, table[measure], table[ndcg], strict=True)):
-            colour = OKABE_ITO[i % len(OKABE_ITO)]
-            marker = MARKERS[i % len(MARKERS)]
-            axes.scatter(x, y, s=64, zorder=2, color=colour, marker=marker, label=name)
+            look = {"color": OKABE_ITO[i % len(OKABE_ITO)], "marker": MARKERS[i % len(MARKERS)]}
+            axes.scatter(x, y, s=64, zorder=2, label=name, **look)
+            points.append(f"{name} {x:.1f}/{y:.3f}")
         correlation = "not defined" if rho[task] is None else f"{rho[task]:+.2f}"
         axes.set_title(f"{title}: rank correlation {correlation}")
         axes.set(xlabel=f"{measure} of the codes", ylabel="NDCG@10")
         axes.set_ylim(bottom=0)
-        points = zip(names, table[measure], table[ndcg], strict=True)
-        listed = ", ".join(f"{name} {x:.1f}/{y:.3f}" for name, x, y in points)
-        sentences.append(f"{title} (rank correlation {correlation}): {listed}")
+        sentences.append(f"{title} (rank correlation {correlation}): {', '.join(points)}")
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     head = f"NDCG@10 against {measure}, as {measure}/NDCG@10 of each identifier. "
     return figure, head + "; ".join(sentences) + "."
 
 
-def _name(strategy: str, quantizer: str) -> str:
-    """``separate`` for RQ-KMeans, which most are, else ``dual, balanced``; the control has none."""
-    return strategy if quantizer in ("rq-kmeans", "none") else f"{strategy}, {quantizer}"
-
-
-def _row(ws: Workspace, pair: Pair, seed: int) -> pd.DataFrame:
+def _row(ws: Workspace, pair: Pair, key: dict[str, object]) -> pd.DataFrame:
     """Build the cell's workspace; one row of its ranking, its codes and its minutes."""
-    cell_ws = _built(ws, pair, seed)
+    cell_ws = _built(ws, pair, key["seed"])
     corpus = Corpus.load(cell_ws.require("data"))
     # ranked lists of validation targets, over the whole catalogue
     run = pd.read_parquet(cell_ws.require("decoding") / "run.parquet")
-    row: dict[str, object] = {"strategy": pair[0], "quantizer": pair[1], "seed": seed}
+    row = dict(key)
     for task in TASKS:
         targets = corpus.targets("validation", task)
         ranked = to_matrix(run, targets["event_id"].to_numpy(), cell_ws.config.decoding.top_k)
@@ -172,26 +156,17 @@ def _row(ws: Workspace, pair: Pair, seed: int) -> pd.DataFrame:
         row[f"num_queries/{task}"] = len(targets)
     table = pd.read_parquet(cell_ws.require("identifiers") / "diagnostics.parquet")
     for name, (measure, level) in MEASURES.items():
-        part = table[table["measure"] == measure]
-        if level:
-            part = part[part["level"] == level]
-        row[name] = round(float(np.mean(part["value"])), 6)
+        chosen = (table["measure"] == measure) & ((table["level"] == level) | (level == 0))
+        row[name] = round(float(np.mean(table.loc[chosen, "value"])), 6)
     row["minutes"] = round(cell_ws.meta("training")["seconds"] / 60, 2)
     return pd.DataFrame([row])
 
 
 def _built(ws: Workspace, pair: Pair, seed: int) -> Workspace:
     """The finished workspace of one cell: decoded, its data and embeddings copied from `ws`."""
-    strategy, quantizer = pair
-    changes = {
-        "identifiers.strategy": strategy,
-        "identifiers.seed": seed,
-        "training.seed": seed,
-        "decoding.split": "validation",
-    }
-    if quantizer != "none":  # the control has no quantizer, the settings always name one
-        changes["identifiers.quantizer"] = quantizer
-    run = f"identifiers-{ws.run}-{strategy}-{quantizer}-{seed}"
+    changes = {f"identifiers.{name}": value for name, value in pair_settings(pair).items()}
+    changes |= {"identifiers.seed": seed, "training.seed": seed, "decoding.split": "validation"}
+    run = f"identifiers-{ws.run}-{'-'.join(pair)}-{seed}"
     cell_ws = Workspace(ws.root, override(ws.config, changes), run)
     for stage in SHARED:
         # a stage that read the user's own files knows them by their digests; so must its copy

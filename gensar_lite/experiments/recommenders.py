@@ -52,7 +52,18 @@ def compare_recommenders(ws: Workspace, model: str, seeds: tuple[int, ...]) -> l
     corpus = Corpus.load(ws.require("data"))
     # what all cells read: it marks those that can be compared with one another
     log = log_digest(corpus)
-    run_cells("recommenders", [_cell(ws, model, seed, folder, log) for seed in seeds])
+    cells = []
+    for seed in seeds:
+        name = f"{model}-{seed}"
+        path = folder / f"{name}.json"
+        config = override(ws.config, MODELS[model] | {"embeddings.seed": seed})
+        # a run of its own: the stages keep what a kill interrupts, nothing of `ws` is touched
+        make = functools.partial(
+            _trained, Workspace(ws.root, config, f"baselines-{ws.run}-{name}"), path
+        )
+        made_from = {"log": log, "settings": section_dict(config.embeddings)}
+        cells.append(Cell(name, path, made_from, make, stage="embeddings"))
+    run_cells("recommenders", cells)
     metrics = _summary(corpus, folder, ws, log)
     write_json(folder / "metrics.json", metrics)
     return metrics
@@ -65,41 +76,25 @@ def log_digest(corpus: Corpus) -> str:
     return hashlib.sha256(f"{corpus.exclude_seen}\n{table}".encode()).hexdigest()[:16]
 
 
-def _cell(ws: Workspace, model: str, seed: int, folder: Path, log: str) -> Cell:
-    name = f"{model}-{seed}"
-    config = override(ws.config, MODELS[model] | {"embeddings.seed": seed})
-    # a run of its own: the stages keep what a kill interrupts, and nothing of `ws` is touched
-    cell_ws = Workspace(ws.root, config, f"baselines-{ws.run}-{name}")
-    made_from = {"log": log, "settings": section_dict(config.embeddings)}
-    path = folder / f"{name}.json"
-    return Cell(
-        name, path, made_from, functools.partial(_trained, cell_ws, path), stage="embeddings"
-    )
-
-
 def _trained(ws: Workspace, path: Path) -> dict[str, object]:
-    """Train in the cell's own workspace, write the ranks beside `path`; how the training went."""
+    """Train in the cell's own workspace, write the ranks beside `path`; how the training went: the
+    best epoch by validation, minutes and curve, where something was trained."""
     prepare(ws)
     started = time.perf_counter()
     embed(ws)
-    minutes = (time.perf_counter() - started) / 60
+    told: dict[str, object] = {"stage_minutes": round((time.perf_counter() - started) / 60, 2)}
     corpus = Corpus.load(ws.require("data"))
     _, ranker = load_ranker(ws, corpus)
     path.unlink(missing_ok=True)  # a record of other settings must not stand beside these ranks
     with replacing(path.with_suffix(".parquet")) as draft:
         _ranks(ranker, corpus, ws.config.decoding.top_k).to_parquet(draft, index=False)
-    return {"stage_minutes": round(minutes, 2)} | _learning(ws)
-
-
-def _learning(ws: Workspace) -> dict[str, object]:
-    """The best epoch by validation, the minutes and the curve, where something was trained."""
-    path = ws.folder("embeddings") / "sasrec_curve.parquet"  # only trained models have one
-    if not path.exists():
-        return {}
-    curve = pd.read_parquet(path)
+    kept = ws.folder("embeddings") / "sasrec_curve.parquet"  # only trained models have one
+    if not kept.exists():
+        return told
+    curve = pd.read_parquet(kept)
     # the epoch that the stage kept
     best = curve.loc[curve["ndcg@10"].idxmax()]
-    return {
+    return told | {
         "best_epoch": int(best["epoch"]),
         "validation": {key: float(best[key]) for key in ("recall@10", "ndcg@10")},
         "training_minutes": round(float(curve["seconds"].iloc[-1]) / 60, 2),
@@ -108,10 +103,7 @@ def _learning(ws: Workspace) -> dict[str, object]:
 
 
 def _ranks(scorer: Scorer, corpus: Corpus, depth: int) -> pd.DataFrame:
-    """``rank`` of every test recommendation target, in the order of events, 0 below `depth`.
-
-    The log's rule about seen items holds.
-    """
+    """``rank`` of every test recommendation target, in the order of events, 0 below `depth`."""
     targets = corpus.targets("test", "recommend")
     # (B, depth) items per target; what a user met before is left out
     run = top_k_run(scorer, targets, depth, left_out(corpus))
@@ -138,16 +130,14 @@ def _summary(corpus: Corpus, folder: Path, ws: Workspace, log: str) -> list[dict
             ranks.setdefault(model, {})[int(seed)] = pd.read_parquet(path.with_suffix(".parquet"))
     rows: list[dict] = []
     for model, by_seed in ranks.items():
-        rows += summary(_mean_scores(model, by_seed, settings.ks), settings, tuple(by_seed))
+        per_seed = [
+            rank_metrics(table["rank"].to_numpy(), settings.ks) for table in by_seed.values()
+        ]
+        parts = []
+        # per target the mean over seeds: every cell has the same targets
+        for metric in per_seed[0]:
+            mean = np.mean([values[metric] for values in per_seed], axis=0)  # (B,)
+            row = (model, "full", "recommend", metric, np.arange(len(mean)), mean)
+            parts.append(pd.DataFrame(dict(zip(SCORE_COLUMNS, row, strict=True))))
+        rows += summary(join_scores(parts), settings, tuple(by_seed))
     return rows
-
-
-def _mean_scores(model: str, by_seed: dict[int, pd.DataFrame], ks: tuple[int, ...]) -> pd.DataFrame:
-    """Per target the mean over seeds, as a table of scores: every cell has the same targets."""
-    per_seed = [rank_metrics(table["rank"].to_numpy(), ks) for table in by_seed.values()]
-    parts = []
-    for metric in per_seed[0]:
-        mean = np.mean([values[metric] for values in per_seed], axis=0)  # (B,)
-        row = (model, "full", "recommend", metric, np.arange(len(mean)), mean)
-        parts.append(pd.DataFrame(dict(zip(SCORE_COLUMNS, row, strict=True))))
-    return join_scores(parts)
