@@ -105,7 +105,8 @@ def _rqvae(embeddings: ItemEmbeddings, settings: IdentifiersConfig, seed: int) -
 
     @one_thread()  # as in the fit
     def epoch() -> float:
-        return train_epoch(ours, views, loss, optimiser, schedule, batch, order)
+        batches = torch.randperm(len(views[0]), generator=order).split(batch)
+        return train_epoch(ours, views, loss, optimiser, schedule, batches)
 
     return Contest(
         ours=epoch,

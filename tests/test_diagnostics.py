@@ -31,26 +31,29 @@ from gensar_lite.embeddings.agreement import neighbours
 from gensar_lite.experiments.growth import WAYS, grown, growth_cost, held_out
 from gensar_lite.experiments.identifier_grid import compare_identifiers
 from gensar_lite.identifiers.diagnostics import HEADLINE, describe, diagnose
-from gensar_lite.identifiers.figures import code_tree, meaning_figure, recall_figure, usage_figure
-from gensar_lite.identifiers.meaning import (
+from gensar_lite.identifiers.figures import (
+    code_tree,
+    meaning_figure,
+    recall_figure,
+    residual_steps,
+    usage_figure,
+)
+from gensar_lite.identifiers.measures import (
     co_purchase_lift,
+    code_imbalance,
+    codebook_usage,
     distance_correlation,
     level_information,
     level_residuals,
     neighbour_recall,
+    prefix_collisions,
+    prefix_numbers,
     prefix_purity,
     same_prefix_rate,
     unexplained,
 )
 from gensar_lite.identifiers.quantizer import residual_quantize
-from gensar_lite.identifiers.steps_figure import residual_steps
-from gensar_lite.identifiers.strategies import build_identifiers
-from gensar_lite.identifiers.usage import (
-    code_imbalance,
-    codebook_usage,
-    prefix_collisions,
-    prefix_numbers,
-)
+from gensar_lite.identifiers.stage import build_identifiers
 from gensar_lite.identifiers.words import code_words, typical_words
 
 FIVE = np.array([[0, 0], [0, 1], [0, 1], [2, 0], [2, 2]])  # (N, L), K = 4

@@ -33,7 +33,7 @@ from gensar_lite.identifiers import (
     residual_quantize,
 )
 from gensar_lite.identifiers.kmeans import fit_dual_kmeans, fit_levels, kmeans
-from gensar_lite.identifiers.quantizer import DualCodebooks, Latents
+from gensar_lite.identifiers.quantizer import DualCodebooks
 from gensar_lite.identifiers.rqvae import DualRQVAE, fit_rq_vae, initialise, latents_of, revive
 
 SMALL = IdentifiersConfig(
@@ -98,7 +98,7 @@ def test_ties_go_to_the_lower_code():
 
 def test_both_views_share_the_trunk_and_quantize_their_own_half():
     rng = np.random.default_rng(0)
-    latents = Latents(rng.normal(size=(50, 3)), rng.normal(size=(50, 2)))
+    latents = (rng.normal(size=(50, 3)), rng.normal(size=(50, 2)))
     books = DualCodebooks(
         rng.normal(size=(2, 6, 5)), rng.normal(size=(2, 6, 3)), rng.normal(size=(2, 6, 2))
     )
@@ -135,7 +135,7 @@ def test_every_level_of_kmeans_leaves_less():
 
 def test_kmeans_with_fewer_distinct_vectors_than_codes_keeps_each():
     points = np.array([[0.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
-    book = kmeans(points, 4, 10, seed=0)
+    book = kmeans(points, small(codebook_size=4))
     assert book.shape == (4, 2)
     np.testing.assert_array_equal(np.unique(book, axis=0), [[0, 0], [1, 1]])
 
@@ -393,7 +393,7 @@ def test_kmeans_refuses_what_would_end_the_process(bad):
     points = np.random.default_rng(0).normal(size=(20, 2))
     points[3, 1] = bad
     with pytest.raises(ArtifactError, match="NaN, infinity or huge values"):
-        kmeans(points, 4, 5, seed=0)
+        kmeans(points, small(codebook_size=4))
 
 
 # --------------------------------------------------------------------------------------- strategies

@@ -39,9 +39,9 @@ from gensar_lite.identifiers.balanced import (
 )
 from gensar_lite.identifiers.fitted import SPACES, FittedQuantizer, unique_codes
 from gensar_lite.identifiers.kmeans import fit_product
+from gensar_lite.identifiers.measures import row_numbers
 from gensar_lite.identifiers.quantizer import squared_distances
 from gensar_lite.identifiers.rqvae import DualRQVAE, initialise
-from gensar_lite.identifiers.usage import row_numbers
 
 BASE = IdentifiersConfig(
     num_levels=3, num_shared=1, codebook_size=16, latent_dim=6, hidden=(16,), epochs=3

@@ -36,7 +36,7 @@ from gensar_lite.embeddings.agreement import (
     neighbour_overlap,
     neighbours,
 )
-from gensar_lite.embeddings.collaborative import pairwise
+from gensar_lite.embeddings.collaborative import SVDRanker, pairwise, train_matrix
 from gensar_lite.embeddings.encoders import ENCODERS, Encoder, find_encoder
 from gensar_lite.embeddings.fused import fused_concat, principal_components, standardise
 from gensar_lite.embeddings.joint import (
@@ -53,7 +53,6 @@ from gensar_lite.embeddings.maps import flat_map
 from gensar_lite.embeddings.sasrec import SASRec
 from gensar_lite.embeddings.semantic import LSA, fixed_batches
 from gensar_lite.embeddings.stage import cold_items
-from gensar_lite.embeddings.svd import SVDRanker, train_matrix
 
 SMALL = EmbeddingsConfig(
     dim=8, max_epochs=1, eval_every=1, max_length=5, joint_dim=8, joint_epochs=1

@@ -1,4 +1,4 @@
-"""The collaborative view: SASRec trained on train events alone, and kept as a baseline that ranks.
+"""The collaborative view: SASRec trained on train events, or an SVD of their counts, both rankers.
 
 In: a `Corpus`. Out: item vectors (N, d_col), the trained model, one row of figures per validation.
 This file does not read item texts.
@@ -14,17 +14,19 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from scipy.sparse import csr_matrix, diags
+from sklearn.decomposition import TruncatedSVD
 
 from gensar_lite.artifacts import Corpus
 from gensar_lite.config import EmbeddingsConfig
-from gensar_lite.data import history_items
+from gensar_lite.data import history_items, seen_items
 from gensar_lite.embeddings.judge import FullRanking, Rules, train_epochs
-from gensar_lite.embeddings.sasrec import SASRec
+from gensar_lite.embeddings.sasrec import SASRec, chunked_cross_entropy
 from gensar_lite.embeddings.sequences import Sequences, train_sequences
-from gensar_lite.embeddings.softmax import chunked_cross_entropy
 from gensar_lite.machine.precision import use_bf16
 
 _PADDED_TOGETHER = 64  # windows of like length that run as one table
+SVD_TASK = "recommend"  # the events SVD learns from: a click after a query answers the query
 
 
 @dataclass(frozen=True)
@@ -137,3 +139,45 @@ def pairwise(model: SASRec, hidden: torch.Tensor, targets: torch.Tensor) -> torc
 
 
 LOSSES = {"ce": full_softmax, "bce": one_negative, "bpr": pairwise}
+
+
+def train_matrix(corpus: Corpus) -> csr_matrix:
+    """(U, N) with 1 where a user met an item in a train recommendation."""
+    pairs = corpus.targets("train", SVD_TASK)[["user_id", "item_id"]].drop_duplicates()
+    shape = (corpus.num_users, corpus.num_items)
+    return csr_matrix((np.ones(len(pairs)), (pairs["user_id"], pairs["item_id"])), shape=shape)
+
+
+@dataclass(frozen=True)
+class SVDRanker:
+    """The strongest directions of who met what, whatever the order, and the ranker that they make.
+
+    PureSVD (Cremonesi et al., RecSys 2010), popularity damped (EigenRec, Nikolakopoulos, 2019).
+    """
+
+    directions: np.ndarray  # (N, d)
+    strength: np.ndarray  # (d,) singular values
+    damping: np.ndarray  # (N,) square root of an item's number of users
+    events: pd.DataFrame
+
+    @staticmethod
+    def fit(corpus: Corpus, settings: EmbeddingsConfig) -> SVDRanker:
+        """Decompose the train matrix, each item's column divided by the root of its sum."""
+        matrix = train_matrix(corpus)
+        damping = np.sqrt(np.maximum(np.asarray(matrix.sum(axis=0)).ravel(), 1.0))
+        svd = TruncatedSVD(min(settings.dim, *matrix.shape), n_iter=10, random_state=settings.seed)
+        svd.fit(matrix @ diags(1 / damping))
+        return SVDRanker(svd.components_.T.copy(), svd.singular_values_, damping, corpus.events)
+
+    @property
+    def item_vectors(self) -> np.ndarray:
+        """(N, d) rows whose products approximate how many users two items share, damped."""
+        return (self.directions * self.strength).astype(np.float32)
+
+    def scores(self, targets: pd.DataFrame) -> np.ndarray:
+        """(B, N) scores of every item for B target events, from their strictly earlier history."""
+        row, item = seen_items(self.events, targets["event_id"].to_numpy())
+        met = csr_matrix((np.ones(len(row)), (row, item)), shape=(len(targets), len(self.damping)))
+        met.data[:] = 1.0  # an item counts once, also beside its search twin
+        projected = met @ (self.directions / self.damping[:, None])  # (B, d), damped as in `fit`
+        return projected @ (self.directions * self.damping[:, None]).T  # unfolded and undamped

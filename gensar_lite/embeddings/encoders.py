@@ -26,24 +26,19 @@ class Encoder(NamedTuple):
     digest: str | None = None  # of its weights, where it is known and checked
 
 
+_BGE_QUERY = "Represent this sentence for searching relevant passages: "
+_E5_PREFIXES = ("passage: ", "query: ")
+
 # the authors' base checkpoints for English, `multilingual` for a hundred languages (0.5 GB);
 # prefixes as their model cards prescribe them for retrieval
 ENCODERS = {
     "minilm": Encoder("sentence-transformers/all-MiniLM-L6-v2", None, "", "", MINILM_SHA256),
     "bge": Encoder(
-        "BAAI/bge-base-en-v1.5",
-        "a5beb1e3e68b9ab74eb54cfd186867f64f240e1a",
-        "",
-        "Represent this sentence for searching relevant passages: ",
+        "BAAI/bge-base-en-v1.5", "a5beb1e3e68b9ab74eb54cfd186867f64f240e1a", "", _BGE_QUERY
     ),
-    "e5": Encoder(
-        "intfloat/e5-base-v2", "1c644c92ad3ba1efdad3f1451a637716616a20e8", "passage: ", "query: "
-    ),
+    "e5": Encoder("intfloat/e5-base-v2", "1c644c92ad3ba1efdad3f1451a637716616a20e8", *_E5_PREFIXES),
     "multilingual": Encoder(
-        "intfloat/multilingual-e5-small",
-        "fd1525a9fd15316a2d503bf26ab031a61d056e98",
-        "passage: ",
-        "query: ",
+        "intfloat/multilingual-e5-small", "fd1525a9fd15316a2d503bf26ab031a61d056e98", *_E5_PREFIXES
     ),
     "gte": Encoder("thenlper/gte-base", "5e95d41db6721e7cbd5006e99c7508f0083223d6", "", ""),
 }

@@ -35,7 +35,7 @@ class JointModel(nn.Module):
     """Unit vectors (d) of items, queries, and of users by their items.
 
     An item is its adapted text plus a free vector, which starts at zero and learns what no text
-    says. An item without a train event stays where its text puts it.
+    says: an item without a train event stays where its text puts it.
     """
 
     def __init__(self, item_text: torch.Tensor, query_text: torch.Tensor, dim: int):
@@ -153,8 +153,8 @@ def train_joint(
 ) -> tuple[JointModel, list[dict]]:
     """Train on train events; early stopping on the mean validation NDCG@10 of both tasks.
 
-    Returns the best model and one row ``{epoch, loss, <task>/ndcg@10, <task>/recall@10, score}``
-    per epoch. Raises `ArtifactError` when the loss is not finite.
+    Returns the best model and a row ``{epoch, loss, <task>/ndcg@10, <task>/recall@10, score}`` per
+    epoch. Raises `ArtifactError` when the loss is not finite.
     """
     torch.manual_seed(settings.seed)
     model = JointModel(torch.tensor(item_text), torch.tensor(query_text), settings.joint_dim)

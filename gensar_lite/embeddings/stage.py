@@ -16,15 +16,13 @@ from safetensors.torch import load_file, save_file
 from gensar_lite.artifacts import ArtifactError, Corpus, ItemEmbeddings, Workspace
 from gensar_lite.config import EmbeddingsConfig
 from gensar_lite.embeddings.agreement import fill_cold
-from gensar_lite.embeddings.collaborative import SASRecRanker, train_sasrec
+from gensar_lite.embeddings.collaborative import SVD_TASK, SASRecRanker, SVDRanker, train_sasrec
 from gensar_lite.embeddings.encoders import encoder_files
 from gensar_lite.embeddings.joint import JointModel, JointRanker, train_joint
 from gensar_lite.embeddings.judge import FullRanking
 from gensar_lite.embeddings.sasrec import SASRec
 from gensar_lite.embeddings.semantic import encode, encode_queries, item_texts
 from gensar_lite.embeddings.sequences import train_sequences
-from gensar_lite.embeddings.svd import TASK as SVD_TASK
-from gensar_lite.embeddings.svd import SVDRanker
 from gensar_lite.machine.precision import how_computed
 from gensar_lite.machine.processes import rank_and_world
 from gensar_lite.machine.threads import threads_for

@@ -5,12 +5,10 @@ Verb: `identify`. In: `ItemEmbeddings`. Out: `Identifiers`, unique in each view.
 
 from gensar_lite.identifiers.assignment import make_unique
 from gensar_lite.identifiers.fitted import assign, load_quantizer
-from gensar_lite.identifiers.meaning import prefix_purity
+from gensar_lite.identifiers.measures import codebook_usage, collision_rate, prefix_purity
 from gensar_lite.identifiers.quantizer import dual_quantize, residual_quantize
-from gensar_lite.identifiers.stage import identify
-from gensar_lite.identifiers.strategies import build_identifiers
+from gensar_lite.identifiers.stage import build_identifiers, identify
 from gensar_lite.identifiers.tokens import TokenLayout, layout_for
-from gensar_lite.identifiers.usage import codebook_usage, collision_rate
 
 __all__ = [
     "TokenLayout",

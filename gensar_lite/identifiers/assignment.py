@@ -1,9 +1,8 @@
 """Uniqueness: no two items of one view may end with the same code sequence.
 
-In: codes (N, L), the residual before the last level (N, d) and the last codebook (K, d). Out:
-unique codes. Only the last code ever changes, or some are added, so prefixes, and with them the
-shared trunk, stay as they were quantized. Items that already have identifiers (`taken`) keep them.
-How much room there is was decided before (room.py).
+In: codes (N, L), the residual before the last level (N, d), the last codebook (K, d), the `Room`.
+Out: unique codes. Only the last code ever changes, or some are added, so prefixes, and with them
+the shared trunk, stay as they were quantized. Items that have identifiers (`taken`) keep them.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from scipy.optimize import linear_sum_assignment
 
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.identifiers.balanced import sinkhorn_codes, within_capacity
+from gensar_lite.identifiers.measures import row_numbers
 from gensar_lite.identifiers.quantizer import squared_distances
 from gensar_lite.identifiers.room import Room
-from gensar_lite.identifiers.usage import row_numbers
 from gensar_lite.machine.ranges import within
 
 _ROUNDS = 20  # of the paper's repair
@@ -40,16 +39,15 @@ def make_unique(
     Raises `ArtifactError` with the numbers when a prefix holds more items than `room`.
     """
     room = room or Room(len(codebook))
-    levels = codes.shape[1]
-    num_taken = 0 if taken is None else len(taken)
-    everyone = codes if taken is None else np.concatenate([taken[:, :levels], codes])  # (M + N, L)
+    everyone = _with_taken(codes, taken)  # (M + N, L)
+    num_taken = len(everyone) - len(codes)
     codes = codes.copy()
     # 1. items of one prefix are a bucket, numbered from 0
     bucket = row_numbers(everyone[:, :-1])
     sizes = np.bincount(bucket)
     if sizes.max(initial=0) > room.items:
         what = f"{sizes.max()} items share one {view} prefix, but the last level"
-        raise ArtifactError(_full(what, room.items))
+        raise _full(what, room.items)
     # 2. buckets with a collision, cut into parts of about _TOGETHER items
     whole = row_numbers(everyone)
     colliding = np.unique(bucket[np.bincount(whole)[whole] > 1])
@@ -60,17 +58,20 @@ def make_unique(
         # 3. preferences: distances of the part's items to all codes, in one product
         members = [by_bucket[ends[b] - sizes[b] : ends[b]] for b in part]
         asking = [rows[rows >= num_taken] - num_taken for rows in members]
-        cost = _distances(residual[np.concatenate(asking)], codebook, room.num_codes)
+        costs = _distances(residual[np.concatenate(asking)], codebook, room.num_codes)
+        costs = np.split(costs, np.cumsum([len(askers) for askers in asking])[:-1])
         # 4. bucket by bucket: the best free codes for those who ask
-        stop = 0
-        for rows, askers in zip(members, asking, strict=True):
-            start = stop
-            stop += len(askers)
+        for rows, askers, cost in zip(members, asking, costs, strict=True):
             used = everyone[rows[: len(rows) - len(askers)], -1]
-            codes[askers, -1] = _cheapest(cost[start:stop], used, room)
+            codes[askers, -1] = _cheapest(cost, used, room)
     if not room.num_counters:
         return codes
     return with_extra_level(codes, room.num_codes, view, taken, room.num_counters)
+
+
+def _with_taken(codes: np.ndarray, taken: np.ndarray | None) -> np.ndarray:
+    """Codes (M + N, L) of `taken` (M, L or more) and of new items (N, L) behind them."""
+    return codes if taken is None else np.concatenate([taken[:, : codes.shape[1]], codes])
 
 
 def _distances(residual: np.ndarray, codebook: np.ndarray, num_codes: int) -> np.ndarray:
@@ -92,8 +93,8 @@ def _cheapest(cost: np.ndarray, used: np.ndarray, room: Room) -> np.ndarray:
     return free[linear_sum_assignment(cost[:, free])[1]]
 
 
-def _full(what: str, room: int) -> str:
-    return (
+def _full(what: str, room: int) -> ArtifactError:
+    return ArtifactError(
         f"identifiers: {what} has only {room} codes. Build the identifiers again with all items; "
         "identifiers.codebook_size=0 and identifiers.num_levels=0 let the catalogue choose."
     )
@@ -132,23 +133,21 @@ def with_extra_level(
     It has `num_digits` (E) digits of base `size`, one per level. `taken` (M, L + E) are items that
     have been counted before. Raises `ArtifactError` where a counter would leave its digits.
     """
-    levels = codes.shape[1]
-    num_taken = 0 if taken is None else len(taken)
     weights = size ** np.arange(num_digits - 1, -1, -1)  # of the digits, the first counts most
-    everyone = codes if taken is None else np.concatenate([taken[:, :levels], codes])
-    number = row_numbers(everyone)
+    everyone = row_numbers(_with_taken(codes, taken))
+    number = everyone[len(everyone) - len(codes) :]
     # 1. per code sequence, the first value that no taken item has
-    next_free = np.zeros(int(number.max(initial=-1)) + 1, dtype=np.int64)
+    next_free = np.zeros(int(everyone.max(initial=-1)) + 1, dtype=np.int64)
     if taken is not None:
-        np.maximum.at(next_free, number[:num_taken], taken[:, levels:] @ weights + 1)
+        counted = taken[:, codes.shape[1] :] @ weights
+        np.maximum.at(next_free, everyone[: len(taken)], counted + 1)
     # 2. the items of a sequence count on from there, in their order
-    number = number[num_taken:]
     count = np.empty(len(codes), dtype=np.int64)
     by_sequence = np.argsort(number, kind="stable")
     count[by_sequence] = within(np.bincount(number, minlength=len(next_free)))
     count += next_free[number]
     if count.max(initial=0) >= size**num_digits:
         what = f"{count.max() + 1} items share one whole {view} code sequence, but the extra level"
-        raise ArtifactError(_full(what, size**num_digits))
+        raise _full(what, size**num_digits)
     # 3. the count's digits become codes
     return np.concatenate([codes, count[:, None] // weights % size], axis=1)

@@ -1,10 +1,8 @@
 """Equal shares: codes of which none holds much more than its part of the items.
 
-In: residuals (N, d) and a codebook (K, d), or distances. Out: codes (N,), by Sinkhorn's soft
-assignment, as the paper spreads items, or within the capacity ceil(N / K), where a full code passes
-on the items that lose least by moving; and a codebook that fits them. float64 throughout: with the
-paper's epsilon of 0.003 the exponentials leave float32's range. Nothing is drawn: ties go to the
-lower item and code. This file does not know what is assigned.
+In: residuals (N, d) and a codebook (K, d), or distances. Out: codes (N,), by Sinkhorn as the paper
+spreads items, or within the capacity ceil(N / K); a codebook that fits them. float64: with the
+paper's epsilon exponentials leave float32's range. Nothing is drawn: ties go to the lower code.
 """
 
 from __future__ import annotations
@@ -42,8 +40,7 @@ def sinkhorn_codes(
 ) -> np.ndarray:
     """The code with most mass for each item (..., n), of distances (..., n, K) scaled to [-1, 1].
 
-    Leading axes are separate problems. Items at the same place get the same code: Sinkhorn cannot
-    tell them apart.
+    Leading axes are separate problems. Items at the same place get the same code.
     """
     low = distances.min(axis=(-2, -1), keepdims=True)
     high = distances.max(axis=(-2, -1), keepdims=True)
@@ -69,15 +66,12 @@ def balance(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
 
 
 def balanced_codes(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
-    """A code for each item (N,), none more often than ceil(N / K) times, at little extra distance.
-
-    Sinkhorn finds what each codeword must cost for all to be wanted alike; with these prices few
-    are over capacity.
-    """
+    """A code for each item (N,), none more than ceil(N / K) times, at little extra distance."""
     if not len(vectors):
         return np.zeros(0, dtype=np.int64)
     cost = squared_distances(vectors, codebook)  # (N, K)
     cost = cost - cost.min(axis=1, keepdims=True)
+    # Sinkhorn finds what codewords must cost for all to be wanted alike: few are over capacity then
     epsilon = max(_SHARPNESS * float(cost.mean()), 1e-12)
     price = -epsilon * np.log(column_scaling(np.exp(-cost / epsilon), _PRICE_ITERATIONS))  # (K,)
     return within_capacity(cost + price, -(-len(vectors) // len(codebook)))

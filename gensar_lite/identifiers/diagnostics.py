@@ -1,8 +1,7 @@
 """Every diagnostic of a catalogue's identifiers in one long table, and the headline of it.
 
 In: identifiers, the codes before repair, item vectors, the corpus. Out: ``view, level, measure,
-value``, and plain numbers for ``meta.json``. This file computes nothing itself, and does not judge:
-high entropy does not predict good ranking.
+value``, and numbers for ``meta.json``. Nothing is judged: even codes need not rank well.
 """
 
 from __future__ import annotations
@@ -13,30 +12,11 @@ import pandas as pd
 from gensar_lite.artifacts import VIEWS, Corpus, Identifiers, ItemEmbeddings
 from gensar_lite.embeddings.agreement import neighbours
 from gensar_lite.embeddings.fused import standardise
-from gensar_lite.identifiers.meaning import (
-    co_purchase_lift,
-    distance_correlation,
-    level_information,
-    neighbour_recall,
-    prefix_purity,
-    same_prefix_rate,
-    unexplained,
-)
-from gensar_lite.identifiers.usage import (
-    code_imbalance,
-    codebook_usage,
-    collision_rate,
-    prefix_collisions,
-)
+from gensar_lite.identifiers import measures as ask
 
 NEIGHBOURS = 10  # nearest items, of which a prefix may keep some
 PAIRS = 20_000  # random pairs of items whose distances are compared
-HEADLINE = (
-    "purity/leaf",
-    "co_purchase_lift",
-    "neighbour_recall/semantic",
-    "neighbour_recall/collaborative",
-)
+HEADLINE = ("purity/leaf", "co_purchase_lift", *(f"neighbour_recall/{view}" for view in VIEWS))
 
 
 def diagnose(
@@ -71,14 +51,19 @@ def diagnose(
     for view in VIEWS:
         codes = identifiers.view(view)
         fitted = codes if before is None else before[view]
-        measures = _alone(codes, fitted, num_codes or identifiers.codebook_size)
+        size = num_codes or identifiers.codebook_size
+        measures = dict(ask.codebook_usage(fitted, size).drop(columns="level"))
+        measures["imbalance"] = ask.code_imbalance(fitted, size)
+        measures |= ask.prefix_collisions(codes).drop(columns="depth")
+        measures["collision_rate_before"] = ask.prefix_collisions(fitted)["collision_rate"]
         measures |= _by_category(codes, corpus.items, shuffled)
-        measures["co_purchase_lift"] = co_purchase_lift(codes, corpus.events)
-        measures["neighbour_chance"] = same_prefix_rate(codes)
-        for name, table in vectors.items():
-            measures[f"neighbour_recall/{name}"] = neighbour_recall(codes, near[name], items)
-            measures[f"unexplained/{name}"] = unexplained(codes, table)
-            measures[f"distance_correlation/{name}"] = distance_correlation(codes, table, pairs)
+        measures["co_purchase_lift"] = ask.co_purchase_lift(codes, corpus.events)
+        measures["neighbour_chance"] = ask.same_prefix_rate(codes)
+        for name, x in vectors.items():
+            recall = ask.neighbour_recall(codes, near[name], items)
+            measures[f"neighbour_recall/{name}"] = recall
+            measures[f"unexplained/{name}"] = ask.unexplained(codes, x)
+            measures[f"distance_correlation/{name}"] = ask.distance_correlation(codes, x, pairs)
         for measure, values in measures.items():
             level = np.arange(1, len(values) + 1)
             columns = {"view": view, "level": level, "measure": measure}
@@ -86,20 +71,7 @@ def diagnose(
     return pd.concat(parts, ignore_index=True).dropna(ignore_index=True)
 
 
-def _alone(codes: np.ndarray, before: np.ndarray, codebook_size: int) -> dict[str, np.ndarray]:
-    after = prefix_collisions(codes)
-    usage = codebook_usage(before, codebook_size)
-    return {
-        **{name: usage[name].to_numpy() for name in ("usage", "perplexity", "largest")},
-        "imbalance": code_imbalance(before, codebook_size),
-        **{name: after[name].to_numpy() for name in ("prefixes", "collision_rate")},
-        "collision_rate_before": prefix_collisions(before)["collision_rate"].to_numpy(),
-    }
-
-
-def _by_category(
-    codes: np.ndarray, items: pd.DataFrame, shuffled: np.ndarray
-) -> dict[str, np.ndarray]:
+def _by_category(codes: np.ndarray, items: pd.DataFrame, shuffled: np.ndarray) -> dict:
     """Purity and information by top category and by whole path; items without one are left out."""
     path = items["category"].fillna("")
     measures = {}
@@ -109,10 +81,10 @@ def _by_category(
         if label[known].nunique() < 2:
             continue
         mixed = shuffled[known[shuffled]]  # the same labels, dealt out anew
-        by_chance = prefix_purity(codes[known], labels[mixed])
-        measures[f"purity/{name}"] = prefix_purity(codes[known], labels[known])["purity"]
-        measures[f"purity_shuffled/{name}"] = by_chance["purity"]
-        measures[f"nmi/{name}"] = level_information(codes[known], labels[known])
+        for measure, rows in (("purity", known), ("purity_shuffled", mixed)):
+            table = ask.prefix_purity(codes[known], labels[rows])
+            measures[f"{measure}/{name}"] = table["purity"]
+        measures[f"nmi/{name}"] = ask.level_information(codes[known], labels[known])
     return measures
 
 
@@ -128,13 +100,12 @@ def describe(
     """
     statistics: dict[str, object] = {}
     for view in VIEWS:
-        usage = codebook_usage(before[view], num_codes or identifiers.codebook_size).round(4)
-        statistics[view] = {
-            "collision_rate_before": collision_rate(before[view]),
-            "collision_rate_after": collision_rate(identifiers.view(view)),
-            "levels": usage.to_dict("records"),
-        }
+        levels = ask.codebook_usage(before[view], num_codes or identifiers.codebook_size).round(4)
         values = table[table["view"] == view].set_index("measure")["value"].round(4)
-        for name in HEADLINE:
-            statistics[view][name] = values[values.index == name].tolist()
+        statistics[view] = {
+            "collision_rate_before": ask.collision_rate(before[view]),
+            "collision_rate_after": ask.collision_rate(identifiers.view(view)),
+            "levels": levels.to_dict("records"),
+            **{name: values[values.index == name].tolist() for name in HEADLINE},
+        }
     return statistics

@@ -20,10 +20,10 @@ from gensar_lite.embeddings.fused import Space
 from gensar_lite.identifiers.assignment import make_unique, spread, with_extra_level
 from gensar_lite.identifiers.balanced import balanced_codes
 from gensar_lite.identifiers.kmeans import fit_dual_kmeans, fit_product
-from gensar_lite.identifiers.quantizer import DualCodebooks, DualCodes, Latents, dual_quantize
-from gensar_lite.identifiers.room import Room, digits, room_for, sized
+from gensar_lite.identifiers.measures import row_numbers
+from gensar_lite.identifiers.quantizer import DualCodebooks, DualCodes, dual_quantize, nearest
+from gensar_lite.identifiers.room import Room, room_for, sized
 from gensar_lite.identifiers.rqvae import DualRQVAE, fit_rq_vae, latents_of
-from gensar_lite.identifiers.usage import row_numbers
 from gensar_lite.machine.threads import one_thread
 
 _TOGETHER = 8192  # items quantized at once: what is computed on the way stays small
@@ -50,30 +50,29 @@ class FittedQuantizer:
     model: DualRQVAE | None = None
 
     def quantize(self, embeddings: ItemEmbeddings, whole: bool = False) -> DualCodes:
-        """Codes of both views before repair.
+        """Codes of both views before repair: the nearest codewords.
 
-        `whole`: these are the catalogue it was fitted on, so that `balanced` codewords share it
-        evenly; anything else takes the nearest codeword.
+        `whole`: of the catalogue it was fitted on, which `balanced` codewords share evenly.
         """
-        if whole and self.settings.quantizer == "balanced":
-            return dual_quantize(self.latents(embeddings), self.books, balanced_codes)
+        even = whole and self.settings.quantizer == "balanced"
+        num_items = max(len(embeddings.semantic), 1)
+        step = num_items if even else _TOGETHER
         parts = []
-        for low in range(0, max(len(embeddings.semantic), 1), _TOGETHER):
-            rows = embeddings.rows(slice(low, low + _TOGETHER))
-            parts.append(dual_quantize(self.latents(rows), self.books))
-        return DualCodes(
-            np.concatenate([part.semantic for part in parts]),
-            np.concatenate([part.collaborative for part in parts]),
-            {view: np.concatenate([part.last_residual[view] for part in parts]) for view in VIEWS},
-        )
+        for low in range(0, num_items, step):
+            latents = self.latents(embeddings.rows(slice(low, low + step)))
+            parts.append(dual_quantize(latents, self.books, balanced_codes if even else nearest))
+        codes = [np.concatenate([getattr(part, view) for part in parts]) for view in VIEWS]
+        last = {
+            view: np.concatenate([part.last_residual[view] for part in parts]) for view in VIEWS
+        }
+        return DualCodes(*codes, last)
 
-    def latents(self, embeddings: ItemEmbeddings) -> Latents | tuple[np.ndarray]:
+    def latents(self, embeddings: ItemEmbeddings) -> tuple[np.ndarray, ...]:
         """What is quantized, (N, d) of each space."""
         vectors = tuple(space.apply(embeddings) for space in self.spaces)
         if self.model is None:
             return vectors
-        inputs = tuple(torch.as_tensor(x, dtype=torch.float32) for x in vectors)
-        return latents_of(self.model, inputs)
+        return latents_of(self.model, [torch.as_tensor(x, dtype=torch.float32) for x in vectors])
 
     def tensors(self) -> dict[str, np.ndarray]:
         """What `of` needs: codebooks, ``space<i>.*`` and ``rqvae.*``."""
@@ -102,12 +101,11 @@ class FittedQuantizer:
         names = SPACES[settings.strategy]
         spaces = tuple(Space.of(views, part(f"space{i}.")) for i, views in enumerate(names))
         books = DualCodebooks(*(tensors[k] for k in ("trunk", *VIEWS)))
-        settings = dataclasses.replace(
-            settings, codebook_size=books.num_codes, num_levels=books.num_levels
-        )
+        sizes = {"codebook_size": books.num_codes, "num_levels": books.num_levels}
+        settings = dataclasses.replace(settings, **sizes, num_shared=books.num_shared)
         model = None
         if state := part("rqvae."):
-            model = DualRQVAE(tuple(space.width for space in spaces), layout(settings)).eval()
+            model = DualRQVAE(tuple(space.width for space in spaces), settings).eval()
             model.load_state_dict({k: torch.tensor(v) for k, v in state.items()})
         return FittedQuantizer(settings, spaces, books, model)
 
@@ -115,14 +113,6 @@ class FittedQuantizer:
 def load_quantizer(folder: Path, settings: IdentifiersConfig) -> FittedQuantizer:
     """The fitted quantizer of an identifiers folder (``ws.require("identifiers")``)."""
     return FittedQuantizer.of(load_file(folder / "quantizer.safetensors"), settings)
-
-
-def layout(settings: IdentifiersConfig) -> IdentifiersConfig:
-    """The settings with the strategy's `num_shared`: all levels where one vector is quantized."""
-    if settings.strategy == "dual":
-        return settings
-    shared = 0 if settings.strategy == "separate" else settings.num_levels
-    return dataclasses.replace(settings, num_shared=shared)
 
 
 def fit_quantizer(
@@ -133,7 +123,6 @@ def fit_quantizer(
     Sizes that `settings` leave to the catalogue (0) are chosen here, see `sized`.
     """
     settings = sized(settings, len(embeddings.semantic))
-    inner = layout(settings)
     # rq-vae's encoders find their own directions; the fused strategies are named after theirs
     named = {"fused-svd": True, "fused-concat": False}
     turned = named.get(settings.strategy, settings.quantizer != "rq-vae")
@@ -141,11 +130,11 @@ def fit_quantizer(
     spaces = tuple(Space.fit(embeddings, views, dim) for views in SPACES[settings.strategy])
     vectors = tuple(space.apply(embeddings) for space in spaces)
     if settings.quantizer == "rq-vae":
-        model, curve = fit_rq_vae(vectors, inner)
+        model, curve = fit_rq_vae(vectors, settings)
         return FittedQuantizer(settings, spaces, model.codebooks(), model), curve
-    if settings.quantizer == "pq":
-        return FittedQuantizer(settings, spaces, fit_product(vectors[0], inner)), []
-    return FittedQuantizer(settings, spaces, fit_dual_kmeans(vectors, inner)), []
+    pq = settings.quantizer == "pq"
+    books = fit_product(vectors[0], settings) if pq else fit_dual_kmeans(vectors, settings)
+    return FittedQuantizer(settings, spaces, books), []
 
 
 def unique_codes(
@@ -153,55 +142,40 @@ def unique_codes(
 ) -> Identifiers:
     """Identifiers from codes by `settings.uniqueness`, beside those that are `taken`.
 
-    There is room for every item of a catalogue, in a larger last level or more levels if it takes
-    them (`room_for`). New items beside taken ones take the nearest free code also under `sinkhorn`,
-    which would move the others. Raises `ArtifactError` with the numbers when they do not fit into
-    what there is.
+    There is room for every item of a catalogue (`room_for`). New items beside taken ones take the
+    nearest free code also under `sinkhorn`, which would move the others. Raises `ArtifactError`
+    with the numbers when they do not fit into what there is.
     """
     how = fitted.settings.uniqueness
     levels = codes.semantic.shape[1]
     all_trunk = fitted.books.num_shared == levels
     views = VIEWS[:1] if all_trunk else VIEWS  # with the same codes both views share one array
-    if taken is None:
-        room = _room_needed([getattr(codes, view) for view in views], fitted.books.num_codes, how)
+    if taken is None:  # both views get as many levels
+        counted = how == "extra-level"
+        alike = [getattr(codes, view)[:, : levels if counted else levels - 1] for view in views]
+        most = max(int(np.bincount(row_numbers(part)).max(initial=0)) for part in alike)
+        room = room_for(most, fitted.books.num_codes, counted)
     else:
         room = Room(taken.codebook_size, taken.num_levels - levels)
-    unique = {}
+    unique = []
     for view in views:
         before = None if taken is None else taken.view(view)
-        of_view = getattr(codes, view)
+        own = getattr(codes, view)
         if how == "extra-level":
-            unique[view] = with_extra_level(
-                of_view, room.num_codes, view, before, room.num_counters
-            )
-            continue
-        residual, book = codes.last_residual[view], fitted.books.last(view)
-        if how == "sinkhorn" and taken is None:
-            of_view = spread(of_view, residual, book)
-        unique[view] = make_unique(of_view, residual, book, view, before, room)
-    semantic = unique["semantic"]
-    collaborative = unique.get("collaborative", semantic)
-    num_shared = semantic.shape[1] if all_trunk else fitted.books.num_shared
-    return Identifiers(semantic, collaborative, num_shared, room.num_codes).check()
-
-
-def _room_needed(views: list[np.ndarray], num_codes: int, how: str) -> Room:
-    """The room in which every view's codes (N, L) become unique; both get as many levels."""
-    if how == "extra-level":
-        base = max(num_codes, 2)
-        return Room(base, digits(max(_most_alike(codes) for codes in views), base))
-    return room_for(max(_most_alike(codes[:, :-1]) for codes in views), num_codes)
-
-
-def _most_alike(codes: np.ndarray) -> int:
-    return int(np.bincount(row_numbers(codes)).max(initial=0))
+            own = with_extra_level(own, room.num_codes, view, before, room.num_counters)
+        else:
+            case = codes.last_residual[view], fitted.books.last(view)
+            own = spread(own, *case) if how == "sinkhorn" and taken is None else own
+            own = make_unique(own, *case, view, before, room)
+        unique.append(own)
+    num_shared = unique[0].shape[1] if all_trunk else fitted.books.num_shared
+    return Identifiers(unique[0], unique[-1], num_shared, room.num_codes).check()
 
 
 def assign(items: ItemEmbeddings, fitted: FittedQuantizer, taken: Identifiers) -> Identifiers:
     """Identifiers of new items (M), without refitting; none equals one of `taken` (N), which stay.
 
-    Raises `ArtifactError` with the numbers where a prefix has no room left, or for vectors that are
-    not finite.
+    Raises `ArtifactError` where a prefix has no room left, or for vectors that are not finite.
     """
     # not `ItemEmbeddings.check`, which wants different vectors: one new item is enough
     finite = [np.isfinite(space.apply(items)).all(axis=1) for space in fitted.spaces]

@@ -12,11 +12,13 @@ import numpy as np
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError, IdentifiersConfig
 from gensar_lite.identifiers.balanced import balance, balanced_codes
-from gensar_lite.identifiers.quantizer import DualCodebooks, Latents, nearest, residual_quantize
+from gensar_lite.identifiers.quantizer import DualCodebooks, nearest, residual_quantize
+from gensar_lite.machine.threads import one_thread
 
 
-def kmeans(vectors: np.ndarray, num_codes: int, iterations: int, seed: int) -> np.ndarray:
-    """Centres (K, d) of k-means on (N, d) vectors: faiss on one thread, so that none changes them.
+@one_thread()  # so that no number of threads changes the centres
+def kmeans(vectors: np.ndarray, settings: IdentifiersConfig, level: int = 0) -> np.ndarray:
+    """Centres (K, d) of faiss's k-means on (N, d) vectors; `level` counts on from the seed.
 
     With fewer than K distinct vectors the codebook holds each of them, and repeats of the first.
     Raises `ArtifactError` for vectors that are not finite.
@@ -29,59 +31,47 @@ def kmeans(vectors: np.ndarray, num_codes: int, iterations: int, seed: int) -> n
             "Check the embeddings."
         )
     distinct = np.unique(points, axis=0)
-    if len(distinct) <= num_codes:
-        repeats = np.repeat(distinct[:1], num_codes - len(distinct), axis=0)
+    missing = settings.codebook_size - len(distinct)
+    if missing >= 0:
+        repeats = np.repeat(distinct[:1], missing, axis=0)
         return np.concatenate([distinct, repeats]).astype(np.float64)
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        fit = faiss.Kmeans(
-            points.shape[1],
-            num_codes,
-            niter=iterations,
-            seed=seed + 1,
-            min_points_per_centroid=1,
-            max_points_per_centroid=len(points),  # all of them: faiss would draw a sample
-        )
-        fit.train(points)
-    finally:
-        faiss.omp_set_num_threads(threads)
+    fit = faiss.Kmeans(
+        points.shape[1],
+        settings.codebook_size,
+        niter=settings.kmeans_iterations,
+        seed=settings.seed + level + 1,
+        min_points_per_centroid=1,
+        max_points_per_centroid=len(points),  # all of them: faiss would draw a sample
+    )
+    fit.train(points)
     return fit.centroids.astype(np.float64)
 
 
 def fit_levels(vectors: np.ndarray, num_levels: int, settings: IdentifiersConfig) -> np.ndarray:
     """Codebooks (L, K, d), each fitted on the residual of those before it."""
     books = np.zeros((num_levels, settings.codebook_size, vectors.shape[1]))
-    choose = _choice(settings)
     residual = vectors
     for level in range(num_levels):
-        books[level] = _centres(residual, level, settings)
+        books[level] = kmeans(residual, settings, level)
         if settings.quantizer == "balanced":
             books[level] = balance(residual, books[level])
-        residual = residual_quantize(residual, books[level, None], choose)[1][-1]
+        residual = _left_over(residual, books[level, None], settings)
     return books
 
 
-def _centres(vectors: np.ndarray, level: int, settings: IdentifiersConfig) -> np.ndarray:
-    seed = settings.seed + level
-    return kmeans(vectors, settings.codebook_size, settings.kmeans_iterations, seed)
+def _left_over(vectors: np.ndarray, books: np.ndarray, settings: IdentifiersConfig) -> np.ndarray:
+    choose = balanced_codes if settings.quantizer == "balanced" else nearest
+    return residual_quantize(vectors, books, choose)[1][-1]
 
 
-def _choice(settings: IdentifiersConfig):
-    return balanced_codes if settings.quantizer == "balanced" else nearest
-
-
-def fit_dual_kmeans(
-    latents: Latents | tuple[np.ndarray], settings: IdentifiersConfig
-) -> DualCodebooks:
+def fit_dual_kmeans(latents: tuple[np.ndarray, ...], settings: IdentifiersConfig) -> DualCodebooks:
     """RQ-KMeans in GenSAR's layout: a trunk on [z_s ; z_c], then a branch on each half of the rest.
 
     A single latent needs ``num_shared == num_levels``: all trunk.
     """
     joint = np.concatenate(latents, axis=1)  # (N, 2d)
     trunk = fit_levels(joint, settings.num_shared, settings)
-    rest = residual_quantize(joint, trunk, _choice(settings))[1][-1]
-    halves = np.split(rest, [latents[0].shape[1]], axis=1)
+    halves = np.split(_left_over(joint, trunk, settings), [latents[0].shape[1]], axis=1)
     num_levels = settings.num_levels - settings.num_shared  # of a branch
     return DualCodebooks(trunk, *(fit_levels(half, num_levels, settings) for half in halves))
 
@@ -102,6 +92,6 @@ def fit_product(vectors: np.ndarray, settings: IdentifiersConfig) -> DualCodeboo
         )
     trunk = np.zeros((levels, settings.codebook_size, width))
     for level in range(levels):
-        trunk[level, :, level::levels] = _centres(vectors[:, level::levels], level, settings)
+        trunk[level, :, level::levels] = kmeans(vectors[:, level::levels], settings, level)
     no_branch = np.zeros((0, settings.codebook_size, width))
     return DualCodebooks(trunk, no_branch, no_branch[:, :, :0])

@@ -1,7 +1,7 @@
 """Residual quantization: a vector becomes codes, each naming what the ones before left over.
 
-In: latents (N, d) and codebooks (L, K, d). Out: codes (N, L) and the last residual (N, d). This
-file does not know how codebooks are fitted, nor which items collide.
+In: latents (N, d), codebooks (L, K, d). Out: codes (N, L), the last residual (N, d). This file does
+not know how codebooks are fitted, nor which items collide.
 """
 
 from __future__ import annotations
@@ -15,13 +15,6 @@ from gensar_lite.artifacts import VIEWS
 
 # how a level chooses: vectors (N, d), codebook (K, d) -> codes (N,)
 Choose = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-class Latents(NamedTuple):
-    """Both views of every item in the space that is quantized, (N, d) each."""
-
-    semantic: np.ndarray
-    collaborative: np.ndarray
 
 
 class DualCodebooks(NamedTuple):
@@ -83,20 +76,20 @@ def residual_quantize(
 
 
 def dual_quantize(
-    latents: Latents | tuple[np.ndarray], books: DualCodebooks, choose: Choose = nearest
+    latents: tuple[np.ndarray, ...], books: DualCodebooks, choose: Choose = nearest
 ) -> DualCodes:
     """Codes of both views, (N, L_m + L_n) each: the trunk's, then those of the view's branch.
 
-    Without branches both views have the trunk's codes; a single latent has nothing but a trunk.
+    `latents` are (N, d) of each view, or a single one that has nothing but a trunk.
     """
-    shared, trunk_residuals = residual_quantize(
-        np.concatenate(latents, axis=1), books.trunk, choose
-    )
+    joint = np.concatenate(latents, axis=1)  # (N, 2d)
+    shared, trunk_residuals = residual_quantize(joint, books.trunk, choose)
     # the trunk's remainder falls apart into what it left of z_s and of z_c, (N, d) each
     halves = np.split(trunk_residuals[-1], [latents[0].shape[1]], axis=1)
-    codes, last = {}, {}
+    codes = []
+    last = {}
     for view, half in zip(VIEWS, halves, strict=True):
         of_branch, residuals = residual_quantize(half, getattr(books, view), choose)
-        codes[view] = np.concatenate([shared, of_branch], axis=1)
+        codes.append(np.concatenate([shared, of_branch], axis=1))
         last[view] = residuals[-2] if len(residuals) > 1 else trunk_residuals[-2]
-    return DualCodes(codes["semantic"], codes["collaborative"], last)
+    return DualCodes(*codes, last)

@@ -1,15 +1,14 @@
 """RQ-VAE with a shared trunk and two branches: the paper's quantizer (GenSAR, section 3.2).
 
-In: standardised item views (N, D_s), (N, D_c). Out: latents and codebooks, and a loss curve. What
-the released recipe lacks: the residual stays differentiable, so every level's commitment reaches
-the encoders; latents have a fixed length, so none can shrink or run away from its codewords;
-codebooks start from k-means on the whole catalogue, when encoders say something, by a call and not
-by a hidden flag; codewords that nobody uses are moved to items that are badly served.
+In: standardised item views (N, D_s), (N, D_c). Out: latents, codebooks, a loss curve. What the
+released recipe lacks: residuals stay differentiable, so that every level's commitment reaches the
+encoders; latents of a fixed length cannot shrink or run away from their codewords; codebooks start
+from k-means when encoders say something; unused codewords move to items that are badly served.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -22,7 +21,7 @@ from gensar_lite.artifacts import VIEWS, ArtifactError
 from gensar_lite.config import IdentifiersConfig
 from gensar_lite.identifiers.balanced import sinkhorn_codes
 from gensar_lite.identifiers.kmeans import fit_dual_kmeans
-from gensar_lite.identifiers.quantizer import DualCodebooks, Latents
+from gensar_lite.identifiers.quantizer import DualCodebooks
 from gensar_lite.machine.precision import use_bf16
 from gensar_lite.machine.threads import one_thread
 
@@ -44,30 +43,27 @@ class DualRQVAE(nn.Module):
     def __init__(self, dims: tuple[int, ...], settings: IdentifiersConfig):
         super().__init__()
         latent = settings.latent_dim
-        num_codes = settings.codebook_size
-        num_levels = settings.num_levels - settings.num_shared  # of a branch
         self.mu = settings.commitment
         self.balance = settings.uniqueness == "sinkhorn"
         self.bf16 = use_bf16(settings.precision)
         self.encoders = nn.ModuleList(_mlp([dim, *settings.hidden, latent]) for dim in dims)
         turned = settings.hidden[::-1]
         self.decoders = nn.ModuleList(_mlp([latent, *turned, dim]) for dim in dims)
-        self.trunk = nn.Parameter(torch.zeros(settings.num_shared, num_codes, len(dims) * latent))
-        self.branches = nn.ParameterList(
-            [torch.zeros(num_levels, num_codes, latent) for _ in VIEWS]
-        )
+        trunk = (settings.num_shared, settings.codebook_size, len(dims) * latent)
+        branch = (settings.num_levels - settings.num_shared, settings.codebook_size, latent)
+        self.trunk = nn.Parameter(torch.zeros(trunk))
+        self.branches = nn.ParameterList([torch.zeros(branch) for _ in VIEWS])
 
     def encode(self, *views: torch.Tensor) -> Views:
         """z_s, z_c: (N, d) each, of views (N, D_s), (N, D_c). Every row has the length sqrt(d)."""
         latents = [self._run(f, view) for f, view in zip(self.encoders, views, strict=True)]
         return tuple(F.normalize(z, dim=1) * z.shape[1] ** 0.5 for z in latents)
 
-    def rebuilding_error(self, *views: torch.Tensor) -> torch.Tensor:
-        """MSE(v_s) + MSE(v_c) of latents as they are, without codebooks: the first epochs' loss."""
-        return self._error(self.encode(*views), views)
-
-    def _error(self, latents: Sequence[torch.Tensor], views: Views) -> torch.Tensor:
-        pairs = zip(self.decoders, latents, views, strict=True)
+    def rebuilding_error(
+        self, *views: torch.Tensor, latents: Sequence[torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """MSE(v_s) + MSE(v_c) of `latents`; of those as they are it is the first epochs' loss."""
+        pairs = zip(self.decoders, latents or self.encode(*views), views, strict=True)
         return sum(F.mse_loss(self._run(decoder, z), view) for decoder, z, view in pairs)
 
     def _run(self, network: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -93,7 +89,7 @@ class DualRQVAE(nn.Module):
             latents.append(latent + (quantized - latent).detach())
             terms += more_terms
             codes += more_codes
-        return self._error(latents, views) + torch.stack(terms).mean(), codes
+        return self.rebuilding_error(*views, latents=latents) + torch.stack(terms).mean(), codes
 
     def _levels(self, vectors: torch.Tensor, books: torch.Tensor, last: bool = False):
         """Sum of codewords and residual (N, d), loss terms and codes (N,) per level of `books`.
@@ -153,48 +149,42 @@ def _distances(vectors: torch.Tensor, book: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def revive(model: DualRQVAE, views: Views, generator: torch.Generator) -> int:
-    """Move every codeword that no item uses to the residual of a badly served item.
-
-    Returns how many moved.
-    """
-    moved = 0
+    """Move codewords that no item uses to residuals of badly served items; how many moved."""
     residual = torch.cat(model.encode(*views), dim=1)  # (N, 2d)
-    for book in model.trunk:
-        residual, count = _revive_level(residual, book, generator)
-        moved += count
-    halves = residual.chunk(len(views), dim=1)
-    for half, books in zip(halves, model.branches, strict=False):
-        rest = half  # (N, d)
-        for book in books:
-            rest, count = _revive_level(rest, book, generator)
-            moved += count
+    residual, moved = _revive_levels(residual, model.trunk, generator)
+    for half, books in zip(residual.chunk(len(views), dim=1), model.branches, strict=False):
+        moved += _revive_levels(half, books, generator)[1]
     return moved
 
 
-def _revive_level(
-    residual: torch.Tensor, book: torch.Tensor, generator: torch.Generator
+def _revive_levels(
+    residual: torch.Tensor, books: torch.Tensor, generator: torch.Generator
 ) -> tuple[torch.Tensor, int]:
-    """The residual (N, d) after a level, its unused codewords moved first, and their number."""
-    code = _distances(residual, book).argmin(dim=1)
-    dead = torch.bincount(code, minlength=len(book)) == 0  # (K,)
-    count = min(int(dead.sum()), len(residual))
-    if count:
-        # drawn in proportion to squared distance, as k-means++ draws its centres
-        error = (residual - book[code]).double().square().sum(dim=1)
-        rows = torch.multinomial(error + 1e-12, count, generator=generator)
-        book[dead.nonzero().flatten()[:count]] = residual[rows]
+    """The residual (N, d) after `books`, their unused codewords moved first, and their number."""
+    moved = 0
+    for book in books:
         code = _distances(residual, book).argmin(dim=1)
-    return residual - book[code], count
+        dead = torch.bincount(code, minlength=len(book)) == 0  # (K,)
+        count = min(int(dead.sum()), len(residual))
+        if count:
+            # drawn in proportion to squared distance, as k-means++ draws its centres
+            error = (residual - book[code]).double().square().sum(dim=1)
+            rows = torch.multinomial(error + 1e-12, count, generator=generator)
+            book[dead.nonzero().flatten()[:count]] = residual[rows]
+            code = _distances(residual, book).argmin(dim=1)
+        residual = residual - book[code]
+        moved += count
+    return residual, moved
 
 
 @one_thread()  # sums in another order would be other sums, and after many epochs other identifiers
 def fit_rq_vae(
     vectors: tuple[np.ndarray, ...], settings: IdentifiersConfig
 ) -> tuple[DualRQVAE, list[dict]]:
-    """Train on a catalogue in memory: standardised (N, D_s) and (N, D_c), or one view, all trunk.
+    """Train on standardised (N, D_s), (N, D_c), or one view, all trunk: the model and its curve.
 
-    Returns the model and one row ``{epoch, loss, revived}`` per epoch (mean loss of its batches, of
-    the first third the rebuilding error alone). Raises `ArtifactError` when the loss is not finite.
+    A row ``{epoch, loss, revived}`` per epoch; the loss is a mean over batches, in the first third
+    of the rebuilding error alone. Raises `ArtifactError` when it is not finite.
     """
     torch.manual_seed(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
@@ -211,13 +201,11 @@ def fit_rq_vae(
         if epoch == plain + 1:
             initialise(model, views, settings)
         # 3. from there on everything is trained together
-        loss = train_epoch(
-            model, views, loss_of, optimiser, schedule, settings.batch_size, generator
-        )
+        batches = torch.randperm(len(views[0]), generator=generator).split(settings.batch_size)
+        loss = train_epoch(model, views, loss_of, optimiser, schedule, batches)
         if not np.isfinite(loss):
-            raise ArtifactError(
-                f"identifiers: rq-vae's loss became {loss} in epoch {epoch}. Lower identifiers.lr."
-            )
+            what = f"rq-vae's loss became {loss} in epoch {epoch}"
+            raise ArtifactError(f"identifiers: {what}. Lower identifiers.lr.")
         # 4. now and then, and at the end, unused codewords move to where they are needed
         due = epoch > plain and (epoch % _REVIVE_EVERY == 0 or epoch == settings.epochs)
         revived = revive(model, views, generator) if due else 0
@@ -231,13 +219,12 @@ def train_epoch(
     loss_of: Callable[..., torch.Tensor],
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
-    batch_size: int,
-    generator: torch.Generator,
+    batches: Iterable[torch.Tensor],
 ) -> float:
-    """One pass in random order, a step per batch; the mean loss."""
+    """One pass with a step for each of `batches`, rows of the views; the mean loss."""
     model.train()
     total = torch.zeros((), dtype=torch.float64)
-    for rows in torch.randperm(len(views[0]), generator=generator).split(batch_size):
+    for rows in batches:
         loss = loss_of(*(view[rows] for view in views))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -255,10 +242,8 @@ def new_optimiser(
     """AdamW; the rate rises for a twentieth of the steps, then falls in a straight line."""
     books = [model.trunk, *model.branches]
     others = [*model.encoders.parameters(), *model.decoders.parameters()]
-    groups = [
-        {"params": others},
-        {"params": books, "lr": _CODEBOOK_LR * settings.lr, "weight_decay": 0.0},
-    ]
+    of_books = {"params": books, "lr": _CODEBOOK_LR * settings.lr, "weight_decay": 0.0}
+    groups = [{"params": others}, of_books]
     optimiser = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=WEIGHT_DECAY, fused=True)
     rise = max(steps // 20, 1)
 
@@ -275,7 +260,6 @@ def initialise(model: DualRQVAE, views: Views, settings: IdentifiersConfig) -> N
 
 
 @torch.no_grad()
-def latents_of(model: DualRQVAE, views: Views) -> Latents | tuple[np.ndarray]:
+def latents_of(model: DualRQVAE, views: Iterable[torch.Tensor]) -> tuple[np.ndarray, ...]:
     """z_s and z_c of every item as float64 arrays; of a one-view model a single one."""
-    latents = tuple(z.double().numpy() for z in model.encode(*views))
-    return Latents(*latents) if len(latents) == 2 else latents
+    return tuple(z.double().numpy() for z in model.encode(*views))

@@ -73,11 +73,9 @@ class TokenLayout:
         if place < len(BEHAVIOURS):
             return BEHAVIOURS[place]
         block, code = divmod(place - len(BEHAVIOURS), self.codebook_size)
-        if block < self.num_shared:
-            return f"shared{block + 1}:{code}"
-        if block < self.num_levels:
-            return f"sem{block + 1}:{code}"
-        return f"col{block - (self.num_levels - self.num_shared) + 1}:{code}"
+        if block >= self.num_levels:
+            return f"col{block - (self.num_levels - self.num_shared) + 1}:{code}"
+        return f"{'shared' if block < self.num_shared else 'sem'}{block + 1}:{code}"
 
 
 def layout_for(identifiers: Identifiers, num_text: int) -> TokenLayout:

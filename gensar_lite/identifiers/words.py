@@ -1,8 +1,7 @@
 """What a code says: the words that are typical of its items, and some of their titles.
 
-In: codes (N, L), texts and titles. Out: one row per code, for people to read in a notebook. The
-texts are strangers': they are returned as they are, to be escaped where they are shown, and never
-written to a report of real data.
+In: codes (N, L), texts and titles. Out: one row per code, to read in a notebook. Texts are
+strangers': to be escaped where they are shown, never written to a report of real data.
 """
 
 from __future__ import annotations
@@ -21,12 +20,15 @@ def typical_words(texts: list[str], groups: np.ndarray, top: int = 5) -> dict[in
     """The `top` words of each group (N,) of `texts`, most typical first, equals by the alphabet.
 
     c-TF-IDF (Grootendorst, arXiv 2203.05794, eq. 2): ``tf(word, group) * log(1 + A / tf(word))``
-    with A the mean number of words per group and ``tf(word)`` its count in all groups. A group
-    without words has an empty list.
+    with A the mean number of words per group. A group without words has an empty list.
     """
     names, group = np.unique(groups, return_inverse=True)
+
+    def words(text: str) -> list[str]:
+        return [word for word in words_of(text, WRITTEN, 2) if word not in ENGLISH_STOP_WORDS]
+
     try:
-        reader = CountVectorizer(analyzer=_words, dtype=np.int64)
+        reader = CountVectorizer(analyzer=words, dtype=np.int64)
         counts = reader.fit_transform([text[:MAX_CHARACTERS] for text in texts])  # (N, V)
     except ValueError:  # not one word in all texts
         return {int(name): [] for name in names}
@@ -43,10 +45,6 @@ def typical_words(texts: list[str], groups: np.ndarray, top: int = 5) -> dict[in
     return typical
 
 
-def _words(text: str) -> list[str]:
-    return [word for word in words_of(text, WRITTEN, 2) if word not in ENGLISH_STOP_WORDS]
-
-
 def code_words(
     codes: np.ndarray,
     items: pd.DataFrame,
@@ -57,8 +55,7 @@ def code_words(
     """What each code of a level says: ``code, items, words, examples``, the largest code first.
 
     `items` (N rows) has ``title`` and ``text``. With `prefix`, the codes that follow it, compared
-    with each other: residual codes say something *after* what their prefix said. Else `level`
-    (from 1) over all prefixes. ``examples`` are the first `top` titles.
+    with each other; else those of `level` (from 1). ``examples`` are the first `top` titles.
     """
     level = level or len(prefix) + 1
     rows = (codes[:, : len(prefix)] == np.array(prefix, dtype=codes.dtype)).all(axis=1)
