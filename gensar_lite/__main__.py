@@ -21,8 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
         with forgiving_output():
             return _answer(arguments)
     except OSError as error:  # of the output itself, when all is done
-        print(f"gensar: the output could not be written: {disk_problem(error)}", file=sys.stderr)
-        return 1
+        return _told(f"the output could not be written: {disk_problem(error)}")
 
 
 def _answer(arguments: list[str] | None) -> int:
@@ -30,28 +29,25 @@ def _answer(arguments: list[str] | None) -> int:
         words = parser().parse_args(arguments)
         return words.run(words) or 0  # None is success
     except KeyboardInterrupt as stop:
-        reason = str(stop) or "stopped. Run the same command again: finished stages are reused."
-        print(f"gensar: {reason}", file=sys.stderr)
-        return 130
+        again = "stopped. Run the same command again: finished stages are reused."
+        return _told(str(stop) or again, 130)
+    except ConfigError as error:
+        return _told(str(error))
+    except OSError as error:
+        return _told(disk_problem(error))
     except Exception as error:
-        problem = _foreseen(error)
-        if problem is None:
-            raise
-        print(f"gensar: {problem}", file=sys.stderr)
-        return 1
+        # imported late: pandas comes with them, which a wrong word need not wait for
+        from data_download import DownloadError
+        from gensar_lite.artifacts import ArtifactError
+
+        if isinstance(error, ArtifactError | DownloadError):
+            return _told(str(error))
+        raise
 
 
-def _foreseen(error: Exception) -> str | None:
-    """What is wrong and what to do next, None for an error that is ours."""
-    if isinstance(error, ConfigError):
-        return str(error)
-    if isinstance(error, OSError):
-        return disk_problem(error)
-    # imported late: pandas comes with them, which a wrong word need not wait for
-    from data_download import DownloadError
-    from gensar_lite.artifacts import ArtifactError
-
-    return str(error) if isinstance(error, ArtifactError | DownloadError) else None
+def _told(problem: str, status: int = 1) -> int:
+    print(f"gensar: {problem}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

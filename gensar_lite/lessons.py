@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,12 +18,17 @@ from gensar_lite.config import ConfigError
 
 
 class Verdict(NamedTuple):
-    """How one lesson went."""
+    """How one lesson went; a message where it is not ok."""
 
     lesson: str
     ok: bool
     seconds: float
     message: str
+
+    def __str__(self) -> str:
+        outcome = "ok" if self.ok else "FAILED"
+        message = "" if self.ok else self.message
+        return f"{self.lesson:<26} {outcome:<7} {self.seconds:7.1f} s  {message}".rstrip()
 
 
 def run_lessons(ws: Workspace, folder: Path, only: list[str] | None, save: bool) -> int:
@@ -45,6 +52,13 @@ def run_lessons(ws: Workspace, folder: Path, only: list[str] | None, save: bool)
         verdicts.append(verdict)
     print(table(verdicts))
     return 0 if all(verdict.ok for verdict in verdicts) else 1
+
+
+def table(verdicts: list[Verdict]) -> str:
+    """The summary: one line per lesson, and all together."""
+    seconds = sum(verdict.seconds for verdict in verdicts)
+    whole = Verdict("all", all(verdict.ok for verdict in verdicts), seconds, "")
+    return "\n".join(map(str, [*verdicts, whole]))
 
 
 def find_lessons(folder: Path, only: list[str] | None = None) -> list[Path]:
@@ -81,10 +95,7 @@ def executed_copy(path: Path, ws: Workspace) -> Path:
 
 
 def run_lesson(path: Path, ws: Workspace, parameters: dict | None = None) -> Verdict:
-    """Execute one notebook into ``artifacts/<run>/notebooks/`` and judge it by its manifest.
-
-    Parameters are compared with the notebook's own first: papermill only logs an unknown name.
-    """
+    """Execute one notebook into ``artifacts/<run>/notebooks/`` and judge it by its manifest."""
     import papermill
 
     name = lesson_name(path)
@@ -101,31 +112,31 @@ def run_lesson(path: Path, ws: Workspace, parameters: dict | None = None) -> Ver
     manifest = ws.root / "artifacts" / ws.config.name / "lessons" / f"{name}.json"
     # one of an earlier execution proves nothing
     manifest.unlink(missing_ok=True)
-    started = time.perf_counter()
-    message = _execute(path, executed_copy(path, ws), parameters, ws.root)
-    if not message and not manifest.exists():
-        message = "ended without its last cell (kernel died, or a cell left early)"
-    return Verdict(name, not message, time.perf_counter() - started, message or "ok")
-
-
-def _execute(path: Path, target: Path, parameters: dict, root: Path) -> str:
-    """What went wrong, "" if nothing did. The kernel finds `root` in its environment."""
-    import papermill
-
+    target = executed_copy(path, ws)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # the kernel inherits the environment; ours is put back afterwards
-    previous = os.environ.get("GENSAR_WORKSPACE")
-    os.environ["GENSAR_WORKSPACE"] = str(root)
     options = {"cwd": str(path.parent), "progress_bar": False, "log_output": False}
+    started = time.perf_counter()
+    message = ""
     try:
-        papermill.execute_notebook(str(path), str(target), parameters=parameters, **options)
+        with _workspace_told(ws.root):
+            papermill.execute_notebook(str(path), str(target), parameters, **options)
+        if not manifest.exists():
+            message = "ended without its last cell (kernel died, or a cell left early)"
     except Exception as error:  # a lesson may fail in any way; the others still run
-        return _last_line(error)
+        message = _last_line(error)
+    return Verdict(name, not message, time.perf_counter() - started, message)
+
+
+@contextmanager
+def _workspace_told(root: Path) -> Iterator[None]:
+    """A kernel inherits the environment, and finds `root` there; ours is put back afterwards."""
+    previous = dict(os.environ)
+    os.environ["GENSAR_WORKSPACE"] = str(root)
+    try:
+        yield
     finally:
-        del os.environ["GENSAR_WORKSPACE"]
-        if previous is not None:
-            os.environ["GENSAR_WORKSPACE"] = previous
-    return ""
+        os.environ.clear()
+        os.environ.update(previous)
 
 
 def _last_line(error: Exception) -> str:
@@ -148,19 +159,15 @@ def save_back(executed: Path, original: Path, digest: str | None = None) -> None
             f"it. They are in {executed}; run it again to have them in both."
         )
     notebook = nbformat.read(executed, as_version=4)
-    notebook.cells = [
-        cell
-        for cell in notebook.cells
-        if "injected-parameters" not in cell.metadata.get("tags", [])
-    ]
+    injected = [c for c in notebook.cells if "injected-parameters" in c.metadata.get("tags", [])]
+    notebook.cells = [cell for cell in notebook.cells if cell not in injected]
     for name in ("widgets", "papermill"):
         notebook.metadata.pop(name, None)
     for number, cell in enumerate(notebook.cells):
         # empty lists of tags differ between editors: gone, as traces of papermill are
-        for name in [key for key, value in cell.metadata.items() if not value]:
-            del cell.metadata[name]
-        for name in ("papermill", "execution"):
-            cell.metadata.pop(name, None)
+        gone = ("papermill", "execution")
+        kept = {key: value for key, value in cell.metadata.items() if value and key not in gone}
+        cell.metadata = nbformat.from_dict(kept)
         cell.id = f"{original.stem[:2]}-{number:03d}"  # stable from one refresh to the next
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if not _is_progress(output)]
@@ -173,15 +180,3 @@ def _is_progress(output: dict) -> bool:
     if output.get("output_type") == "stream" and output.get("name") == "stderr":
         return True
     return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
-
-
-def table(verdicts: list[Verdict]) -> str:
-    """The summary: one line per lesson and the sum."""
-    seconds = sum(verdict.seconds for verdict in verdicts)
-    # the last line: all together
-    whole = Verdict("all", all(verdict.ok for verdict in verdicts), seconds, "")
-    lines = []
-    for lesson, ok, took, message in [*verdicts, whole]:
-        outcome = "ok" if ok else "FAILED"
-        lines.append(f"{lesson:<26} {outcome:<7} {took:7.1f} s  {'' if ok else message}".rstrip())
-    return "\n".join(lines)

@@ -40,9 +40,8 @@ class Verb(NamedTuple):
 def build_parser(verbs: Sequence[Verb]) -> argparse.ArgumentParser:
     """The whole command line. Parsed words hold the verb's name as ``command`` and what runs it as
     ``run``; ``preset`` is None where no ``--preset`` was given."""
-    top = _Parser(
-        prog="gensar", description="Unified generative search and recommendation, stage by stage."
-    )
+    about = "Unified generative search and recommendation, stage by stage."
+    top = _Parser(prog="gensar", description=about)
     top.add_argument("--version", action="version", version=f"gensar_lite {__version__}")
     _add_verbs(top, verbs, metavar="COMMAND", required=True)
     return top
@@ -135,12 +134,9 @@ REQUEST = (  # of a trained run: whose history, which items, how many
 
 
 def read_settings(words: argparse.Namespace, base: Config | None = None) -> Config:
-    """The preset with own files and every ``--set`` applied, or `base` with them.
-
-    Raises `ConfigError`.
-    """
+    """The preset with own files and every ``--set`` applied, or `base`, a built run's settings,
+    with them. Raises `ConfigError`."""
     changes = _changes(words)
-    # a run that exists: its settings, and what is changed now
     if base is not None:
         return override(base, changes)
     return override(preset(words.preset or DEFAULT_PRESET), for_own_files(changes))
@@ -201,22 +197,23 @@ def seed_numbers(words: argparse.Namespace) -> tuple[int, ...]:
 
 
 def asked_run(words: argparse.Namespace) -> str:
-    """The run that is to answer; one that nobody named must be the only one.
+    """The run that is to answer: the one that is named, the preset's, or the only one.
 
     Raises `ConfigError` that lists them.
     """
     from gensar_lite.artifacts import finished_runs
 
-    # the run's name, or that of its preset
-    if words.run_name is not None or words.preset is not None:
-        return preset(words.preset).name if words.run_name is None else words.run_name
+    if words.run_name is not None:
+        return words.run_name
+    if words.preset is not None:
+        return preset(words.preset).name
     runs = finished_runs(words.workspace)
-    if not runs:
-        return DEFAULT_PRESET
     if len(runs) > 1:
         raise ConfigError(
             f"{words.command}: several runs are trained here: {', '.join(runs)}. Say which: "
             "--run NAME."
         )
+    if not runs:
+        return DEFAULT_PRESET
     print(f"gensar: the run {runs[0]} answers, the only one that is trained here", file=sys.stderr)
     return runs[0]

@@ -18,20 +18,15 @@ from gensar_lite.training import Watch, train
 
 
 def train_with_ranking(ws: Workspace, watch: Watch | None = None) -> Path:
-    """Train; the epoch is chosen by constrained ranking of both tasks' validation targets. `watch`
-    sees it go."""
+    """Train; the epoch is chosen by ranking both tasks' validation targets. `watch` sees it go."""
+    # the judge is passed in, since ranking lies to the right of training
     return train(ws, ranking_judge(ws.config), watch)
-
-
-# training gets its judge passed in, since ranking lies to the right of it
-BUILD = dict(
-    zip(STAGES, (prepare, embed, identify, train_with_ranking, decode, evaluate), strict=True)
-)
 
 
 def run_stage(ws: Workspace, stage: str) -> Path:
     """Build one stage, or reuse it; its folder. Raises `ArtifactError` where inputs are missing."""
-    return BUILD[stage](ws)
+    builders = (prepare, embed, identify, train_with_ranking, decode, evaluate)
+    return builders[STAGES.index(stage)](ws)
 
 
 def run_all(ws: Workspace, until: str = "evaluation") -> Path | None:

@@ -7,7 +7,6 @@ imported when it runs: ``--help`` and a wrong word are answered at once.
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -36,19 +35,26 @@ VERBS: list[Verb] = []
 STUDIES: list[Verb] = []  # what may follow ``gensar study``
 
 
-def verb(
-    name: str, text: str, *options: Option, verbs: list[Verb] = VERBS, then: Sequence[Verb] = ()
-):
+def verb(name: str, text: str, *options: Option, then: Sequence[Verb] = ()):
     """Enter the function below as a verb; `then` are the words that may follow it."""
 
     def enter(run):
-        verbs.append(Verb(name, text, run, options, then))
+        VERBS.append(Verb(name, text, run, options, then))
         return run
 
     return enter
 
 
-study = functools.partial(verb, verbs=STUDIES)
+def study(name: str, text: str, *options: Option):
+    """Enter the function below, which returns what to print, as a study."""
+
+    def enter(answer):
+        def run(words: argparse.Namespace) -> None:
+            print(answer(words))
+
+        STUDIES.append(Verb(name, text, run, (*WITH_FILES, *options)))
+
+    return enter
 
 
 def parser() -> argparse.ArgumentParser:
@@ -143,61 +149,56 @@ def _study(words: argparse.Namespace) -> None:
     print(f"gensar study NAME, one of:\n{list_verbs(STUDIES)}")
 
 
+MODEL = option("--model", default="sasrec-ce", help="sasrec-ce | -bce | -bpr | svd (the first)")
+
+
 @study(
-    "recommenders",
-    "recommenders without a generator: what a joint model has to beat",
-    *WITH_FILES,
-    SEEDS,
-    option("--model", default="sasrec-ce", help="sasrec-ce | -bce | -bpr | svd (the first)"),
+    "recommenders", "recommenders without a generator: what a joint model has to beat", SEEDS, MODEL
 )
-def _recommenders(words: argparse.Namespace) -> None:
+def _recommenders(words: argparse.Namespace) -> str:
     from gensar_lite.evaluation.report import console_table
     from gensar_lite.experiments.recommenders import compare_recommenders
 
-    print(
-        console_table(compare_recommenders(open_workspace(words), words.model, seed_numbers(words)))
-    )
+    rows = compare_recommenders(open_workspace(words), words.model, seed_numbers(words))
+    return console_table(rows)
 
 
-@study("identifiers", "strategy x quantizer, by the codes alone", *WITH_FILES, SEEDS)
-def _identifiers(words: argparse.Namespace) -> None:
+@study("identifiers", "strategy x quantizer, by the codes alone", SEEDS)
+def _identifiers(words: argparse.Namespace) -> str:
     from gensar_lite.experiments.identifier_grid import compare_identifiers, report_folder
 
     ws = open_workspace(words)
     compare_identifiers(ws, seed_numbers(words))
     # Markdown reads well in a terminal
-    print((report_folder(ws) / "index.md").read_text(encoding="utf-8"))
+    return (report_folder(ws) / "index.md").read_text(encoding="utf-8")
 
 
-@study("identifier-ranking", "a model on each of several identifiers: slow", *WITH_FILES, SEEDS)
-def _identifier_ranking(words: argparse.Namespace) -> None:
+@study("identifier-ranking", "a model on each of several identifiers: slow", SEEDS)
+def _identifier_ranking(words: argparse.Namespace) -> str:
     from gensar_lite.experiments.identifier_ranking import rank_identifiers, report_folder
 
     ws = open_workspace(words)
     rows = rank_identifiers(ws, seed_numbers(words))
-    print(f"ranking of {len(rows)} models: {report_folder(ws) / 'ranking.json'}")
+    return f"ranking of {len(rows)} models: {report_folder(ws) / 'ranking.json'}"
 
 
-@study("ablations", "what prompts and behaviour tokens are worth", *WITH_FILES, SEEDS)
-def _ablations(words: argparse.Namespace) -> None:
+@study("ablations", "what prompts and behaviour tokens are worth", SEEDS)
+def _ablations(words: argparse.Namespace) -> str:
     from gensar_lite.experiments.ablations import ablate
 
-    # a few rows: the whole table
-    print(ablate(open_workspace(words), seed_numbers(words)).to_string(index=False))
+    return ablate(open_workspace(words), seed_numbers(words)).to_string(index=False)
 
 
-@study(
-    "exactness",
-    "how often a beam misses the exact list, and what it costs",
-    *WITH_FILES,
-    option("--sample", type=int, default=500, help="targets per task, a fixed sample (500)"),
-)
-def _exactness(words: argparse.Namespace) -> None:
+SAMPLE = option("--sample", type=int, default=500, help="targets per task, a fixed sample (500)")
+
+
+@study("exactness", "how often a beam misses the exact list, and what it costs", SAMPLE)
+def _exactness(words: argparse.Namespace) -> str:
     from gensar_lite.experiments.exactness import measure_exactness
 
     rows, path = measure_exactness(open_workspace(words), words.sample)
-    print(rows.to_string(index=False, float_format="{:.4g}".format))
-    print(f"exactness: {path}")
+    table = rows.to_string(index=False, float_format="{:.4g}".format)
+    return f"{table}\nexactness: {path}"
 
 
 # ----------------------------------------------------------------------------------------- requests
@@ -215,9 +216,9 @@ def _request(words: argparse.Namespace) -> None:
     from gensar_lite.artifacts import Workspace
     from gensar_lite.decoding.console import answer_request
 
-    run = asked_run(words)
     config = preset(words.preset or DEFAULT_PRESET)
-    print(answer_request(Workspace.open(config, words.workspace, run), words))
+    ws = Workspace.open(config, words.workspace, asked_run(words))
+    print(answer_request(ws, words))
 
 
 # -------------------------------------------------------------------------------------- information
