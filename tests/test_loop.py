@@ -29,10 +29,10 @@ from gensar_lite.machine.processes import gather_frame, my_share, together
 from gensar_lite.pipeline import train_with_ranking
 from gensar_lite.training import harmonic_mean, new_generator
 from gensar_lite.training.loop.checkpoint import Checkpoints, Group, checkpoint_name
+from gensar_lite.training.loop.figures import figures
 from gensar_lite.training.loop.loop import Trainer
 from gensar_lite.training.loop.optimiser import dropout_seed, learning_rate, my_slots
 from gensar_lite.training.loop.state import Interrupt
-from gensar_lite.training.loop.tracking import figures
 from gensar_lite.training.sequences.mixture import Plan
 from gensar_lite.training.stage import new_mixture
 
@@ -467,7 +467,7 @@ def test_gradient_checkpointing_changes_no_bit():
 def test_what_cannot_be_had_is_named(changes, message, monkeypatch):
     monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
     monkeypatch.setattr(
-        "gensar_lite.training.loop.tracking.get_available_trackers", lambda: ["tensorboard"]
+        "gensar_lite.training.loop.figures.get_available_trackers", lambda: ["tensorboard"]
     )
     with pytest.raises(ConfigError, match=message):
         trainer_for(None, training=override_training(**changes))

@@ -14,12 +14,11 @@ from test_loop import circle
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.decoding import Decoder
 from gensar_lite.training import TASK_OF_EVENTS, TASKS, new_generator
-from gensar_lite.training.backbones import hidden_states
-from gensar_lite.training.backbones.causal import forward
+from gensar_lite.training.backbones import forward, hidden_states
 from gensar_lite.training.loop.loop import Trainer
 from gensar_lite.training.loop.losses import task_loss
 from gensar_lite.training.sequences.mixture import StreamMixture
-from gensar_lite.training.sequences.tasks import STREAM
+from gensar_lite.training.sequences.tasks import PLANNED, STREAM
 from gensar_lite.training.stage import new_mixture
 from gensar_lite.training.text import EOS, PAD
 
@@ -300,7 +299,7 @@ def test_planned_tokens_are_those_that_the_loss_counts():
     generator, training = stream_of(**tasks), stream_settings(**tasks)
     mixture = new_mixture(generator, training)
     for plan in mixture.epoch(1):
-        loss = task_loss(
-            generator.model, generator.builder.of(plan).to("cpu"), generator.layout, training
-        )
-        assert generator.builder.plan_tokens(plan) == pytest.approx(loss.tokens.item(), rel=1e-5)
+        task, builder = PLANNED[plan.task], generator.builder
+        batch = builder.batch(task, plan.rows, plan.prompt).to("cpu")
+        loss = task_loss(generator.model, batch, generator.layout, training)
+        assert builder.target_tokens(task, plan.rows) == pytest.approx(loss.tokens.item(), rel=1e-5)

@@ -28,10 +28,10 @@ from gensar_lite.training import (
     TextCodec,
     new_generator,
 )
-from gensar_lite.training.loop.held_out import evaluate_loss, task_rows
+from gensar_lite.training.loop.figures import evaluate_loss
 from gensar_lite.training.loop.losses import task_loss
 from gensar_lite.training.sequences import pseudo as pseudo_queries
-from gensar_lite.training.sequences.mixture import TaskMixture
+from gensar_lite.training.sequences.mixture import TaskMixture, task_rows
 from gensar_lite.training.sequences.pseudo import PseudoQueries, make_pseudo_queries, word_queries
 from gensar_lite.training.sequences.ragged import Ragged, hstack, pad_and_mask
 from gensar_lite.training.stage import new_mixture, present_tasks

@@ -13,7 +13,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from gensar_lite.decoding import steps
-from gensar_lite.training.backbones.causal import forward, seen_after, visible
+from gensar_lite.training.backbones import forward, seen_after, visible
 
 
 class DecoderOnlyCache:

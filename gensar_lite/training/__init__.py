@@ -4,8 +4,8 @@ Verb: `train`. In: a `Corpus` and `Identifiers`. Out: a Hugging Face model folde
 curve. Sub-rooms: sequences (from events to batches), backbones (models), loop (learning).
 """
 
+from gensar_lite.training.loop.figures import Watch, harmonic_mean
 from gensar_lite.training.loop.loop import Judge
-from gensar_lite.training.loop.tracking import Watch, harmonic_mean
 from gensar_lite.training.sequences.adhoc import Event
 from gensar_lite.training.sequences.examples import SequenceBuilder
 from gensar_lite.training.sequences.tasks import PROMPTS, TASK_NAMES, TASK_OF_EVENTS, TASKS, Task

@@ -1,8 +1,7 @@
 """The training stage: one model learns to recommend and to search.
 
 In: corpus and identifiers. Out: a Hugging Face model folder with its tokenizer, ``layout.json`` and
-the learning curve. Ranking quality during training comes in as a callback (`judge`), since decoding
-lies downstream.
+the learning curve. Ranking quality comes in as a callback: decoding lies downstream.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +16,7 @@ from typing import NamedTuple
 import pandas as pd
 from transformers import PreTrainedModel
 
-from gensar_lite.artifacts import ArtifactError, Corpus, Identifiers, Workspace, path_digest, say
+from gensar_lite.artifacts import Corpus, Identifiers, Workspace, path_digest, say
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.embeddings.encoders import local_folder
 from gensar_lite.identifiers import TokenLayout, layout_for
@@ -26,14 +24,13 @@ from gensar_lite.training.backbones import load_model, new_model
 from gensar_lite.training.backbones.fresh import SIZES
 from gensar_lite.training.backbones.pretrained import loading, merge_lora, pretrained_config
 from gensar_lite.training.loop.checkpoint import remove_checkpoints
-from gensar_lite.training.loop.held_out import evaluate_loss, task_rows
+from gensar_lite.training.loop.figures import Watch, evaluate_loss
 from gensar_lite.training.loop.loop import Judge, Trainer
-from gensar_lite.training.loop.tracking import Watch
 from gensar_lite.training.sequences.examples import SequenceBuilder
-from gensar_lite.training.sequences.mixture import StreamMixture, TaskMixture
+from gensar_lite.training.sequences.mixture import new_mixture, present_tasks, task_rows
 from gensar_lite.training.sequences.pseudo import NO_QUERIES, PseudoQueries, make_pseudo_queries
 from gensar_lite.training.sequences.streams import StreamBuilder
-from gensar_lite.training.sequences.tasks import PROMPTS, TASKS, variants
+from gensar_lite.training.sequences.tasks import PROMPTS
 from gensar_lite.training.text import TextCodec, warm_start
 
 
@@ -97,62 +94,10 @@ def new_generator(
             f"training.stream: {settings.backbone} has an encoder; a stream needs a decoder-only "
             "model. Set training.backbone=gpt-mini or training.stream=false."
         )
-    builder = builder_for(settings)(corpus, identifiers, layout, codec, settings, pseudo)
+    # what turns rows into batches: single examples, or whole streams
+    kind = StreamBuilder if settings.stream else SequenceBuilder
+    builder = kind(corpus, identifiers, layout, codec, settings, pseudo)
     return Generator(model, builder, codec, corpus, identifiers)
-
-
-def builder_for(settings: TrainingConfig) -> type[SequenceBuilder]:
-    """What turns rows into batches: single examples, or with ``training.stream`` whole streams."""
-    return StreamBuilder if settings.stream else SequenceBuilder
-
-
-def present_tasks(corpus: Corpus, settings: TrainingConfig) -> TrainingConfig:
-    """`settings` without the tasks of which the corpus has no event at all (a log without queries
-    has no search), and without those on item texts where no text has a word.
-
-    Raises `ArtifactError` when no task on events is left of those that were named.
-    """
-    texts = (text for name in ("title", "text") for text in corpus.items[name])
-    happens = set(corpus.events["task"])
-    if any(character.isalpha() for text in texts for character in text):
-        happens.add("")  # the "event" of tasks on items
-    event_of = {name: variants(name, True)[0].events for name in settings.tasks}
-    weights = dict(zip(settings.tasks, settings.task_weights, strict=True))
-    kept = {name: weight for name, weight in weights.items() if event_of[name] in happens}
-    if any(event_of.values()) and not any(event_of[name] for name in kept):
-        wanted = ", ".join(dict.fromkeys(filter(None, event_of.values())))
-        raise ArtifactError(
-            f"training: the corpus has no {wanted} event. Choose other training.tasks."
-        )
-    return dataclasses.replace(settings, tasks=tuple(kept), task_weights=tuple(kept.values()))
-
-
-def new_mixture(generator: Generator, settings: TrainingConfig) -> TaskMixture | StreamMixture:
-    """Every train row of a task is one example; with streams, the events of a user are one."""
-    builder = generator.builder
-    rows_by_task = task_rows(generator, settings, "train")
-    for name, rows in rows_by_task.items():
-        if not len(rows):
-            raise ArtifactError(
-                f"training: there is no train example of {name}. Leave it out of training.tasks "
-                "and its weight out of training.task_weights."
-            )
-    if settings.stream:  # these are learned inside the streams
-        rows_by_task = {k: v for k, v in rows_by_task.items() if not TASKS[k].events}
-    lengths = {name: builder.lengths(TASKS[name], rows) for name, rows in rows_by_task.items()}
-    # a task with two variants gives each half of its weight
-    weights = dict(zip(settings.tasks, settings.task_weights, strict=True))
-    num_variants = Counter(TASKS[name].base for name in rows_by_task)
-    shares = {
-        name: weights[TASKS[name].base] / num_variants[TASKS[name].base] for name in rows_by_task
-    }
-    num_prompts = min(map(len, PROMPTS.values())) if settings.prompts else 1
-    mixture = TaskMixture(
-        rows_by_task, lengths, shares, settings.batch_size, num_prompts, settings.seed
-    )
-    if not settings.stream:
-        return mixture
-    return StreamMixture(mixture, builder.piece_lengths(), settings.batch_tokens, settings.seed)
 
 
 def train(
@@ -187,17 +132,9 @@ def train(
         rows = task_rows(generator, settings, "validation")
         untrained = evaluate_loss(model, builder, rows, settings)
         mixture = new_mixture(generator, settings)
-        trainer = Trainer(
-            model,
-            builder,
-            mixture,
-            settings,
-            make_judge(generator) if make_judge else None,
-            checkpoints=checkpoints,
-            inputs=inputs,
-            watch=watch,
-            logs=run / "training-logs",
-        )
+        judge = make_judge(generator) if make_judge else None
+        kept = {"checkpoints": checkpoints, "inputs": inputs, "logs": run / "training-logs"}
+        trainer = Trainer(model, builder, mixture, settings, judge, watch=watch, **kept)
         curve = trainer.fit()
         trainer.accelerator.wait_for_everyone()
         save_generator(generator, folder)
@@ -248,5 +185,6 @@ def load_generator(ws: Workspace) -> Generator:
     layout = TokenLayout(**json.loads((folder / "layout.json").read_text()))
     codec = TextCodec.load(folder, layout.num_text)
     pseudo = PseudoQueries.load(folder / "pseudo_queries.parquet")
-    builder = builder_for(settings)(corpus, identifiers, layout, codec, settings, pseudo)
+    kind = StreamBuilder if settings.stream else SequenceBuilder
+    builder = kind(corpus, identifiers, layout, codec, settings, pseudo)
     return Generator(load_model(folder), builder, codec, corpus, identifiers)

@@ -1,8 +1,7 @@
 """Text in and out of the model: a small BPE vocabulary of our own, or a pretrained tokenizer.
 
-In: texts. Out: token ids below `num_tokens`; for a warm start of a fresh model, the text encoder's
-own word pieces and vectors. Identifiers never pass through here: they are integers from end to end
-(see identifiers/tokens.py).
+In: texts. Out: token ids below `num_tokens`; for a warm start, the text encoder's own word pieces
+and vectors. Identifiers never pass through here: they are integers (see identifiers/tokens.py).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Backbones: a model by its name, and the two things that training and decoding ask of it.
 
-In: a backbone's name and a `TokenLayout`. Out: a Hugging Face model, its hidden states for a batch,
-and logits of some rows of its vocabulary. An encoder-decoder or decoder-only (causal.py), fresh or
-pretrained. These files do not know tasks, losses or beams.
+In: a name and a `TokenLayout`. Out: a Hugging Face model (encoder-decoder or decoder-only, fresh or
+pretrained), its hidden states, logits of some rows. These files do not know tasks, losses or beams.
 """
 
 from __future__ import annotations
@@ -12,18 +11,17 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.identifiers import TokenLayout
-from gensar_lite.training.backbones import causal
-from gensar_lite.training.backbones.causal import shift_right
 from gensar_lite.training.backbones.fresh import SIZES, fresh
 from gensar_lite.training.backbones.pretrained import add_lora, load_model, pretrained, weight_of
+from gensar_lite.training.text import PAD
 
-__all__ = ["hidden_states", "load_model", "new_model", "output_layer", "output_rows", "weight_of"]
-
-Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (..., d), (R, d) -> (..., R)
+__all__ = ["load_model", "weight_of"]
+Product = Callable[[Tensor, Tensor], Tensor]  # (..., d), (R, d) -> (..., R)
 
 
 def new_model(settings: TrainingConfig, layout: TokenLayout) -> PreTrainedModel:
@@ -44,9 +42,7 @@ def new_model(settings: TrainingConfig, layout: TokenLayout) -> PreTrainedModel:
     return fresh(settings, layout)
 
 
-def hidden_states(
-    model: PreTrainedModel, source: torch.Tensor, mask: torch.Tensor, target: torch.Tensor
-) -> torch.Tensor:
+def hidden_states(model: PreTrainedModel, source: Tensor, mask: Tensor, target: Tensor) -> Tensor:
     """States (B, T', d) of which the last T' - t predict ``target[:, t:]``.
 
     source (B, S), target (B, T). With `mask` (B, S) of real tokens T' is T. With `mask`
@@ -54,7 +50,13 @@ def hidden_states(
     predicted, and T' is T - 1. See `Batch`.
     """
     if not model.config.is_encoder_decoder:
-        return causal.states(model, source, mask, target)
+        after = shift_right(target) if mask.ndim == 2 else target[:, :-1]  # (B, T')
+        (batch, size), count = source.shape, after.shape[1]
+        sees = source.new_zeros(batch, size + count, size + count, dtype=torch.bool)
+        sees[:, :size, :size] = visible(mask)  # among the source
+        sees[:, size:, :size] = seen_after(mask)  # what follows sees of the source
+        sees[:, size:, size:] = sees.new_ones(count, count).tril()  # and of itself
+        return forward(model, torch.cat([source, after], dim=1), sees)[:, size:]
     read = model.get_encoder()(input_ids=source, attention_mask=mask).last_hidden_state  # (B, S, d)
     return model.get_decoder()(
         input_ids=shift_right(target),
@@ -64,12 +66,52 @@ def hidden_states(
     ).last_hidden_state
 
 
+def shift_right(target: Tensor) -> Tensor:
+    """What is read while a target (B, T) is written: PAD to start with, then all but its last."""
+    return torch.cat([torch.full_like(target[:, :1], PAD), target[:, :-1]], dim=1)
+
+
+def forward(
+    model: PreTrainedModel, tokens: Tensor, sees: Tensor, place: Tensor | None = None, **kept
+) -> Tensor:
+    """Hidden states (B, N, d) of tokens (B, N), where ``sees[b, i, j]``: token i sees token j.
+
+    Padding may stand in the middle, and two events of one moment need not see each other: a token's
+    position (B, N) is the number of tokens that it sees before itself, unless `place` gives it.
+    `sees` (B, N, M) may hold tokens read before; `kept`, e.g. their cache, goes to the model.
+    """
+    if place is None:
+        place = (sees.sum(dim=-1) - 1).clamp_min(0)  # padding sees nothing
+    allowed = sees[:, None]  # (B, 1, N, M): a mask of four dimensions is taken as it is
+    if model.config._attn_implementation == "eager":  # which adds the mask instead of asking it
+        bias = torch.zeros(allowed.shape, device=tokens.device)
+        allowed = bias.masked_fill_(~allowed, torch.finfo(torch.float).min)
+    kept = {"use_cache": False} | kept
+    return model.base_model(
+        input_ids=tokens, attention_mask=allowed, position_ids=place, **kept
+    ).last_hidden_state
+
+
+def visible(mask: Tensor) -> Tensor:
+    """Which token sees which, (B, S, S), from a mask of real tokens (B, S) or a `Batch.mask`."""
+    if mask.ndim == 3:
+        return mask[:, : mask.shape[2]]
+    mask = mask.bool()
+    both_real = mask[:, None, :] & mask[:, :, None]
+    return both_real & mask.new_ones(mask.shape[1], mask.shape[1]).tril()
+
+
+def seen_after(mask: Tensor) -> Tensor:
+    """What a token that follows the source sees of it, (B, 1, S), see `Batch.mask`."""
+    return mask.bool()[:, None, :] if mask.ndim == 2 else mask[:, -1:]
+
+
 class OutputLayer(NamedTuple):
     """What turns hidden states, multiplied by `scale`, into logits: `weight` (R, d), `bias` (R,) or
     None."""
 
-    weight: torch.Tensor
-    bias: torch.Tensor | None
+    weight: Tensor
+    bias: Tensor | None
     scale: float
 
     def rows(self, rows: slice) -> OutputLayer:
@@ -78,7 +120,7 @@ class OutputLayer(NamedTuple):
         bias = None if self.bias is None else self.bias[rows]
         return self._replace(weight=self.weight[rows], bias=bias)
 
-    def __call__(self, hidden: torch.Tensor, product: Product = F.linear) -> torch.Tensor:
+    def __call__(self, hidden: Tensor, product: Product = F.linear) -> Tensor:
         """Logits (..., R) of states (..., d), by any way to multiply."""
         logits = product(hidden if self.scale == 1.0 else hidden * self.scale, self.weight)
         return logits if self.bias is None else logits + self.bias
@@ -93,7 +135,7 @@ def output_layer(model: PreTrainedModel) -> OutputLayer:
 
 
 def output_rows(
-    model: PreTrainedModel, hidden: torch.Tensor, rows: slice, product: Product = F.linear
-) -> torch.Tensor:
+    model: PreTrainedModel, hidden: Tensor, rows: slice, product: Product = F.linear
+) -> Tensor:
     """Logits (..., R) of some rows of the output layer for hidden states (..., d)."""
     return output_layer(model).rows(rows)(hidden, product)

@@ -1,13 +1,13 @@
 """Backbones of our own sizes from random weights, and what makes any backbone fast on a CPU.
 
-In: a size, or any model. Out: a model; on a CPU with attention written out and dropout by bytes,
-which computes the same but for what is dropped. This file does not know batches or losses.
+In: a size, or any model. Out: a model; on a CPU with attention written out and dropout by bytes.
+This file does not know batches or losses.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     AttentionInterface,
     AttentionMaskInterface,
@@ -44,9 +44,9 @@ def fresh(settings: TrainingConfig, layout: TokenLayout) -> PreTrainedModel:
 
 def _fresh_t5(settings: TrainingConfig, **vocabulary: int) -> T5ForConditionalGeneration:
     width, inner, heads, layers = SIZES[settings.backbone]
-    sizes = {"d_model": width, "d_ff": inner, "d_kv": width // heads, "num_heads": heads}
+    sizes = {"d_model": width, "d_ff": inner, "d_kv": width // heads}
+    sizes |= {"num_heads": heads, "num_layers": layers}
     config = T5Config(
-        num_layers=layers,
         dropout_rate=settings.dropout,
         decoder_start_token_id=PAD,
         # one table all the same: this is T5's word for output scale
@@ -67,28 +67,25 @@ def _fresh_gpt(settings: TrainingConfig, **vocabulary: int) -> GPTNeoXForCausalL
     """GPT-NeoX and not Llama: it drops out of embeddings and residuals, without which the model
     learns a small log by heart, and its LayerNorm is one fused kernel."""
     width, inner, heads, layers = SIZES[settings.backbone]
+    sizes = {"hidden_size": width, "intermediate_size": inner}
+    sizes |= {"num_attention_heads": heads, "num_hidden_layers": layers}
     rotary = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0}
     config = GPTNeoXConfig(
-        hidden_size=width,
-        intermediate_size=inner,
-        num_attention_heads=heads,
-        num_hidden_layers=layers,
         hidden_dropout=settings.dropout,
         bos_token_id=PAD,
         tie_word_embeddings=True,
         use_parallel_residual=False,
         rope_parameters=rotary,
+        **sizes,
         **vocabulary,
     )
     return GPTNeoXForCausalLM(config)
 
 
 def suited(model: PreTrainedModel) -> PreTrainedModel:
-    """The model, changed in place where there is no GPU.
-
-    Rows are short, and T5 adds a position bias: attention as plain products was 1.4 (T5) and 1.6
-    times (decoder-only, rows of 80 tokens) faster than the fused kernel.
-    """
+    """The model, changed in place where there is no GPU."""
+    # rows are short, and T5 adds a position bias: attention as plain products was 1.4 (T5) and 1.6
+    # times (decoder-only, rows of 80 tokens) faster than the fused kernel
     if torch.cuda.is_available():
         return model
     for module in list(model.modules()):
@@ -101,14 +98,14 @@ def suited(model: PreTrainedModel) -> PreTrainedModel:
 
 def t5_attention(
     module: nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
     dropout: float = 0.0,
-    position_bias: torch.Tensor | None = None,
+    position_bias: Tensor | None = None,
     **_: object,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[Tensor, Tensor]:
     """T5's attention: query (B, h, T, k), key, value (B, h, S, k) to (B, T, h, k), and weights."""
     # 1. products, not divided by the root of k: T5's initial weights are small enough
     scores = torch.matmul(query, key.transpose(2, 3))  # (B, h, T, S)

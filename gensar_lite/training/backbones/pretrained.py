@@ -1,8 +1,8 @@
 """Backbones by name or folder: T5, T5 v1.1, Flan-T5, mT5, or any plain decoder (Llama, Qwen ...).
 
-In: a name and a revision. Out: a model in fp32 whose vocabulary has room for our tokens, perhaps
-with LoRA's adapters (Hu et al., arXiv 2106.09685). Weights come as safetensors only, and no code
-that lies beside them is run. Tested on random models that the tests save; larger ones are untested.
+In: a name and a revision. Out: a model in fp32 with room for our tokens, perhaps with LoRA's
+adapters (Hu et al., arXiv 2106.09685). Weights come as safetensors only, and no code that lies
+beside them is run. Tested on random models that the tests save; larger ones are untested.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from gensar_lite.config import TrainingConfig
 from gensar_lite.identifiers import TokenLayout
 from gensar_lite.training.backbones.fresh import SIZES, suited
 
-ENCODER_DECODERS = ("t5", "mt5")  # what decoding reads layer by layer
 # what a configuration may call its rates of dropout
 DROPOUTS = ("dropout_rate", "hidden_dropout", "resid_pdrop", "embd_pdrop")
 DROPOUTS += ("attention_dropout", "attn_pdrop")
@@ -52,11 +51,11 @@ def pretrained_config(settings: TrainingConfig) -> PreTrainedConfig:
             settings.backbone, revision=settings.revision or None, trust_remote_code=False
         )
     kind = config.model_type
-    other_layers = {*(getattr(config, "layer_types", None) or ())} - {"full_attention"}
-    if config.is_encoder_decoder and kind not in ENCODER_DECODERS:
+    layers = ", ".join(sorted({*(getattr(config, "layer_types", None) or ())} - {"full_attention"}))
+    # decoding reads these two layer by layer
+    if config.is_encoder_decoder and kind not in ("t5", "mt5"):
         problem = f"is of kind {kind}; encoders with a decoder must be of kind t5 or mt5"
-    elif other_layers:
-        layers = ", ".join(sorted(other_layers))
+    elif layers:
         problem = f"has layers of kind {layers}; each must attend to everything before"
     else:
         return config
@@ -119,10 +118,8 @@ def add_lora(model: PreTrainedModel, settings: TrainingConfig) -> PreTrainedMode
 
 def weight_of(layer: nn.Linear) -> torch.Tensor:
     """A linear layer's weight as it acts, its adapter added: for code that multiplies by itself."""
-    weight = layer.weight.detach()
-    if not _adapted(layer):
-        return weight
-    return weight + sum(layer.get_delta_weight(name).detach() for name in layer.active_adapters)
+    adapters = layer.active_adapters if _adapted(layer) else ()
+    return sum((layer.get_delta_weight(name).detach() for name in adapters), layer.weight.detach())
 
 
 def merge_lora(model: PreTrainedModel) -> PreTrainedModel:

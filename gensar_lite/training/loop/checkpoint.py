@@ -1,8 +1,8 @@
 """Checkpoints that are whole or absent: weights, optimiser and progress of a training run.
 
-In: groups of tensors and a progress record. Out: folders ``step-...``, each renamed into place when
-it is complete: ``<group>.safetensors`` and, written last, ``manifest.json`` (size and sha256 of
-each file, progress, identity). This file does not know what is trained.
+In: groups of tensors, a record. Out: folders ``step-...``, renamed into place when complete:
+``<group>.safetensors`` and, written last, ``manifest.json`` (files with size and sha256, progress,
+identity). This file does not know what is trained.
 """
 
 from __future__ import annotations
@@ -93,10 +93,7 @@ class Checkpoints:
 
     def newest(self) -> tuple[int, int] | None:
         """Step and finished epochs of the newest whole checkpoint, or None. Damaged ones are passed
-        over, with a note.
-
-        Raises `ArtifactError` when it belongs to a run of another identity.
-        """
+        over, with a note. Raises `ArtifactError` where it is of a run of another identity."""
         for path in reversed(_folders(self.folder, _NAME)):
             reason = _damage(path)
             if reason:
@@ -159,9 +156,7 @@ def _damage(path: Path) -> str | None:
     try:
         manifest = _manifest(path)
         # all that a reader will ask of it, so that what is whole can be read
-        entries = [
-            (file, entry["size"], entry["sha256"]) for file, entry in manifest["files"].items()
-        ]
+        entries = [(k, entry["size"], entry["sha256"]) for k, entry in manifest["files"].items()]
         manifest["identity"], manifest["progress"]
     except FileNotFoundError:
         return "has no manifest"

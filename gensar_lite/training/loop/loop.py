@@ -1,10 +1,8 @@
 """The training loop: one Accelerate loop for one CPU, one GPU or many processes.
 
-In: batches as a pure function of (seed, epoch), a model, a judge of ranking quality. Out: the best
-weights and one row of figures per epoch. Data order, dropout and learning rate depend on (seed,
-epoch, step, micro-batch) alone, so a run that was killed at any instant goes on from its last
-checkpoint as if nothing had happened.
-This file does not know how ranking quality is measured: it calls `judge`.
+In: batches, a model, a `judge` of ranking quality. Out: the best weights, a row of figures per
+epoch. Order, dropout and learning rate depend on (seed, epoch, step, micro-batch) alone: a run that
+was killed at any instant goes on from its last checkpoint as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -27,12 +25,13 @@ from gensar_lite.machine.precision import how_computed, use_bf16
 from gensar_lite.machine.processes import rank_and_world, together
 from gensar_lite.machine.threads import threads_for
 from gensar_lite.training.loop.checkpoint import Checkpoints
+from gensar_lite.training.loop.figures import Watch, figures, harmonic_mean, new_accelerator
 from gensar_lite.training.loop.losses import Objective
 from gensar_lite.training.loop.optimiser import dropout_seed, learning_rate, my_slots, new_optimiser
 from gensar_lite.training.loop.state import Interrupt, Progress, State, put_tensors
-from gensar_lite.training.loop.tracking import Watch, figures, harmonic_mean, new_accelerator
 from gensar_lite.training.sequences.examples import SequenceBuilder
 from gensar_lite.training.sequences.mixture import Plan, TaskMixture
+from gensar_lite.training.sequences.tasks import PLANNED
 
 Judge = Callable[[PreTrainedModel], dict[str, float]]
 LOG_STEPS = 10  # optimiser steps between two rows of figures
@@ -45,7 +44,7 @@ class Trainer:
 
     checkpoints  folder of checkpoints, or None for none
     inputs       digests of what the examples were made from
-    watch        called with rows of figures while the run goes on, see `tracking`
+    watch        called with rows of figures while the run goes on, see `figures`
     logs         a tracker's folder
     """
 
@@ -72,7 +71,8 @@ class Trainer:
         folder = Checkpoints(checkpoints, identity, tqdm.write) if checkpoints else None
         # products are in bf16 as in the checkpoint, else as set or measured
         begun = folder.begun_with("bf16") if folder else None
-        with self._threads():
+        self.threads = lambda: threads_for(model.config.hidden_size)
+        with self.threads():
             bf16 = use_bf16(settings.precision) if begun is None else begun
         self.bf16 = self._first_decides(bf16)
         self.accelerator = new_accelerator(settings.tracker, self.bf16, logs)
@@ -83,9 +83,9 @@ class Trainer:
         # the last step of an epoch may be smaller: no example is drawn twice
         self.steps_per_epoch = -(-mixture.num_batches // self.step_size)
         self.num_steps = self.steps_per_epoch * settings.epochs
-        self.tasks = sorted({name.partition("/")[0] for name in mixture.rows})
+        self.tasks = sorted({PLANNED[name].base for name in mixture.rows})
         progress = Progress(self._no_sums(), bf16=self.bf16)
-        self.state = State(model, self.optimiser, progress, folder, self.rank)
+        self.state = State(model, self.optimiser.optimizer, progress, folder, self.rank)
         self.saved = time.monotonic()
 
     @property
@@ -115,7 +115,7 @@ class Trainer:
         shown = {"desc": "training", "unit": "step", "mininterval": 1.0, "disable": self.rank > 0}
         self.bar = tqdm(total=self.num_steps, initial=self.step, **shown)
         try:
-            with Interrupt(patient=self.world > 1) as self.interrupt, self._threads():
+            with Interrupt(patient=self.world > 1) as self.interrupt, self.threads():
                 while len(self.curve) < self.settings.epochs and not self._finished():
                     self._epoch(len(self.curve) + 1)
         finally:
@@ -201,14 +201,15 @@ class Trainer:
         is split over processes and micro-batches does not change it. Sums are (tasks, 3 + L), see
         `Progress`.
         """
-        tokens = sum(self.builder.plan_tokens(plan) for plan in plans)
+        tokens = sum(self.builder.target_tokens(PLANNED[plan.task], plan.rows) for plan in plans)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.step, self.num_steps, self.settings)
         slots = my_slots(plans, self.rank, self.world)
         losses = []
         for slot in slots:
             torch.manual_seed(dropout_seed(self.settings.seed, self.step, slot.number))
-            batch = self.builder.of(slot.plan).to(self.accelerator.device)
+            task, rows, prompt = slot.plan
+            batch = self.builder.batch(PLANNED[task], rows, prompt).to(self.accelerator.device)
             last = slot is slots[-1]  # processes meet once per step
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.objective):
                 loss = self.objective(batch)
@@ -219,8 +220,8 @@ class Trainer:
         # numbers are asked for now alone: a GPU would be waited for after every micro-batch
         sums = self._no_sums()
         for slot, loss in zip(slots, losses, strict=True):
-            task = self.tasks.index(slot.plan.task.partition("/")[0])
-            sums[task] += slot.counts * loss.row(self.builder.layout.num_levels)
+            task = PLANNED[slot.plan.task].base
+            sums[self.tasks.index(task)] += slot.counts * loss.row(self.builder.layout.num_levels)
         # the norm is that of all processes: they stop together, before the weights are touched
         if not math.isfinite(norm):
             raise ArtifactError(
@@ -233,12 +234,9 @@ class Trainer:
         self.state.progress.step += 1
         return sums
 
-    def _threads(self) -> contextlib.AbstractContextManager:
-        return threads_for(self.model.config.hidden_size)
-
     def how_computed(self) -> dict[str, object]:
         """Format and threads, for the stage's ``meta.json``."""
-        with self._threads():
+        with self.threads():
             return how_computed(self.settings.precision) | {"bf16": self.bf16}
 
     def _row(self) -> dict:

@@ -1,26 +1,25 @@
 """What is minimised: cross-entropy of codes within their level, of text within text, or of all.
 
-In: a model and a `Batch` of tensors. Out: sums, so that parts of a step add up. Which tokens count
-is read off the target: codes and text differ in their token ids. This file does not know the kind
-of backbone, optimisers, nor in which order batches come.
+In: a model and a `Batch` of tensors. Out: sums, so that parts of a step add up. This file does not
+know the kind of backbone, optimisers, nor in which order batches come.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from gensar_lite.artifacts import VIEWS
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.identifiers import TokenLayout
-from gensar_lite.training.backbones import hidden_states, output_layer, output_rows
-from gensar_lite.training.backbones.causal import forward
+from gensar_lite.training.backbones import forward, hidden_states, output_layer, output_rows
 from gensar_lite.training.sequences.tasks import Batch
 from gensar_lite.training.text import PAD
 
@@ -34,10 +33,10 @@ class Loss(NamedTuple):
     count   () of how many
     """
 
-    total: torch.Tensor
-    tokens: torch.Tensor
-    hits: torch.Tensor
-    count: torch.Tensor
+    total: Tensor
+    tokens: Tensor
+    hits: Tensor
+    count: Tensor
 
     def row(self, num_levels: int) -> np.ndarray:
         """Total, tokens, count, hits: (3 + L,), 0 where there are fewer hits than levels."""
@@ -64,10 +63,9 @@ class Objective(nn.Module):
             )
         # not re-entrant: that keeps dropout's random numbers and needs no input with a gradient.
         # Earlier versions of transformers call it gradient_checkpointing
-        has_name = hasattr(model, "activation_checkpointing_enable")
-        name = "activation" if has_name else "gradient"
-        options = {f"{name}_checkpointing_kwargs": {"use_reentrant": False}}
-        getattr(model, f"{name}_checkpointing_enable")(**options)
+        later = hasattr(model, "activation_checkpointing_enable")
+        name = "activation_checkpointing" if later else "gradient_checkpointing"
+        getattr(model, f"{name}_enable")(**{f"{name}_kwargs": {"use_reentrant": False}})
 
     def forward(self, batch: Batch) -> Loss:
         """The loss of one micro-batch."""
@@ -108,9 +106,7 @@ def task_loss(
     return Loss(loss.sum(), tokens, hits, count)
 
 
-def level_logits(
-    model: PreTrainedModel, hidden: torch.Tensor, layout: TokenLayout, view: str
-) -> torch.Tensor:
+def level_logits(model: PreTrainedModel, hidden: Tensor, layout: TokenLayout, view: str) -> Tensor:
     """Logits (B, L, K) of each level's own codes for states (B, L, d): not of the vocabulary."""
     size, offsets = layout.codebook_size, layout.offsets(view).tolist()
     first = min(offsets)
@@ -153,21 +149,15 @@ def stream_loss(
 def _competitors(layout: TokenLayout) -> Iterator[tuple[int | None, int, int]]:
     """Ranges of token ids that compete with each other: (level, first, end) of every codebook, then
     (None, ...) of text. A level that both views share stands once."""
-    first = dict.fromkeys((offset, i) for v in VIEWS for i, offset in enumerate(layout.offsets(v)))
-    for low, level in first:
+    places = (enumerate(layout.offsets(view)) for view in VIEWS)
+    for level, low in dict.fromkeys(itertools.chain(*places)):
         yield level, low, low + layout.codebook_size
     yield None, 0, layout.level_offset(VIEWS[0], 0)
 
 
-def _scored(
-    logits: torch.Tensor, wanted: torch.Tensor, settings: TrainingConfig
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _scored(logits: Tensor, wanted: Tensor, settings: TrainingConfig) -> tuple[Tensor, Tensor]:
     """Cross-entropy (M,) of logits (..., R), flat, and which are right, shaped as `wanted`."""
     logits = logits.float()  # exponentials are not summed in bf16
-    loss = F.cross_entropy(
-        logits.flatten(0, -2),
-        wanted.flatten(),
-        reduction="none",
-        label_smoothing=settings.label_smoothing,
-    )
+    each = {"reduction": "none", "label_smoothing": settings.label_smoothing}
+    loss = F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), **each)
     return loss, logits.detach().argmax(dim=-1) == wanted

@@ -1,8 +1,7 @@
 """Optimiser steps: AdamW, the learning rate of a step, who computes which of its batches.
 
-In: a model, settings, a step's plans, how many processes. Out: an optimiser, rates, slots. All but
-the optimiser are pure functions of numbers, so that 2 processes x 1 micro-batch and 1 process x 2
-micro-batches compute the same step. This file does not know losses or tokens.
+In: a model, settings, a step's plans. Out: an optimiser, rates, slots: functions of numbers, so
+that 2 processes x 1 micro-batch and 1 process x 2 micro-batches compute the same step.
 """
 
 from __future__ import annotations
@@ -21,11 +20,9 @@ from gensar_lite.training.sequences.mixture import Plan
 def new_optimiser(model: nn.Module, settings: TrainingConfig) -> torch.optim.AdamW:
     """AdamW whose weight decay spares vectors: scales of norms are no weights to shrink."""
     learned = [p for p in model.parameters() if p.requires_grad]  # frozen weights stay out
-    matrices = [p for p in learned if p.ndim > 1]
-    vectors = [p for p in learned if p.ndim <= 1]
     groups = [
-        {"params": matrices, "weight_decay": settings.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": [p for p in learned if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.lr, fused=True)
 

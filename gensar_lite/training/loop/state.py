@@ -1,9 +1,7 @@
 """What a run must not lose, where it stands, and how it is stopped: to disk and back, bit by bit.
 
-In: a model and its optimiser while they train; signals. Out: checkpoints, and a run put back to
-where one was written. Exact resume needs no more than this: data order, dropout and learning rate
-are functions of the step, so weights, the optimiser's moments and the sums of the epoch at work are
-all that a run carries. This file does not know batches, nor when it is time to save.
+In: a model and its optimiser in training; signals. Out: checkpoints, a run put back to one. All
+else is a function of the step. This file does not know batches, nor when it is time to save.
 """
 
 from __future__ import annotations
@@ -42,19 +40,17 @@ class Progress:
     bf16: bool | None = None
 
 
+@dataclass
 class State:
     """One run's state. All processes call a method at the same step; the first one writes."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        progress: Progress,
-        checkpoints: Checkpoints | None,
-        rank: int,
-    ):
-        self.model, self.progress, self.checkpoints, self.rank = model, progress, checkpoints, rank
-        self.optimiser = getattr(optimiser, "optimizer", optimiser)  # the one that Accelerate wraps
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    progress: Progress
+    checkpoints: Checkpoints | None
+    rank: int
+
+    def __post_init__(self):
         self.best_tensors = self._copied()
 
     def _copied(self) -> Tensors:
@@ -94,10 +90,7 @@ class State:
         self.checkpoints.save(name, groups, record)
 
     def resume(self) -> bool:
-        """Put the newest whole checkpoint, if any, into model, optimiser and progress.
-
-        Returns whether there was one.
-        """
+        """Put the newest whole checkpoint into model, optimiser, progress; whether there is one."""
         if self.checkpoints is None:
             return False
         # 1. the first process chooses for all: they may see the disk at different moments

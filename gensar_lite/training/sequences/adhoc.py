@@ -1,8 +1,7 @@
 """Sources of histories and queries that stand in no corpus: what a running shop has at hand.
 
-In: what a user did, in time order, and perhaps a query, as items and texts. Out: the token ids that
-a `SequenceBuilder` makes of equal events of its corpus. This file does not know models, beams or
-whether an item exists.
+In: what a user did, in time order, and perhaps a query. Out: the token ids that a `SequenceBuilder`
+makes of equal events. This file does not know models, beams or whether an item exists.
 """
 
 from __future__ import annotations
@@ -38,8 +37,6 @@ def recent(history: Sequence[Event], settings: TrainingConfig) -> list[Event]:
         if left[is_search] > 0:
             left[is_search] -= 1
             kept.append(event)
-        if not any(left.values()):
-            break
     return kept[::-1]
 
 

@@ -1,8 +1,7 @@
 """Single examples: from an event or an item to what the model reads and what it writes.
 
-In: a `Corpus`, `Identifiers`, a `TextCodec`. Out: padded integer batches, built without touching
-text again. Queries, items and events are spelled here alone, so that a model reads the same in
-examples, streams and histories of a running shop. This file does not know models, losses or beams.
+In: a `Corpus`, `Identifiers`, a `TextCodec`. Out: padded integer batches. All is spelled here:
+examples, streams, histories of a running shop. This file does not know models, losses or beams.
 """
 
 from __future__ import annotations
@@ -17,10 +16,9 @@ from gensar_lite.data import history_bounds
 from gensar_lite.embeddings.semantic import item_texts
 from gensar_lite.identifiers import TokenLayout
 from gensar_lite.machine.ranges import ranges
-from gensar_lite.training.sequences.mixture import Plan
 from gensar_lite.training.sequences.pseudo import NO_QUERIES, PseudoQueries
 from gensar_lite.training.sequences.ragged import Ragged, hstack, pad_and_mask
-from gensar_lite.training.sequences.tasks import PROMPTS, TASKS, Batch, Task
+from gensar_lite.training.sequences.tasks import PROMPTS, Batch, Task
 from gensar_lite.training.text import EOS, PAD, TextCodec
 
 
@@ -41,6 +39,10 @@ class SequenceBuilder:
     ):
         self.layout, self.codec, self.settings = layout, codec, settings
         self.catalogue, self.pseudo = corpus.items, pseudo
+        # the behaviour token before an identifier of a view or before a query, or nothing
+        tokens = {"semantic": layout.search_item, "collaborative": layout.recommend_item}
+        tokens["query"] = layout.search_query
+        self.marks = {k: [i] if settings.behaviour_tokens else [] for k, i in tokens.items()}
         # (N, L) each
         self.item_tokens = {
             view: layout.tokens(identifiers.view(view), view).astype(np.int32) for view in VIEWS
@@ -48,14 +50,16 @@ class SequenceBuilder:
         # 2N rows: every item by its semantic, then every item by its collaborative identifier
         codes = np.concatenate(list(self.item_tokens.values()))  # (2N, L)
         self.num_items = len(codes) // 2
-        marks = Ragged.of(self.behaviour(view) for view in VIEWS)
-        marks = marks.take(np.repeat([0, 1], self.num_items))
-        codes = Ragged.cut(codes.ravel(), np.full(len(codes), layout.num_levels))
-        self._items = hstack([marks, codes])
-        # (E,) each: the event rows that are an event's history, its kind, item and query
+        marks = Ragged.of(self.marks[view] for view in VIEWS).take(
+            np.repeat([0, 1], self.num_items)
+        )
+        spelled = Ragged.cut(codes.ravel(), np.full(len(codes), layout.num_levels))
+        self._items = hstack([marks, spelled])
+        # (E,) each: the event rows that are an event's history, its kind, split, item and query
         events = corpus.events
         self.start, self.end = history_bounds(events)
         self.is_search = (events["task"] == "search").to_numpy()
+        self.is_train = (events["split"] == "train").to_numpy()
         self.item, self.query = events["item_id"].to_numpy(), events["query_id"].to_numpy()
         self.queries = self.spell_queries(corpus.queries["text"].tolist())
         self.prompts = {
@@ -68,20 +72,10 @@ class SequenceBuilder:
         # a kind is then a difference of two entries
         self._before = {kind: np.r_[0, np.cumsum(self.is_search == kind)] for kind in (False, True)}
 
-    def behaviour(self, view: str) -> list[int]:
-        """The behaviour token before an identifier of a view, or nothing if the settings say so."""
-        token = self.layout.search_item if view == "semantic" else self.layout.recommend_item
-        return [token] if self.settings.behaviour_tokens else []
-
-    @property
-    def query_marker(self) -> list[int]:
-        """The behaviour token before a query, or nothing where the settings say so."""
-        return [self.layout.search_query] if self.settings.behaviour_tokens else []
-
     def spell_queries(self, texts: list[str]) -> Ragged:
         """Queries, cut after ``max_query_tokens``, after their behaviour token."""
         spelled = self.codec.encode(texts, self.settings.max_query_tokens)
-        return Ragged.of([*self.query_marker, *ids] for ids in spelled)
+        return Ragged.of([*self.marks["query"], *ids] for ids in spelled)
 
     def spell_items(self, items: np.ndarray, semantic: bool | np.ndarray) -> Ragged:
         """Items (B,) by the identifier of a view (one for all, or of each), after its token."""
@@ -119,14 +113,12 @@ class SequenceBuilder:
     def forced(self, task: Task) -> list[int]:
         """Tokens that start every target of a task: decoding gives them and predicts the rest."""
         if task.writes == "codes":
-            return self.behaviour(task.view)
-        return self.query_marker if task.events else []
+            return self.marks[task.view]
+        return self.marks["query"] if task.events else []
 
     def window(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """History of events `rows`: the last few of each kind, in time order.
-
-        Returns pairs, one per history event: position in `rows`, event row.
-        """
+        """History of events `rows`, the last few of each kind, in time order: of every event of a
+        history its position in `rows`, and its event row."""
         # 1. whole histories, H events in all, as pairs (position in `rows`, event row)
         start, end = self.start[rows], self.end[rows]
         position = np.repeat(np.arange(len(rows)), end - start)
@@ -141,10 +133,8 @@ class SequenceBuilder:
         return position[keep], row[keep]
 
     def sources(self, task: Task, rows: np.ndarray, prompt: np.ndarray | None = None) -> Ragged:
-        """What the model reads for `rows` of a task: prompt, what the task reads, end.
-
-        prompt  (B,) numbers of prompts, 0 by default
-        """
+        """What the model reads for `rows` (B,) of a task: prompt (by its number (B,), else the
+        first), what the task reads, end."""
         return self.frame(task, [self._part(name, rows) for name in task.reads], prompt)
 
     def frame(self, task: Task, parts: list[Ragged], prompt: np.ndarray | None = None) -> Ragged:
@@ -179,22 +169,12 @@ class SequenceBuilder:
         return hstack([text, Ragged.repeat([EOS], len(rows))])
 
     def target_tokens(self, task: Task, rows: np.ndarray) -> int:
-        """How many target tokens count in the loss.
-
-        With the level head a behaviour token before codes is given, not predicted.
-        """
+        """How many target tokens count in the loss. With the level head a behaviour token before
+        codes is given, not predicted."""
         count = int(self.written(task, rows).lengths.sum())
         if task.writes == "codes" and self.settings.head == "level":
             count -= len(self.forced(task)) * len(rows)
         return count
-
-    def of(self, plan: Plan) -> Batch:
-        """What a mixture has planned."""
-        return self.batch(TASKS[plan.task], plan.rows, plan.prompt)
-
-    def plan_tokens(self, plan: Plan) -> float:
-        """How many target tokens of a planned batch count in the loss, without building it."""
-        return self.target_tokens(TASKS[plan.task], plan.rows)
 
     def batch(self, task: Task, rows: np.ndarray, prompt: np.ndarray | None = None) -> Batch:
         """Padded examples for rows (B,)."""

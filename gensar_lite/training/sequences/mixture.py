@@ -1,18 +1,23 @@
 """The mixture: which examples an epoch holds and in which order, a pure function of seed and epoch.
 
-In: rows and source lengths of each task, lengths of streams. Out: batches of one task, each of
-similar lengths. This file does not build tokens.
+In: a generator, settings. Out: batches of one task, each of similar lengths. Held-out rows are
+validation's, or a twentieth of the catalogue's items. This file does not build tokens.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from gensar_lite.training.sequences.tasks import STREAM
+from gensar_lite.artifacts import ArtifactError, Corpus
+from gensar_lite.config import TrainingConfig
+from gensar_lite.training.sequences.tasks import PROMPTS, STREAM, TASK_NAMES, TASKS, variants
 
+HELD_OUT_RATE = 0.05  # of the items, in tasks whose rows are items or their pseudo-queries
 MEGA_BATCH = 32  # batches sorted by length together: enough to bucket, few enough to stay random
 
 
@@ -102,3 +107,74 @@ class StreamMixture:
         plans = [Plan(STREAM.name, rows, np.zeros_like(rows)) for rows in batches]
         plans += self.rest.epoch(epoch)
         return [plans[i] for i in rng.permutation(len(plans))]
+
+
+def present_tasks(corpus: Corpus, settings: TrainingConfig) -> TrainingConfig:
+    """`settings` without the tasks of which the corpus has no event at all (a log without queries
+    has no search), and without those on item texts where no text has a word.
+
+    Raises `ArtifactError` when no task on events is left of those that were named.
+    """
+    texts = (text for name in ("title", "text") for text in corpus.items[name])
+    happens = set(corpus.events["task"])
+    if any(character.isalpha() for text in texts for character in text):
+        happens.add("")  # the "event" of tasks on items
+    event_of = {name: variants(name, True)[0].events for name in settings.tasks}
+    weights = dict(zip(settings.tasks, settings.task_weights, strict=True))
+    kept = {name: weight for name, weight in weights.items() if event_of[name] in happens}
+    if any(event_of.values()) and not any(event_of[name] for name in kept):
+        wanted = ", ".join(dict.fromkeys(filter(None, event_of.values())))
+        raise ArtifactError(
+            f"training: the corpus has no {wanted} event. Choose other training.tasks."
+        )
+    return dataclasses.replace(settings, tasks=tuple(kept), task_weights=tuple(kept.values()))
+
+
+def task_rows(generator, settings: TrainingConfig, split: str) -> dict[str, np.ndarray]:
+    """Rows of every task (by variant) that ``settings.tasks`` names: those of ``train``, or the
+    held-out ones of ``validation``. A task that reads only the history skips events without one."""
+    corpus, builder = generator.corpus, generator.builder
+    one_view = builder.layout.num_shared == builder.layout.num_levels
+    rows_by_task = {}
+    for task in (task for name in settings.tasks for task in variants(name, one_view)):
+        if task.events:
+            rows = corpus.targets(split, task.events)["event_id"].to_numpy()
+            if task.reads == ("history",):
+                rows = rows[builder.end[rows] > builder.start[rows]]
+        else:
+            text = builder.pseudo_queries if "pseudo" in task.reads else builder.texts
+            rows = np.flatnonzero(text.lengths)  # an item without a text is no example
+            # a draw per task, the same in both of its views: an item may be learned by one task and
+            # tested by another
+            rng = np.random.default_rng([settings.seed, TASK_NAMES.index(task.base)])
+            num_out = max(round(HELD_OUT_RATE * corpus.num_items), 1)
+            out = np.isin(builder.items(task, rows), rng.permutation(corpus.num_items)[:num_out])
+            rows = rows[out == (split == "validation")]
+        rows_by_task[task.name] = rows
+    return rows_by_task
+
+
+def new_mixture(generator, settings: TrainingConfig) -> TaskMixture | StreamMixture:
+    """Every train row of a task is one example; with streams, the events of a user are one."""
+    builder = generator.builder
+    rows_by_task = task_rows(generator, settings, "train")
+    for name, rows in rows_by_task.items():
+        if not len(rows):
+            raise ArtifactError(
+                f"training: there is no train example of {name}. Leave it out of training.tasks "
+                "and its weight out of training.task_weights."
+            )
+    if settings.stream:  # these are learned inside the streams
+        rows_by_task = {k: v for k, v in rows_by_task.items() if not TASKS[k].events}
+    lengths = {name: builder.lengths(TASKS[name], rows) for name, rows in rows_by_task.items()}
+    # a task with two variants gives each half of its weight
+    weights = dict(zip(settings.tasks, settings.task_weights, strict=True))
+    bases = {name: TASKS[name].base for name in rows_by_task}
+    num_variants = Counter(bases.values())
+    shares = {name: weights[base] / num_variants[base] for name, base in bases.items()}
+    num_prompts = min(map(len, PROMPTS.values())) if settings.prompts else 1
+    size, seed = settings.batch_size, settings.seed
+    mixture = TaskMixture(rows_by_task, lengths, shares, size, num_prompts, seed)
+    if not settings.stream:
+        return mixture
+    return StreamMixture(mixture, builder.piece_lengths(), settings.batch_tokens, seed)

@@ -2,9 +2,8 @@
 
 In: a catalogue and a seed. Out: query texts and the item of each, by the counts of words
 (Robertson's and Jones' term weighting) or by a sequence-to-sequence model (Nogueira and Lin, 2019:
-docTTTTTquery). Every search engine has the text of what it finds, so this is no leak; but a made
-query may happen to equal one that a user types later. This file never reads the log of searches or
-a judgement, of whatever split: what it makes is the same whatever was asked.
+docTTTTTquery). This file never reads the log of searches or a judgement, of whatever split, so this
+is no leak; but a made query may happen to equal one that a user types later.
 """
 
 from __future__ import annotations

@@ -3,9 +3,7 @@
 In: a corpus and identifiers. Out: batches of streams, and of single events that read the same way.
 A stream is a user's events in time order: ``<R_I> codes`` and ``<S_Q> query <S_I> codes``. A token
 sees its own event up to itself, and the events of strictly earlier time steps: never its event's
-twin, nor any other event of its own moment. Its position is the number of tokens that it sees
-before itself. So the states of an event are those of a decoder that reads the event's own history.
-This file does not know models or losses.
+twin. So the states of an event are those of a decoder that reads the event's own history.
 """
 
 from __future__ import annotations
@@ -14,10 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from gensar_lite.artifacts import Corpus
 from gensar_lite.machine.ranges import ranges
 from gensar_lite.training.sequences.examples import SequenceBuilder
-from gensar_lite.training.sequences.mixture import Plan
 from gensar_lite.training.sequences.ragged import Ragged, hstack, pad_and_mask
 from gensar_lite.training.sequences.tasks import STREAM, Batch, Task
 from gensar_lite.training.text import EOS, PAD
@@ -29,10 +25,6 @@ class StreamBuilder(SequenceBuilder):
     ``max_recommend`` and ``max_search`` do not bound a history here, ``max_stream_tokens`` does:
     the newest events that fit. With ``history_queries`` off, a query is seen by its event alone.
     """
-
-    def __init__(self, corpus: Corpus, *others, **named):
-        super().__init__(corpus, *others, **named)
-        self.is_train = (corpus.events["split"] == "train").to_numpy()
 
     @cached_property
     def tokens(self) -> Ragged:
@@ -78,14 +70,21 @@ class StreamBuilder(SequenceBuilder):
         places = self._read(task, rows)
         return Ragged(self.tokens.flat[places.flat], places.offsets)
 
-    def target_tokens(self, task: Task, rows: np.ndarray) -> int:
-        """As in `SequenceBuilder`; an event's first token is always given."""
+    def target_tokens(self, task: Task, rows: np.ndarray) -> float:
+        """As in `SequenceBuilder`; an event's first token is always given, and tokens of `pieces`
+        count as much as their tasks."""
+        if task is STREAM:
+            begin, end = self.tokens.offsets[self.pieces[rows, 1:]].T
+            return float((self._weight_before[end] - self._weight_before[begin]).sum())
         if not task.events:
             return super().target_tokens(task, rows)
         return int(self.written(task, rows).lengths.sum()) - len(rows)
 
     def batch(self, task: Task, rows: np.ndarray, prompt: np.ndarray | None = None) -> Batch:
-        """As in `SequenceBuilder`; the mask of a task on events is (B, S + 1, S), see `Batch`."""
+        """As in `SequenceBuilder`; the mask of a task on events is (B, S + 1, S), see `Batch`. The
+        rows of `STREAM` are numbers of `pieces`."""
+        if task is STREAM:
+            return self.stream(rows)
         if not task.events:
             return super().batch(task, rows, prompt)
         tokens, owner, is_query, _ = self._tables(self._read(task, rows))
@@ -117,10 +116,7 @@ class StreamBuilder(SequenceBuilder):
         return tokens, np.where(real, self.event_of[place], -1), real & self.is_query[place], place
 
     def _sees(self, owner: np.ndarray, is_query: np.ndarray) -> np.ndarray:
-        """Which token sees which, (B, S, S), from each one's event row (B, S), -1 for padding.
-
-        ``sees[b, i, j]``: token i sees token j.
-        """
+        """Whether token i sees token j, (B, S, S), from tokens' event rows (B, S), -1: padding."""
         real = owner >= 0
         # the first event row of each token's time step is the end of its event's history: tokens of
         # one moment, twins included, have equal numbers; padding has a larger one than any event
@@ -188,17 +184,6 @@ class StreamBuilder(SequenceBuilder):
         target = np.where(learned, self.wanted[0][place], np.int64(PAD))
         weight = np.where(learned, self.wanted[1][place], np.float32(0))
         return Batch(STREAM, tokens, self._sees(owner, is_query), target, weight)
-
-    def of(self, plan: Plan) -> Batch:
-        """As in `SequenceBuilder`; the rows of a stream are numbers of `pieces`."""
-        return self.stream(plan.rows) if plan.task == STREAM.name else super().of(plan)
-
-    def plan_tokens(self, plan: Plan) -> float:
-        """As in `SequenceBuilder`; of a stream the weights of its tokens, summed."""
-        if plan.task != STREAM.name:
-            return super().plan_tokens(plan)
-        begin, end = self.tokens.offsets[self.pieces[plan.rows, 1:]].T
-        return float((self._weight_before[end] - self._weight_before[begin]).sum())
 
     @cached_property
     def _weight_before(self) -> np.ndarray:

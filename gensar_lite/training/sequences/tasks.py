@@ -55,6 +55,7 @@ TASK_NAMES = tuple(dict.fromkeys(task.base for task in _TASKS))  # for training.
 TASK_OF_EVENTS = {"recommend": TASKS["nrip"], "search": TASKS["nsip"]}  # rank items for a user
 # not in training.tasks: its weights come from the tasks on events
 STREAM = Task("stream", "", "codes", None, ())
+PLANNED = TASKS | {STREAM.name: STREAM}  # what a batch may be of
 _TOML = Path(__file__).with_name("prompts.toml").read_text(encoding="utf-8")
 PROMPTS = {task: tuple(sentences) for task, sentences in tomllib.loads(_TOML).items()}
 
