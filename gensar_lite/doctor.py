@@ -5,8 +5,6 @@ This file repairs nothing, downloads nothing and trains nothing; a finding that 
 it.
 """
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import platform
@@ -22,18 +20,14 @@ from gensar_lite.artifacts import ArtifactError
 from gensar_lite.embeddings import minilm_folder
 from gensar_lite.machine.measured import WORTH, answers_file
 from gensar_lite.machine.precision import bf16_speedup, use_bf16
-from gensar_lite.machine.threads import (
-    chosen_by_user,
-    preferred_threads,
-    threads_speedup,
-    usable_cores,
-)
+from gensar_lite.machine.threads import preferred_threads, threads_speedup, usable_cores
 
 _PACKAGES = (
     *("gensar-lite", "torch", "transformers", "accelerate", "sentence-transformers"),
     *("tokenizers", "numpy", "pandas", "scikit-learn", "faiss-cpu"),
     *("papermill", "jupyterlab", "umap-learn", "pytest"),
 )
+GIB = 2**30
 _WIDTH = 64  # of SASRec, the smallest model that the presets train
 
 
@@ -46,22 +40,18 @@ def report() -> list[tuple[str, str]]:
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *((name, _version(name)) for name in _PACKAGES),
         ("cores", f"{usable_cores()} usable of {os.cpu_count()}"),
-        ("memory", f"{_gib(memory.total):.1f} GiB, {_gib(memory.available):.1f} GiB available"),
+        ("memory", f"{memory.total / GIB:.1f} GiB, {memory.available / GIB:.1f} GiB available"),
         ("GPU", _gpu()),
         ("bf16", _bf16()),
         ("threads", _threads()),
         ("measured", f"{answers_file()} keeps it; delete the file to measure again"),
-        ("free disk", f"{_gib(free):.1f} GiB in the current folder"),
+        ("free disk", f"{free / GIB:.1f} GiB in the current folder"),
         ("mirror", _mirror()),
         ("offline mode", "on (GENSAR_OFFLINE)" if offline else "off"),
         ("data folder", str(data_folder())),
         *((f"source {name}", _source(name)) for name in SOURCES),
         ("text encoder", _encoder()),
     ]
-
-
-def _gib(size: int) -> float:
-    return size / 2**30
 
 
 def _version(name: str) -> str:
@@ -75,11 +65,11 @@ def _gpu() -> str:
     if not torch.cuda.is_available():
         return "none that torch can use; every preset but beauty and paper is made for the CPU"
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    return ", ".join(f"{gpu.name} ({_gib(gpu.total_memory):.0f} GiB)" for gpu in gpus)
+    return ", ".join(f"{gpu.name} ({gpu.total_memory / GIB:.0f} GiB)" for gpu in gpus)
 
 
 def _bf16() -> str:
-    choice = "precision=auto uses bf16" if use_bf16("auto") else "precision=auto uses fp32"
+    choice = f"precision=auto uses {'bf16' if use_bf16('auto') else 'fp32'}"
     if torch.cuda.is_available():
         return f"{choice} on this GPU"
     speedup = bf16_speedup()
@@ -89,10 +79,10 @@ def _bf16() -> str:
 
 
 def _threads() -> str:
-    threads = torch.get_num_threads()
-    if threads == 1 or torch.cuda.is_available() or chosen_by_user(threads):
+    threads, speedup = torch.get_num_threads(), threads_speedup(_WIDTH)
+    if speedup is None:
         return f"torch uses {threads}"
-    chosen, speedup = preferred_threads(_WIDTH), threads_speedup(threads, _WIDTH)
+    chosen = preferred_threads(_WIDTH)
     return f"small models use {chosen}: {threads} are {speedup:.2f} times as fast as one here"
 
 
@@ -101,11 +91,11 @@ def _mirror() -> str:
     if not mirror:
         return "not set (GENSAR_MIRROR)"
     # a mirror is an address or a folder
-    if "://" in mirror and not mirror.startswith("file:"):
+    address = urlsplit(mirror)
+    if "://" in mirror and address.scheme != "file":
         return f"{mirror}, a server that is asked only when a file is needed"
-    folder = Path(urlsplit(mirror).path if mirror.startswith("file:") else mirror)
-    there = "there" if folder.is_dir() else "which does not exist. Correct GENSAR_MIRROR."
-    return f"{mirror}, {there}"
+    there = Path(address.path if address.scheme == "file" else mirror).is_dir()
+    return f"{mirror}, " + ("there" if there else "which does not exist. Correct GENSAR_MIRROR.")
 
 
 def _source(name: str) -> str:

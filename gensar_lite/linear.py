@@ -1,11 +1,8 @@
 """Principal components, with one sign rule wherever they are used.
 
-In: centred vectors (N, D). Out: directions (D, d). What they serve, to quantize, to draw or to join
-views, is not known here. Only the warm start of a generator asks torch instead (see
-`training/backbones/warm.py`): with the signs of another solver it would be another model.
+In: centred vectors (N, D). Out: directions (D, d). What they serve is not known here. Only the warm
+start of a generator asks torch instead (`training/backbones/fresh.py`), whose signs differ.
 """
-
-from __future__ import annotations
 
 import numpy as np
 from threadpoolctl import threadpool_limits

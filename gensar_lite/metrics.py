@@ -6,14 +6,14 @@ left out of the mean. This file does not know tables, systems or files; items ar
 never as identifier strings.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from gensar_lite.machine.ranges import within
+
+Ks = tuple[int, ...]  # cut-offs
 
 # --------------------------------------------------------------- one target per query ("the click")
 
@@ -29,10 +29,7 @@ def rank_of_target(ranked: np.ndarray, targets: np.ndarray) -> np.ndarray:
             f"metrics: ranked has shape {ranked.shape}, targets {targets.shape}; "
             "expected (B, k) and (B,)"
         )
-    hit = (ranked == targets[:, None]) & (ranked >= 0)  # (B, k)
-    if ranked.shape[1] == 0:  # no list has a first place, which argmax would need
-        return np.zeros(len(ranked), dtype=np.int64)
-    return np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0)
+    return _first_hit((ranked == targets[:, None]) & (ranked >= 0))
 
 
 def recall_at(ranks: np.ndarray, k: int) -> np.ndarray:
@@ -41,9 +38,9 @@ def recall_at(ranks: np.ndarray, k: int) -> np.ndarray:
 
 
 def ndcg_at(ranks: np.ndarray, k: int) -> np.ndarray:
-    """NDCG@k with one relevant item (Järvelin & Kekäläinen 2002).
+    """NDCG@k with one relevant item, 1 / log2(1 + rank) within the first k, else 0; (B,) -> (B,).
 
-    1 / log2(1 + rank) within the first k, else 0; (B,) -> (B,).
+    Järvelin & Kekäläinen 2002.
     """
     return recall_at(ranks, k) / np.log2(1 + np.maximum(ranks, 1))
 
@@ -53,14 +50,12 @@ def reciprocal_rank(ranks: np.ndarray) -> np.ndarray:
     return (ranks > 0) / np.maximum(ranks, 1)
 
 
-def target_metrics(
-    ranked: np.ndarray, targets: np.ndarray, ks: tuple[int, ...]
-) -> dict[str, np.ndarray]:
+def target_metrics(ranked: np.ndarray, targets: np.ndarray, ks: Ks) -> dict[str, np.ndarray]:
     """`rank_metrics` of lists `ranked` (B, k) and one target per query (B,)."""
     return rank_metrics(rank_of_target(ranked, targets), ks)
 
 
-def rank_metrics(ranks: np.ndarray, ks: tuple[int, ...]) -> dict[str, np.ndarray]:
+def rank_metrics(ranks: np.ndarray, ks: Ks) -> dict[str, np.ndarray]:
     """``recall@k`` and ``ndcg@k`` for every k, and ``mrr``, each (B,).
 
     ranks  (B,) from 1, 0 where the target is absent
@@ -95,9 +90,8 @@ def make_qrels(relevance: pd.DataFrame, num_queries: int, num_items: int, depth:
     Grades below 1 mean "not relevant"; of doubles the highest counts.
     """
     # doubles: the highest grade comes first and is kept
-    table = relevance[relevance["grade"] >= 1].sort_values(
-        ["query_id", "grade", "item_id"], ascending=[True, False, True]
-    )
+    by = ["query_id", "grade", "item_id"]
+    table = relevance[relevance["grade"] >= 1].sort_values(by, ascending=[True, False, True])
     table = table.drop_duplicates(["query_id", "item_id"])
     query, item, grade = (table[c].to_numpy() for c in ("query_id", "item_id", "grade"))
     counts = np.bincount(query, minlength=num_queries)
@@ -123,16 +117,11 @@ def gains(qrels: Qrels, queries: np.ndarray, items: np.ndarray) -> np.ndarray:
 
 
 def relevance_metrics(
-    qrels: Qrels,
-    ranked: np.ndarray,
-    queries: np.ndarray,
-    ks: tuple[int, ...],
-    clicked: np.ndarray | None = None,
+    qrels: Qrels, ranked: np.ndarray, queries: np.ndarray, ks: Ks, clicked: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
     """The same metrics when every relevant item is an answer, each (B,).
 
-    ranked   (B, k) item ids
-    queries  (B,) query ids
+    ranked   (B, k) item ids for `queries` (B,)
     clicked  (B,) the item clicked in this very event, which counts one grade more (and 1 if it had
              none), or None
 
@@ -140,11 +129,9 @@ def relevance_metrics(
     and the ideal list of all relevant items below it, the reciprocal rank is that of the first
     relevant item. Raises `ValueError` for a k deeper than the qrels.
     """
-    if ks and max(ks) > qrels.best.shape[1]:
-        raise ValueError(
-            f"metrics: k = {max(ks)} is deeper than the qrels, made with depth "
-            f"{qrels.best.shape[1]}"
-        )
+    deepest, depth = max(ks, default=0), qrels.best.shape[1]
+    if deepest > depth:
+        raise ValueError(f"metrics: k = {deepest} is deeper than the qrels, of depth {depth}")
     # gain: what each listed item is worth; ideal: the best list there could be
     gain = gains(qrels, queries, ranked)  # (B, k)
     ideal = qrels.best[queries]  # (B, depth)
@@ -158,10 +145,15 @@ def relevance_metrics(
         counts = counts + (grade == 0)
     table = {f"recall@{k}": (gain[:, :k] > 0).sum(axis=1) / np.maximum(counts, 1) for k in ks}
     # both sums over the first k, so a list that is shorter than k is not excused
-    table |= {f"ndcg@{k}": _ratio(_dcg(gain[:, :k]), _dcg(ideal[:, :k])) for k in ks}
-    hit = gain > 0
-    first = hit.argmax(axis=1) + 1 if hit.shape[1] else np.ones(len(hit))
-    return table | {"mrr": hit.any(axis=1) / first}
+    table |= {f"ndcg@{k}": _ndcg(gain[:, :k], ideal[:, :k]) for k in ks}
+    return table | {"mrr": reciprocal_rank(_first_hit(gain > 0))}
+
+
+def _first_hit(hit: np.ndarray) -> np.ndarray:
+    """The first true place of each row (B, k), from 1; 0 where there is none; (B,)."""
+    if hit.shape[1] == 0:  # no list has a first place, which argmax would need
+        return np.zeros(len(hit), dtype=np.int64)
+    return np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0)
 
 
 def _raise_one(ideal: np.ndarray, grade: np.ndarray) -> np.ndarray:
@@ -176,11 +168,7 @@ def _raise_one(ideal: np.ndarray, grade: np.ndarray) -> np.ndarray:
     return ideal
 
 
-def _dcg(gain: np.ndarray) -> np.ndarray:
-    """Discounted cumulative gain of rows (B, k)."""
-    return gain @ (1 / np.log2(np.arange(gain.shape[1]) + 2))
-
-
-def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a / b, and 0 where b is 0."""
-    return np.divide(a, b, out=np.zeros(len(a)), where=b > 0)
+def _ndcg(gain: np.ndarray, ideal: np.ndarray) -> np.ndarray:
+    """Discounted sums of gains (B, k) over those of the ideal lists; 0 where these have none."""
+    sums = [rows @ (1 / np.log2(np.arange(rows.shape[1]) + 2)) for rows in (gain, ideal)]
+    return np.divide(*sums, out=np.zeros(len(gain)), where=sums[1] > 0)

@@ -3,8 +3,6 @@
 In: papermill parameters. Out: a `Workspace`, displays. This file does not know any stage.
 """
 
-from __future__ import annotations
-
 import inspect
 import json
 import math
@@ -19,8 +17,6 @@ from gensar_lite.artifacts import Workspace, say, write_json
 from gensar_lite.config import ConfigError, for_own_files, override, preset
 
 RECORD_MIME = "application/vnd.gensar.record+json"
-PRESET_VARIABLE = "GENSAR_PRESET"
-ROOT_VARIABLE = "GENSAR_WORKSPACE"
 
 
 def start(
@@ -35,10 +31,10 @@ def start(
     # progress bars of model loading are no lesson; everything else stays visible
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", message="IProgress not found")
-    name = os.environ.get(PRESET_VARIABLE) or preset_name
+    name = os.environ.get("GENSAR_PRESET") or preset_name
     # a user's own tables bring settings of their own
     config = override(preset(name), for_own_files(overrides or {}))
-    ws = Workspace.open(config, root=os.environ.get(ROOT_VARIABLE) or project_root(), run=run)
+    ws = Workspace.open(config, os.environ.get("GENSAR_WORKSPACE") or project_root(), run)
     say(f"preset {config.name}, source {config.data.source}, artefacts in artifacts/{ws.run}/")
     return ws
 
@@ -70,10 +66,8 @@ def record(name: str, value: float) -> None:
             f"record: {name} is {number}, which is no result. Look at the cell that computed it."
         )
     # both kinds: the first is read back by tests, the second by people
-    display(
-        {RECORD_MIME: {"name": name, "value": number}, "text/plain": f"{name} = {number:.4g}"},
-        raw=True,
-    )
+    kinds = {RECORD_MIME: {"name": name, "value": number}, "text/plain": f"{name} = {number:.4g}"}
+    display(kinds, raw=True)
 
 
 def records(notebook: Path) -> dict[str, float]:

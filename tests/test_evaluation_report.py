@@ -17,7 +17,7 @@ from gensar_lite.artifacts import ArtifactError, Corpus, Identifiers, ItemEmbedd
 from gensar_lite.config import override, preset
 from gensar_lite.data import history_bounds
 from gensar_lite.data.report import Finding, Report
-from gensar_lite.drawing import fonts
+from gensar_lite.drawing import canvas
 from gensar_lite.drawing.canvas import figure_png
 from gensar_lite.drawing.palette import no_formula
 from gensar_lite.embeddings.maps import flat_map
@@ -262,21 +262,21 @@ NAMES = ("家電 > ヘッドホン", "กาแฟ", "Обувь", "Café $5", "
 def test_names_that_no_font_can_draw_are_numbered_and_written_out():
     known = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZé $5> Обувь")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fonts, "fonts_for", lambda characters: (["DejaVu Sans"], characters & known))
-        labels, _, note = fonts.drawable_labels(NAMES, "category")
+        patch.setattr(canvas, "fonts_for", lambda characters: (["DejaVu Sans"], characters & known))
+        labels, _, note = canvas.drawable_labels(NAMES, "category")
     assert labels == ["category 1", "category 2", "Обувь", "Café $5", "Shoes", "category 6"]
     assert "category 1: 家電 > ヘッドホン; category 2: กาแฟ" in note
-    assert fonts.drawable_labels(["plain"]) == (["plain"], ["DejaVu Sans"], "")
+    assert canvas.drawable_labels(["plain"]) == (["plain"], ["DejaVu Sans"], "")
 
 
 def test_a_second_font_is_taken_for_letters_that_the_first_lacks():
     """A letter that one of matplotlib's own fonts has and its default font has not."""
-    own = fonts._glyphs(fonts.findfont("DejaVu Sans"))
-    others = {name: fonts._glyphs(path) - own for name, path in fonts._installed().items()}
+    own = canvas._glyphs(canvas.findfont("DejaVu Sans"))
+    others = {name: canvas._glyphs(path) - own for name, path in canvas._installed().items()}
     letter = min(
         character for glyphs in others.values() for character in glyphs if character.isprintable()
     )
-    families, known = fonts.fonts_for(frozenset("a" + letter))
+    families, known = canvas.fonts_for(frozenset("a" + letter))
     assert known == {"a", letter}
     assert families[0] == "DejaVu Sans"
     assert letter in others[families[1]]

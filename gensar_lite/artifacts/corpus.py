@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gensar_lite.artifacts.records import SPLITS, TASKS, ArtifactError
+from gensar_lite.artifacts.records import SPLITS, TASKS, refuse
 
 _COLUMNS = {
     "items": ["item_id", "title", "text", "brand", "category"],
@@ -23,11 +23,10 @@ _COLUMNS = {
 }
 
 
-def _refuse(wrong: np.ndarray, values: np.ndarray, message: str) -> None:
-    """Raises `ArtifactError` if any row is `wrong` (N,), with the first one and its value (N,)."""
-    rows = np.flatnonzero(wrong)
-    if len(rows):
-        raise ArtifactError(message.format(row=rows[0], value=values[rows[0]]))
+def _refuse_rows(wrong: np.ndarray, values: np.ndarray, message: str) -> None:
+    """`refuse` if any row is `wrong` (N,), with the first one and its value of `values` (N,)."""
+    for row in np.flatnonzero(wrong)[:1]:
+        refuse(True, message.format(row=row, value=values[row]))
 
 
 @dataclass(frozen=True)
@@ -71,19 +70,16 @@ class Corpus:
         return self.events[keep if task is None else keep & (self.events["task"] == task)]
 
     def check(self) -> Corpus:
-        """Assert the promises; returns self. Raises `ArtifactError` that names table and row."""
+        """Itself, with all promises kept; else `ArtifactError` that names table and row."""
         # columns first, since every later check reads some
         for name, columns in _COLUMNS.items():
-            missing = [c for c in columns if c not in getattr(self, name).columns]
-            if missing:
-                raise ArtifactError(
-                    f"{name}: no column {', '.join(missing)}. Rebuild the data stage."
-                )
+            missing = ", ".join(c for c in columns if c not in getattr(self, name).columns)
+            refuse(missing, f"{name}: no column {missing}. Rebuild the data stage.")
         # the row number is the id: no table of ids is needed anywhere
         for name, column in (("items", "item_id"), ("queries", "query_id"), ("events", "event_id")):
             ids = getattr(self, name)[column].to_numpy()
             message = f"{name}: {column} must be the row number; row {{row}} holds {{value}}."
-            _refuse(ids != np.arange(len(ids)), ids, message)
+            _refuse_rows(ids != np.arange(len(ids)), ids, message)
         self._check_events()
         return self
 
@@ -93,27 +89,23 @@ class Corpus:
         user, time = events["user_id"].to_numpy(), events["time"].to_numpy()
         back = (user[1:] < user[:-1]) | ((user[1:] == user[:-1]) & (time[1:] < time[:-1]))
         # `back` compares each row with the one before it, so its row 0 is the events' row 1
-        _refuse(np.r_[False, back], user, "events: not sorted by user, then time (row {row}).")
-        # 2. ids lead to rows that exist
+        _refuse_rows(np.r_[False, back], user, "events: not sorted by user, then time (row {row}).")
+        # 2. ids lead to rows that exist; -1: no query
         for column, size, low in (
             ("item_id", len(self.items), 0),
-            ("query_id", len(self.queries), -1),  # -1: no query
+            ("query_id", len(self.queries), -1),
         ):
             ids = events[column].to_numpy()
             message = f"events: {column} {{value}} in row {{row}} does not exist ({size} known)."
-            _refuse((ids < low) | (ids >= size), ids, message)
+            _refuse_rows((ids < low) | (ids >= size), ids, message)
         # 3. words are those that later stages look for
         for column, valid in (("task", TASKS), ("split", SPLITS)):
-            odd = sorted(set(events[column].unique()) - set(valid))
-            if odd:
-                raise ArtifactError(f"events: {column} {odd[0]!r} is none of {', '.join(valid)}.")
+            odd = next(iter(sorted(set(events[column].unique()) - set(valid))), None)
+            refuse(odd is not None, f"events: {column} {odd!r} is none of {', '.join(valid)}.")
         # a search without a query could not be asked, a recommendation with one would leak it
         is_search = (events["task"] == "search").to_numpy()
-        _refuse(
-            is_search != (events["query_id"].to_numpy() >= 0),
-            is_search,
-            "events: row {row} must have a query exactly if its task is search.",
-        )
+        message = "events: row {row} must have a query exactly if its task is search."
+        _refuse_rows(is_search != (events["query_id"].to_numpy() >= 0), is_search, message)
 
     def save(self, folder: Path) -> None:
         """Write the tables and the log's rule into `folder`."""

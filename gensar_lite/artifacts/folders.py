@@ -5,8 +5,6 @@ removed that this program did not write: a stage's folder is known by its ``meta
 its name. This file does not know settings, nor what a stage computes.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -41,9 +39,8 @@ def path_digest(path: Path) -> str | None:
     files = [Path(folder, name) for folder, _, names in walked for name in names]
     # sorted and with "/" on every system: the digest does not depend on where the folder lies
     names = sorted(file.relative_to(path).as_posix() for file in files if file.is_file())
-    shown = [name for name in names if not any(part.startswith(".") for part in Path(name).parts)]
     # a name ends with a zero byte, which no name holds: no two folders give the same text
-    lines = [f"{name}\0{file_digest(path / name)}\n" for name in shown]
+    lines = [f"{k}\0{file_digest(path / k)}\n" for k in names if "/." not in f"/{k}"]
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -52,13 +49,13 @@ def read_meta(folder: Path) -> dict | None:
 
     Raises `ArtifactError` for a file of that name that is not one of ours, or is damaged.
     """
-    path = folder / "meta.json"
+    path, meta = folder / "meta.json", None
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (IsADirectoryError, ValueError, RecursionError):
-        meta = None  # no JSON, or JSON made to break a reader
+        pass  # no JSON, or JSON made to break a reader
     if isinstance(meta, dict) and set(meta) >= _META_KEYS and meta["stage"] == folder.name:
         return meta
     raise ArtifactError(
@@ -90,8 +87,8 @@ def strangers(folder: Path) -> list[str]:
     """
     meta = read_meta(folder)
     ours = {"meta.json", *meta["files"]} if meta else set()
-    others = [name for name in _names(folder) if name not in ours]
-    return [name for name in others if Path(name).name not in _SYSTEM_FILES]
+    names = [name for name in _names(folder) if name not in ours]
+    return [name for name in names if Path(name).name not in _SYSTEM_FILES]
 
 
 def draft_of(target: Path) -> Path:

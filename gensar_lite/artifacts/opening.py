@@ -5,8 +5,6 @@ Nothing is written. This file does not check what the folders hold: `Workspace.r
 whenever a stage is asked for.
 """
 
-from __future__ import annotations
-
 import os
 import shlex
 from pathlib import Path
@@ -38,17 +36,14 @@ def open_run(folder: Path | str) -> Workspace:
 
 def _no_stage(ws: Workspace) -> str:
     known = ", ".join(finished_runs(ws.root, "data"))
-    if ws.run in PRESETS:
-        first = f"gensar run --preset {ws.run}"
-    else:  # whose data it should hold, nobody knows but the user
+    first = f"gensar run --preset {ws.run}"
+    if ws.run not in PRESETS:  # whose data it should hold, nobody knows but the user
         first = (
             f"gensar run --run {shlex.quote(ws.run)} --items ITEMS.csv --events EVENTS.csv for "
             "data of your own; gensar run --preset tour for the built-in shop"
         )
-    return (
-        f"run: artifacts/{ws.run} holds no finished stage."
-        f"{f' There are: {known}.' if known else ''} Build it first: {first}"
-    )
+    there = f" There are: {known}." if known else ""
+    return f"run: artifacts/{ws.run} holds no finished stage.{there} Build it first: {first}"
 
 
 def recorded_run(root: Path | str, run: str) -> Workspace | None:
@@ -75,10 +70,9 @@ def recorded_config(sections: dict[str, dict], run: str) -> Config:
     `run` breaks a tie. Names that this version does not know are left out: the stage is then
     refused as built with other settings. Raises `ArtifactError` for a value that it refuses.
     """
-    # a setting that is gone cannot be asked for; comparing it later finds the stage stale
-    known = set(flat(Config()))
     pairs = {f"{stage}.{k}": v for stage, section in sections.items() for k, v in section.items()}
-    pairs = {key: value for key, value in pairs.items() if key in known}
+    # a setting that is gone cannot be asked for; comparing it later finds the stage stale
+    pairs = {key: pairs[key] for key in flat(Config()) if key in pairs}
 
     def distance(name: str) -> tuple[int, bool]:
         base = flat(preset(name))

@@ -3,8 +3,6 @@
 In: a `Config` and names of stages. Out: paths, digests, reasons in words. This file writes nothing.
 """
 
-from __future__ import annotations
-
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,9 +158,6 @@ class RunFolders:
         """The shell line that runs `verb` here: preset, run, and each setting that differs."""
         # from the nearest preset, so that the line is as short as it can be
         base, changed = changed_settings(self.config)
-        words = ["gensar", verb, "--preset", base]
-        if self.run != base:
-            words += ["--run", self.run]
-        for key, value in changed.items():
-            words += ["--set", f"{key}={value}"]
-        return shlex.join(words)
+        run = [] if self.run == base else ["--run", self.run]
+        sets = [word for key, value in changed.items() for word in ("--set", f"{key}={value}")]
+        return shlex.join(["gensar", verb, "--preset", base, *run, *sets])

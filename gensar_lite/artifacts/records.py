@@ -24,6 +24,12 @@ class ArtifactError(RuntimeError):
     """An artefact is missing, stale, damaged or breaks a promise; the message says what to do."""
 
 
+def refuse(wrong: object, message: str) -> None:
+    """Raises `ArtifactError` if a promise is broken: `wrong` is true."""
+    if wrong:
+        raise ArtifactError(message)
+
+
 @dataclass(frozen=True)
 class ItemEmbeddings:
     """Views of every item: `semantic` (N, d_sem) of texts, `collaborative` (N, d_col) of behaviour.
@@ -39,16 +45,12 @@ class ItemEmbeddings:
     cold: np.ndarray | None = None
 
     def check(self) -> ItemEmbeddings:
-        """Assert as many sound rows in every view; returns self.
-
-        Raises `ArtifactError` with the item ids.
-        """
+        """Itself, with as many sound rows in every view; else `ArtifactError` with item ids."""
         # in the types that are saved: what overflows float32 is found before it is written
+        rows = len(self.semantic)
         for name, table in self.tensors().items():
-            if len(table) != len(self.semantic):
-                raise ArtifactError(
-                    f"embeddings: {len(self.semantic)} semantic rows but {len(table)} {name}."
-                )
+            differs = f"embeddings: {rows} semantic rows but {len(table)} {name}."
+            refuse(len(table) != rows, differs)
             if name != "cold":  # flags, not vectors
                 check_vectors(table, name)
         return self
@@ -58,9 +60,8 @@ class ItemEmbeddings:
 
     def tensors(self) -> dict[str, np.ndarray]:
         """What there is, by name: the views as float32, `cold` as bool."""
-        types = {"cold": bool}
         return {
-            name: np.ascontiguousarray(table, dtype=types.get(name, np.float32))
+            name: np.ascontiguousarray(table, dtype=bool if name == "cold" else np.float32)
             for name, table in self._present().items()
         }
 
@@ -80,17 +81,16 @@ class ItemEmbeddings:
 
 def check_vectors(table: np.ndarray, view: str) -> None:
     """Assert that item vectors (N, d) are finite and not zero. Raises `ArtifactError` with ids."""
-    wrong = {
-        "hold NaN or infinity": ~np.isfinite(table).all(axis=1),
-        "are zero": ~table.any(axis=1),
-    }
-    for what, rows in wrong.items():
+    for what, rows in (
+        ("hold NaN or infinity", ~np.isfinite(table).all(axis=1)),
+        ("are zero", ~table.any(axis=1)),
+    ):
         bad = np.flatnonzero(rows)
-        if len(bad):
-            raise ArtifactError(
-                f"embeddings: {len(bad)} of {len(table)} {view} rows {what} "
-                f"(items {', '.join(map(str, bad[:5]))}). Repair these vectors before quantizing."
-            )
+        refuse(
+            len(bad),
+            f"embeddings: {len(bad)} of {len(table)} {view} rows {what} "
+            f"(items {', '.join(map(str, bad[:5]))}). Repair these vectors before quantizing.",
+        )
 
 
 @dataclass(frozen=True)
@@ -115,35 +115,26 @@ class Identifiers:
         return getattr(self, VIEW_OF_TASK.get(name, name))
 
     def check(self) -> Identifiers:
-        """Assert range, shared prefix and uniqueness per view; returns self.
-
-        Raises `ArtifactError`.
-        """
-        shapes = self.semantic.shape, self.collaborative.shape
-        if shapes[0] != shapes[1]:
-            raise ArtifactError(
-                f"identifiers: shapes differ: {shapes[0]} semantic, {shapes[1]} collaborative."
-            )
+        """Itself, with range, shared prefix and uniqueness per view; else `ArtifactError`."""
+        one, other = self.semantic.shape, self.collaborative.shape
+        differs = f"identifiers: shapes differ: {one} semantic, {other} collaborative."
+        refuse(one != other, differs)
         # the shared trunk: the same codes, whichever task asks
-        shared = slice(0, self.num_shared)
-        differ = (self.semantic[:, shared] != self.collaborative[:, shared]).any(axis=1)
-        if differ.any():
-            raise ArtifactError(
-                f"identifiers: items {np.flatnonzero(differ)[:5].tolist()} do not share their "
-                f"first {self.num_shared} codes."
-            )
+        trunk = slice(0, self.num_shared)
+        apart = (self.semantic[:, trunk] != self.collaborative[:, trunk]).any(axis=1)
+        refuse(
+            apart.any(),
+            f"identifiers: items {np.flatnonzero(apart)[:5].tolist()} do not share their "
+            f"first {self.num_shared} codes.",
+        )
         for name in VIEWS:
-            codes = getattr(self, name)
-            if codes.size and (codes.min() < 0 or codes.max() >= self.codebook_size):
-                raise ArtifactError(
-                    f"identifiers: a {name} code lies outside [0, {self.codebook_size})."
-                )
+            codes, size = getattr(self, name), self.codebook_size
+            outside = codes.size and (codes.min() < 0 or codes.max() >= size)
+            refuse(outside, f"identifiers: a {name} code lies outside [0, {size}).")
             # a model that generates a shared identifier could not say which item it means
             twins = len(codes) - len(np.unique(codes, axis=0))
-            if twins:
-                raise ArtifactError(
-                    f"identifiers: {twins} items share a {name} identifier with another one."
-                )
+            shared = f"identifiers: {twins} items share a {name} identifier with another one."
+            refuse(twins, shared)
         return self
 
     def save(self, folder: Path) -> None:

@@ -88,7 +88,7 @@ class Workspace(RunFolders):
                     self._refuse_changed(stage, sources, outside)
                 return target
             # 3. one builder at a time; whoever waited finds the stage fresh and reuses it
-            with _lock(target.parent / f".{stage}.lock", stage):
+            with FileLock(target.parent / f".{stage}.lock", timeout=_LOCK_SECONDS):
                 sources = self.sources(stage, outside)
                 reason = self.why_rebuild(stage, outside, sources)
                 if reason is None:
@@ -97,9 +97,7 @@ class Workspace(RunFolders):
                 self._refuse_strangers(stage)
                 if self.meta(stage):
                     say(f"{stage}: {reason}; building it again")
-                started = time.perf_counter()
-                self._make(stage, make, sources, outside)
-                seconds = time.perf_counter() - started
+                seconds = self._make(stage, make, sources, outside)
                 say(f"{stage}: built {self.place(stage)} in {seconds:.1f} s")
         return target
 
@@ -127,13 +125,15 @@ class Workspace(RunFolders):
             meta["digest"] = hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
             if outside:
                 meta["read"] = {name: str(path.resolve()) for name, path in outside.items()}
-            seconds = round(time.perf_counter() - started, 2)
-            meta |= {"statistics": statistics, "seconds": seconds, "versions": _versions()}
+            seconds = time.perf_counter() - started
+            meta |= {"statistics": statistics, "seconds": round(seconds, 2)}
+            meta["versions"] = _versions()
             write_json(draft / "meta.json", meta)
             self._refuse_strangers(stage)  # hours may have gone by
             swap(draft, target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+        return seconds
 
     def _refuse_inside(self, stage: str, outside: dict[str, Path]) -> None:
         """What a build replaces or removes must not be what it reads."""
@@ -191,25 +191,19 @@ class Workspace(RunFolders):
 
 @contextlib.contextmanager
 def _plain_errors(stage: str) -> Iterator[None]:
-    """What the disk refuses becomes one `ArtifactError`, other errors stay what they are."""
+    """A lock that stays held, and what the disk refuses: an `ArtifactError`. Others stay."""
     try:
         yield
+    except Timeout as error:
+        raise ArtifactError(
+            f"{stage}: another run has held {error.lock_file} for six hours. Stop it, or use --run "
+            "NAME."
+        ) from None
     except (OSError, SafetensorError) as error:
         problem = disk_problem(error)
         if problem is None:
             raise  # a mistake in a program is shown as one
         raise ArtifactError(f"{stage}: {problem}") from error
-
-
-@contextlib.contextmanager
-def _lock(path: Path, stage: str) -> Iterator[None]:
-    try:
-        with FileLock(path, timeout=_LOCK_SECONDS):
-            yield
-    except Timeout:
-        raise ArtifactError(
-            f"{stage}: another run has held {path} for six hours. Stop it, or use --run NAME."
-        ) from None
 
 
 def _versions() -> dict[str, str]:

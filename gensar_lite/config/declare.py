@@ -5,8 +5,6 @@ Out: the value in the declared type, or a `ConfigError` with the valid values an
 This file does not know which settings there are, nor what they need of each other.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import difflib
@@ -66,7 +64,7 @@ class Setting(NamedTuple):
     def parse(self, value: object) -> object:
         """`value` in the declared type. Raises `ConfigError` for what it cannot be."""
         if not self.is_list:
-            return self._checked(_typed(self.key, value, self.kind))
+            return self._checked(value)
         if isinstance(value, str):  # as the command line gives it: a,b,c
             value = value.split(",") if value.strip() else []
         if not isinstance(value, list | tuple):
@@ -75,7 +73,7 @@ class Setting(NamedTuple):
                 f"Write it as a,b,c. Valid is a {self.valid}."
             )
         parts = [part.strip() if isinstance(part, str) else part for part in value]
-        values = tuple(self._checked(_typed(self.key, part, self.kind)) for part in parts)
+        values = tuple(map(self._checked, parts))
         if self.needed and (not values or len(set(values)) < len(values)):
             raise ConfigError(
                 f"{self.key}: {', '.join(map(str, values)) or 'nothing'} is no valid list. "
@@ -85,6 +83,7 @@ class Setting(NamedTuple):
 
     def _checked(self, value: object) -> object:
         """One value of the right type, or a `ConfigError` where it is no choice or out of range."""
+        value = self._typed(value)
         if self.choices:
             return one_of(self.key, value, self.choices)
         if self.kind is str and self.needed and not value.strip():
@@ -95,6 +94,18 @@ class Setting(NamedTuple):
         ):
             raise ConfigError(f"{self.key}: {value} is not valid. Set it to a {self._range()}.")
         return value
+
+    def _typed(self, value: object) -> object:
+        """Text is parsed, an int may stand for a float, nothing else is bent."""
+        kind = self.kind
+        if isinstance(value, str) and kind is not str:
+            with contextlib.suppress(ValueError, KeyError):  # refused below
+                return _BOOLS[value.lower()] if kind is bool else kind(value)
+        elif type(value) is kind or (type(value) is int and kind is float):
+            return kind(value)
+        raise ConfigError(
+            f"settings: {self.key} expects {kind.__name__}, got {value!r} ({type(value).__name__})."
+        )
 
 
 def setting(default: object, meaning: str, **bounds: object) -> typing.Any:
@@ -136,15 +147,3 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """`` Did you mean x or y?`` of the names most like `name`, ``""`` where none is."""
     near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
     return f" Did you mean {' or '.join(near)}?" if near else ""
-
-
-def _typed(key: str, value: object, kind: type) -> object:
-    """`value` as `kind`: text is parsed, an int may stand for a float, nothing else is bent."""
-    if isinstance(value, str) and kind is not str:
-        with contextlib.suppress(ValueError, KeyError):  # refused below
-            return _BOOLS[value.lower()] if kind is bool else kind(value)
-    elif type(value) is kind or (type(value) is int and kind is float):
-        return kind(value)
-    raise ConfigError(
-        f"settings: {key} expects {kind.__name__}, got {value!r} ({type(value).__name__})."
-    )

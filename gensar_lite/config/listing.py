@@ -4,8 +4,6 @@ In: a stage's name, or None for all. Out: a table as text, or rows for JSON.
 This file only prints what the declarations say.
 """
 
-from __future__ import annotations
-
 import textwrap
 
 from gensar_lite.config.declare import one_of

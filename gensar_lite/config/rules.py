@@ -4,8 +4,6 @@ In: the whole tree. Out: nothing, or a `ConfigError` that names both settings an
 This file does not know how a setting is used.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import get_args
 

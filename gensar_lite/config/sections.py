@@ -5,8 +5,6 @@ This file knows no data, no model and no file system. ``gensar settings STAGE`` 
 the presets change.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Literal
 

@@ -4,8 +4,6 @@ In: a preset's name and changes (from a notebook, papermill or ``--set a.b=c``).
 which every value is valid. This file does not know what the settings mean.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import tomllib
@@ -80,10 +78,7 @@ def override(config: Config, changes: dict[str, object]) -> Config:
 
 
 def for_own_files(changes: dict[str, object]) -> dict[str, object]:
-    """`changes` after those that own files get, where they say ``data.source=files``.
-
-    No preset knows a stranger's log, so what can be read off it is (`OWN_FILES`); `changes` win.
-    """
+    """`changes` on top of `OWN_FILES` where they say ``data.source=files``: no preset knows it."""
     return OWN_FILES | changes if changes.get("data.source") == "files" else changes
 
 
@@ -135,12 +130,12 @@ def _every() -> dict[str, Setting]:
 def _places(key: str) -> list[Setting]:
     """The settings that a key of `override` means. Raises `ConfigError` for an unknown key."""
     every = _every()
-    if key == "seed":
-        return [row for row in every.values() if row.key.endswith(".seed")]
     if key in every:
         return [every[key]]
-    valid = ["seed", *every]
+    if key == "seed":
+        return [row for row in every.values() if row.key.endswith(".seed")]
     stage = key.partition(".")[0]
+    valid = ["seed", *every]
     listed = [name for name in valid if name.startswith(stage + ".")] if stage in STAGES else valid
     raise ConfigError(
         f"settings: there is no {key!r}.{nearest(key, valid)} Valid keys: {', '.join(listed)}."

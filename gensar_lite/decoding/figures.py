@@ -1,11 +1,8 @@
 """Figures of a search, each with its alt text: the tree of a trace.
 
-In: a `Trace`, titles of items. Out: ``(plotly Figure, alt_text)`` and a table for reading.
-Titles are strangers' text: they are escaped here, since plotly reads HTML. This file decodes
-nothing.
+In: a `Trace`, titles of items. Out: ``(plotly Figure, alt_text)`` and a table to read. Titles are
+strangers' text, escaped here, since plotly reads HTML. This file decodes nothing.
 """
-
-from __future__ import annotations
 
 import numpy as np
 import pandas as pd
@@ -25,19 +22,14 @@ LOOKS = {
 def trace_table(trace: Trace, titles: list[str] | None = None) -> pd.DataFrame:
     """The steps as a table to read: probabilities instead of logarithms, titles of items."""
     steps = trace.steps
-    table = pd.DataFrame(
-        {
-            "level": steps["level"],
-            "codes": [" ".join(map(str, codes)) for codes in steps["codes"]],
-            "probability": np.exp(steps["log_probability"]).round(4),
-            "score": steps["score"].round(3),
-            "place": steps["place"],
-            "kept": np.where(steps["kept"], KEPT, CUT),
-            "target": np.where(steps["on_target"], "*", ""),
-            "codes allowed": steps["allowed"],
-            "items below": steps["items"],
-        }
-    )
+    table = steps[["level"]].copy()
+    table["codes"] = [" ".join(map(str, codes)) for codes in steps["codes"]]
+    table["probability"] = np.exp(steps["log_probability"]).round(4)
+    table["score"] = steps["score"].round(3)
+    table["place"] = steps["place"]
+    table["kept"] = np.where(steps["kept"], KEPT, CUT)
+    table["target"] = np.where(steps["on_target"], "*", "")
+    table[["codes allowed", "items below"]] = steps[["allowed", "items"]]
     if titles is not None:
         table["title"] = [plain(titles[item]) if item >= 0 else "" for item in steps["item"]]
     return table
@@ -69,8 +61,8 @@ def trace_figure(trace: Trace, titles: list[str] | None = None) -> tuple[go.Figu
             hoverinfo="text",
         )
     levels = sorted(steps["level"].unique().tolist())
-    names = ["start", *(f"code {level}" for level in levels)]
-    figure.update_xaxes(tickvals=[0, *levels], ticktext=names)
+    ticks = ["start", *(f"code {level}" for level in levels)]
+    figure.update_xaxes(tickvals=[0, *levels], ticktext=ticks)
     figure.update_yaxes(visible=False)
     margin = {"l": 20, "r": 20, "t": 20, "b": 40}
     figure.update_layout(height=460, margin=margin, template="plotly_white")
@@ -82,19 +74,18 @@ def trace_figure(trace: Trace, titles: list[str] | None = None) -> tuple[go.Figu
 
 def _fate(trace: Trace) -> str:
     """What became of the item taken."""
+    lost = trace.lost
     if trace.target is None:
         return "No item was named as the one taken."
-    if trace.lost is not None:  # dropped on the way, at a level that is known
-        lost = trace.lost
+    if lost is not None:  # dropped on the way, at a level that is known
         return (
             f"The item taken was lost at code {lost.level}: its prefix stood at place {lost.place} "
             f"with {lost.score:.2f}, the last one kept had {lost.worst_kept:.2f}."
         )
     # never lost and yet not returned: no allowed item has its codes
-    place = np.flatnonzero(trace.ranking.items[0] == trace.target)
-    if not len(place):
-        return "The item taken was not allowed."
-    return f"The item taken was found at place {place[0] + 1}."
+    places = np.flatnonzero(trace.ranking.items[0] == trace.target) + 1
+    found = f"found at place {places[0]}" if len(places) else "not allowed"
+    return f"The item taken was {found}."
 
 
 def _heights(steps: pd.DataFrame) -> dict[tuple, float]:
@@ -109,7 +100,7 @@ def _heights(steps: pd.DataFrame) -> dict[tuple, float]:
         if row.codes not in heights:
             heights[row.codes] = float(np.mean(children[row.codes]))
         children.setdefault(row.parent, []).append(heights[row.codes])
-    return heights | {(): float(np.mean(children[()])) if children else 0.0}
+    return heights | {(): float(np.mean(children.get((), [0.0])))}
 
 
 def _edges(steps: pd.DataFrame, heights: dict[tuple, float]) -> go.Scatter:
@@ -123,12 +114,9 @@ def _edges(steps: pd.DataFrame, heights: dict[tuple, float]) -> go.Scatter:
 
 
 def _hover(row, titles: list[str] | None) -> str:
-    lines = [
-        f"codes {' '.join(map(str, row.codes))}",
-        f"probability {np.exp(row.log_probability):.3f} among {row.allowed} allowed codes",
-        f"score {row.score:.2f}, place {row.place}",
-        f"{row.items} items below",
-    ]
-    if titles is not None and row.item >= 0:
-        lines.append(escape(titles[row.item]))
-    return "<br>".join(lines)
+    title = "" if titles is None or row.item < 0 else f"<br>{escape(titles[row.item])}"
+    return (
+        f"codes {' '.join(map(str, row.codes))}<br>"
+        f"probability {np.exp(row.log_probability):.3f} among {row.allowed} allowed codes<br>"
+        f"score {row.score:.2f}, place {row.place}<br>{row.items} items below{title}"
+    )

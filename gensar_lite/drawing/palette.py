@@ -5,8 +5,6 @@ This file draws nothing and imports no drawing library; no other file of the pac
 (the page's style sheet does, in `gensar_lite/evaluation/page.css`).
 """
 
-from __future__ import annotations
-
 import html
 
 # Okabe & Ito's eight colours: colour-blind readers can tell them apart; MARKERS, SYMBOLS or DASHES

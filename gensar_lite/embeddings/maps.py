@@ -4,8 +4,6 @@ In: (N, d) vectors and a method's name. Out: (N, 2), the same every time, kept i
 content. For pictures only: nothing is computed from a map. This file does not know what an item is.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 from pathlib import Path
@@ -46,23 +44,19 @@ def flat_map(
     stored = cache / f"map-{key[:24]}.safetensors" if cache else None
     if stored and stored.exists():
         return load_file(stored)["xy"]
-    xy = np.ascontiguousarray((_umap if method == "umap" else _tsne)(x, seed), dtype=np.float64)
+    # both libraries take seconds to import
+    if method == "umap":
+        from umap import UMAP
+
+        few = min(15, len(x) - 1)
+        model = UMAP(n_neighbors=few, metric="cosine", random_state=seed, n_jobs=1)
+    else:
+        from sklearn.manifold import TSNE
+
+        perplexity = min(30.0, (len(x) - 1) / 3)  # it must stay below the number of points
+        model = TSNE(perplexity=perplexity, init="pca", metric="cosine", random_state=seed)
+    xy = np.ascontiguousarray(model.fit_transform(x), dtype=np.float64)
     if stored:
         with replacing(stored) as draft:
             save_file({"xy": xy}, draft)
     return xy
-
-
-def _umap(x: np.ndarray, seed: int) -> np.ndarray:
-    from umap import UMAP  # compiles for seconds
-
-    few = min(15, len(x) - 1)
-    return UMAP(n_neighbors=few, metric="cosine", random_state=seed, n_jobs=1).fit_transform(x)
-
-
-def _tsne(x: np.ndarray, seed: int) -> np.ndarray:
-    from sklearn.manifold import TSNE
-
-    perplexity = min(30.0, (len(x) - 1) / 3)  # it must stay below the number of points
-    tsne = TSNE(perplexity=perplexity, init="pca", metric="cosine", random_state=seed)
-    return tsne.fit_transform(x)

@@ -5,8 +5,6 @@ apart by colour and by marker. This file reads no artefact. Names that come from
 through `no_formula`, since ``$`` starts a formula.
 """
 
-from __future__ import annotations
-
 from itertools import cycle
 
 import numpy as np
@@ -14,8 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gensar_lite.drawing.canvas import canvas
-from gensar_lite.drawing.fonts import Labels, drawable_labels
+from gensar_lite.drawing.canvas import canvas, drawable_labels
 from gensar_lite.drawing.palette import DARK_GREY, GREY, MARKERS, OKABE_ITO, TASK_TITLE, no_formula
 from gensar_lite.evaluation.tradeoff import Point, pareto_front, tradeoff_points
 from gensar_lite.evaluation.uncertainty import Interval
@@ -148,27 +145,27 @@ def identifier_map(
 
 def map_note(groups: np.ndarray) -> str:
     """Names of groups that `identifier_map` shows by number, for a caption; "" if there is none."""
-    return _labels(_frequent(groups)).note
+    return _labels(_frequent(groups))[2]
 
 
-def _labels(names: list) -> Labels:
+def _labels(names: list) -> tuple[list[str], list[str], str]:
     return drawable_labels([no_formula(name, 28) for name in names], "category")
 
 
 def _scatter(axes: Axes, xy: np.ndarray, labels: np.ndarray) -> None:
     names = _frequent(labels)
-    shown = _labels(names)
+    shown, families, _ = _labels(names)
     size = float(np.clip(8000 / max(len(xy), 1), 5, 24))  # many points are small
     # the rest lies below, so that it hides nothing
     rest = ~np.isin(labels, names)
     if rest.any():
         others = f"{len(set(labels)) - len(names)} others"
         axes.scatter(*xy[rest].T, s=size, color=GREY, marker=".", linewidths=0, label=others)
-    for name, label, colour, marker in zip(names, shown.labels, OKABE_ITO, MARKERS, strict=False):
+    for name, label, colour, marker in zip(names, shown, OKABE_ITO, MARKERS, strict=False):
         mine = xy[labels == name]
         style = {"color": colour, "marker": marker, "label": label}
         axes.scatter(*mine.T, s=size, linewidths=0, alpha=0.85, **style)
-    axes.legend(prop={"family": shown.families, "size": 8}, markerscale=2, **_BESIDE)
+    axes.legend(prop={"family": families, "size": 8}, markerscale=2, **_BESIDE)
 
 
 def _frequent(labels: np.ndarray) -> list:

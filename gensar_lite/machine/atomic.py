@@ -4,8 +4,6 @@ In: a path and what shall stand there. Out: the file. A process that is killed a
 the old file or the new one, never half of it. This file does not know what is written.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -4,8 +4,6 @@ In: text and a stream. Out: the text, with letters that the stream cannot show a
 nothing where nobody reads. This file does not know what is said.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

@@ -4,8 +4,6 @@ In: an exception. Out: words for those of disks, folders and rights; None for ev
 This file does not know which stage was at work.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import re

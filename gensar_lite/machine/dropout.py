@@ -5,8 +5,6 @@ element drawn by one thread, takes a sixth of a training step of T5 and a third 
 This file does not know models.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -4,8 +4,6 @@ In: two ways to do the same work. Out: how many times faster the second one is, 
 every later run on this machine. This file does not know what is chosen.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import platform

@@ -5,8 +5,6 @@ library's heap: a training over streams whose dearest step needs 2.7 GiB held 8.
 this call. This file does not know what is allocated.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 

@@ -5,8 +5,6 @@ A processor that knows bf16 may still be slower with it: with avx512_bf16 and wi
 ran at .57 times the speed of fp32. This file does not know models.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

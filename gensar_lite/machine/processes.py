@@ -5,8 +5,6 @@ numbers. Everything here is the identity when one process runs alone. Nothing tr
 no pickle. This file does not know what is computed.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from typing import TypeVar

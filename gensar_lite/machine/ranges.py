@@ -4,8 +4,6 @@ In: how long each run is, and where it starts. Out: one flat array. This file do
 numbered.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 

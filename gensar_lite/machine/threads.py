@@ -5,8 +5,6 @@ machine two threads wait for each other longer than they compute, so that one ca
 This file does not know what is computed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterator
@@ -40,17 +38,21 @@ def threads_for(width: int) -> Iterator[None]:
 def preferred_threads(width: int) -> int:
     """1 or all, whichever this machine was faster with when a model of `width` was first trained.
 
-    All must be `WORTH` times faster. The user's own choice wins: OMP_NUM_THREADS (or
-    MKL_NUM_THREADS), or a number that is not the one torch starts with.
+    All must be `WORTH` times faster.
     """
-    threads = torch.get_num_threads()
-    if threads == 1 or torch.cuda.is_available() or chosen_by_user(threads):
-        return threads
-    return threads if threads_speedup(threads, min(width, WIDEST)) >= WORTH else 1
+    speedup = threads_speedup(width)
+    return 1 if speedup is not None and speedup < WORTH else torch.get_num_threads()
 
 
-def threads_speedup(threads: int, width: int) -> float:
-    """How many times faster `threads` threads train a layer of `width` than one, measured once."""
+def threads_speedup(width: int) -> float | None:
+    """How many times faster all threads train a layer of `width` than one, measured once.
+
+    None where there is nothing to choose: one thread, a GPU, or the user's own choice, which wins:
+    OMP_NUM_THREADS (or MKL_NUM_THREADS), or a number that is not the one torch starts with.
+    """
+    threads, width = torch.get_num_threads(), min(width, WIDEST)
+    if threads == 1 or torch.cuda.is_available() or _chosen_by_user(threads):
+        return None
     choice = f"{threads} threads at width {width}"
     return times_faster(choice, partial(_step, 1, width), partial(_step, threads, width))
 
@@ -64,8 +66,7 @@ def _step(threads: int, width: int) -> None:
         (torch.relu(x @ inner) @ outer).sum().backward()
 
 
-def chosen_by_user(threads: int) -> bool:
-    """Whether `threads` is a number that torch would not have started with by itself."""
+def _chosen_by_user(threads: int) -> bool:
     if os.environ.get("OMP_NUM_THREADS") or os.environ.get("MKL_NUM_THREADS"):
         return True
     # torch starts with all cores or, on some machines, with one thread for two of them
