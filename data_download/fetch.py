@@ -7,8 +7,6 @@ sha256 checked, each time; one that the publisher does not state is recorded at 
 (recorded.py). Whole files only: nothing is unpacked here.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil
@@ -33,11 +31,8 @@ class DownloadError(RuntimeError):
 
 
 def data_folder() -> Path:
-    """Where files are kept: ``GENSAR_DATA``, else ``downloads/`` of the project or current folder.
-
-    The project is the nearest folder above with a ``pyproject.toml``: notebooks run in a folder of
-    their own.
-    """
+    """Where files are kept: ``GENSAR_DATA``, else ``downloads/`` of the project (the nearest folder
+    above with a ``pyproject.toml``: notebooks run in one of their own) or current folder."""
     here = Path.cwd()
     home = next((p for p in (here, *here.parents) if (p / "pyproject.toml").exists()), here)
     return Path(os.environ.get("GENSAR_DATA") or home / "downloads")
@@ -78,22 +73,17 @@ def missing_files(source: str | Source, folder: Path | str | None = None) -> lis
 
 def describe() -> str:
     """Every source in a few lines: what it is, its size, licence, and whether it is here."""
-    blocks = [
-        "shop: built in, generated from a seed, nothing to fetch",
-        *map(_describe, SOURCES.values()),
-    ]
+    rows = [*SOURCES.values(), amazon("<category>")]
     categories = f"  categories (amazon-Books and so on): {', '.join(AMAZON_CATEGORIES)}"
-    blocks += [_describe(amazon("<category>")), categories]
-    return "\n".join(blocks)
+    shop = "shop: built in, generated from a seed, nothing to fetch"
+    return "\n".join([shop, *map(_describe, rows), categories])
 
 
 def _describe(source: Source) -> str:
     missing = len(missing_files(source))
-    here = (
-        f"{missing} of {len(source.files)} files to fetch"
-        if missing
-        else f"here, in {data_folder() / source.name}"
-    )
+    here = f"here, in {data_folder() / source.name}"
+    if missing:
+        here = f"{missing} of {len(source.files)} files to fetch"
     lines = [f"{source.name}: {source.title}", f"{source.size_text}, {here}"]
     if any(file.sha256 is None for file in source.files):
         lines.append("hashes: not stated, recorded at the first download")
@@ -144,13 +134,10 @@ def _fetch_missing(
     if not missing:  # another process fetched them while this one waited
         return
     if _offline() and not _mirror_folder():
-        raise DownloadError(
-            _how_to_go_on(source, missing, home, "GENSAR_OFFLINE=1 forbids connections")
-        )
-    say(
-        f"{source.name}: {source.size_text}. Licence: {source.licence} "
-        f"Please cite: {source.citation}."
-    )
+        reason = "GENSAR_OFFLINE=1 forbids connections"
+        raise DownloadError(_how_to_go_on(source, missing, home, reason))
+    terms = f"Licence: {source.licence} Please cite: {source.citation}."
+    say(f"{source.name}: {source.size_text}. {terms}")
     for number, row in enumerate(missing, start=1):
         label = f"{source.name} {number}/{len(missing)} {row.name}"
         file = pinned(row, home)
@@ -163,15 +150,12 @@ def _fetch_missing(
         if problems:
             raise DownloadError(_how_to_go_on(source, [row], home, "; ".join(problems)))
         if file.sha256 is None:
-            _record(file, home, say)
-
-
-def _record(file: RemoteFile, home: Path, say: Callable[[str], None]) -> None:
-    row = record(file, home)
-    say(
-        f"{file.name}: its publisher states no hash; this download's is recorded in {home / NAME} "
-        f"and enforced from now on: sha256 {row.sha256}, {row.size:,} bytes."
-    )
+            file = record(file, home)
+            say(
+                f"{file.name}: its publisher states no hash; this download's is recorded in "
+                f"{home / NAME} and enforced from now on: sha256 {file.sha256}, "
+                f"{file.size:,} bytes."
+            )
 
 
 def _try_places(file: RemoteFile, home: Path, label: str, progress: bool) -> list[str]:
@@ -182,13 +166,12 @@ def _try_places(file: RemoteFile, home: Path, label: str, progress: bool) -> lis
         shown = str(place)
         bar = None
         if isinstance(place, Path):
-            downloader = _copy_from(place)
+            downloader = _copy
         else:
             # pooch asks whether a bar is true, which one without a length cannot say, and sets the
             # server's length
-            bar = tqdm(
-                total=file.size or 1, unit="B", unit_scale=True, desc=label, disable=not progress
-            )
+            shape = {"unit": "B", "unit_scale": True, "desc": label}
+            bar = tqdm(total=file.size or 1, disable=not progress, **shape)
             downloader = pooch.HTTPDownloader(progressbar=bar, timeout=_CONNECT_SECONDS)
         try:
             pooch.retrieve(
@@ -214,6 +197,10 @@ def _try_places(file: RemoteFile, home: Path, label: str, progress: bool) -> lis
     return problems
 
 
+def _copy(url: str, output_file: str, pooch: object) -> None:
+    shutil.copyfile(url, output_file)
+
+
 def _places(file: RemoteFile) -> list[Path | str]:
     mirror = os.environ.get("GENSAR_MIRROR", "")
     places: list[Path | str] = []
@@ -229,13 +216,6 @@ def _mirror_folder() -> Path | None:
     if mirror.startswith("file:"):
         return Path(url2pathname(urlsplit(mirror).path))
     return Path(mirror) if mirror and "://" not in mirror else None
-
-
-def _copy_from(place: Path) -> Callable:
-    def copy(url: str, output_file: str, pooch: object) -> None:
-        shutil.copyfile(place, output_file)
-
-    return copy
 
 
 def _offline() -> bool:

@@ -1,12 +1,9 @@
-"""Trust at first use: files whose publisher states no hash are pinned to what the first download
-brought.
+"""Trust at first use: files whose publisher states no hash are pinned to the first download.
 
 In: a source's folder and its rows. Out: rows with a sha256 and a size, from ``recorded.json``
 beside the files. Only a whole archive is ever recorded: a log-in page or half a file would be
 enforced from then on. This file makes no connection and does not know what is inside an archive.
 """
-
-from __future__ import annotations
 
 import gzip
 import hashlib
@@ -23,8 +20,7 @@ _CHUNK = 1 << 20
 
 
 def pinned(file: RemoteFile, home: Path) -> RemoteFile:
-    """`file` with the hash and size recorded in `home`; as it is if it states a hash, or was never
-    fetched."""
+    """`file` with hash and size as recorded in `home`, if it states none and was fetched."""
     if file.sha256 is not None:
         return file
     known = _read(home).get(file.name)
@@ -33,10 +29,7 @@ def pinned(file: RemoteFile, home: Path) -> RemoteFile:
 
 
 def record(file: RemoteFile, home: Path) -> RemoteFile:
-    """Write hash and size of ``home/<name>`` down; returns the pinned row.
-
-    The caller holds the source's lock.
-    """
+    """Write hash and size of ``home/<name>`` down, under the source's lock; returns the row."""
     path = home / file.name
     with open(path, "rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()

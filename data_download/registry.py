@@ -6,8 +6,6 @@ where it is None, the first download's is recorded beside the files and enforced
 (fetch.py).
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 from urllib.parse import urlsplit
 

@@ -28,8 +28,8 @@ from gensar_lite.data.families import (
 )
 from gensar_lite.data.queries import (
     even_choice,
+    number_texts,
     path_query,
-    query_table,
     relevance_table,
     search_twins,
     stem,
@@ -224,10 +224,11 @@ def test_category_alone_is_what_it_was_before_there_were_families():
     tables = make_shop(DataConfig())
     purchases = tables.events[tables.events["task"] == "recommend"]
     search = semi_synthetic_search(tables.items, purchases, DataConfig())
-    queries, item_query = query_table(
+    texts, item_query = number_texts(
         path_query(path.split(" > ")) for path in tables.items["category"]
     )
-    pd.testing.assert_frame_equal(search.queries[["query_id", "text"]], queries)
+    assert search.queries["text"].tolist() == texts
+    assert search.queries["query_id"].tolist() == list(range(len(texts)))
     pd.testing.assert_frame_equal(search.relevance, relevance_table(item_query))
     twins = search_twins(purchases, item_query, 0.758, np.random.default_rng(0))
     pd.testing.assert_frame_equal(search.events, twins)

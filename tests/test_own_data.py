@@ -1107,13 +1107,14 @@ def test_queries_are_made_only_when_asked_for(desk):
 def test_a_finding_reads_as_a_sentence():
     table = pd.DataFrame({"user_id": ["a", "", "b"], "item": ["x", "y\n", ""]}, index=[4, 5, 9])
     checks = Checks("events", max_drop_rate=0.5)
-    kept = checks.drop(table, table["user_id"] == "", "have no user_id", "Fill it in.")
+    kept = checks.drop("no-id", table, table["user_id"] == "", field="user_id")
     assert kept["user_id"].tolist() == ["a", "b"]
     (finding,) = checks.findings
     assert finding.message == (
-        "events: 1 of 3 rows have no user_id (row 5; first: {item: 'y\\n'}). Fill it in."
+        "events: 1 of 3 rows have no user_id (row 5; first: {item: 'y\\n'}). "
+        "Fill in the user_id, or take these rows out."
     )
-    assert checks.find("FIX", table, np.zeros(3, dtype=bool), "are odd", "") is None
+    assert checks.find("same-row", table, np.zeros(3, dtype=bool)) == 0
     assert checks.findings == [finding]
 
 

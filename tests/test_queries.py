@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gensar_lite.data.queries import path_query, query_table, relevance_table, search_twins, stem
+from gensar_lite.data.queries import number_texts, path_query, relevance_table, search_twins, stem
 from gensar_lite.data.text import MAX_CHARACTERS, clean
 
 
@@ -74,8 +74,8 @@ def test_a_query_repeats_no_word_and_is_lower_case(path):
 
 
 def test_items_of_one_path_share_a_query_and_all_of_them_answer_it():
-    queries, item_query = query_table(["b a", "c", "", "b a"])
-    assert queries["text"].tolist() == ["b a", "c"]
+    texts, item_query = number_texts(["b a", "c", "", "b a"])
+    assert texts == ["b a", "c"]
     assert item_query.tolist() == [0, 1, -1, 0]
     assert relevance_table(item_query).to_numpy().tolist() == [[0, 0, 1], [0, 3, 1], [1, 1, 1]]
 

@@ -18,7 +18,7 @@ from gensar_lite.config import DataConfig
 from gensar_lite.data import Tables, build_corpus, history_bounds
 from gensar_lite.data.report import Report
 from gensar_lite.data.splitting import LEFT_OUT, choose_split, each_task_split, joint_time_split
-from gensar_lite.data.targets import check_splits, with_targets
+from gensar_lite.data.stage import check_splits, with_targets
 
 TARGETS = ("validation", "test")
 ITEMS = 50

@@ -17,13 +17,13 @@ from safetensors.numpy import save_file
 from scipy.stats import chi2
 
 from gensar_lite.config import DataConfig
-from gensar_lite.data.shop.lexicon import lexicon
 from gensar_lite.data.shop.synthetic import (
     KIND_SHARE,
     PARTIAL,
     SEARCH_SHARE,
     STICKINESS,
     TASTE_PULL,
+    lexicon,
     make_shop,
 )
 from gensar_lite.data.shop.truth import Truth, neighbour_agreement
@@ -40,7 +40,7 @@ def shop() -> Tables:
 
 @pytest.fixture(scope="module")
 def truth(shop: Tables) -> Truth:
-    return Truth.from_tensors(shop.truth)
+    return Truth(**shop.truth)
 
 
 def words(text: str) -> set[str]:
@@ -181,11 +181,9 @@ def test_scores_by_hand() -> None:
 
 
 def test_truth_survives_the_disk(truth: Truth, tmp_path) -> None:
-    save_file(truth.tensors(), tmp_path / "truth.safetensors")
+    save_file(truth._asdict(), tmp_path / "truth.safetensors")
     again = Truth.load(tmp_path)
-    assert all(
-        np.array_equal(value, again.tensors()[key]) for key, value in truth.tensors().items()
-    )
+    assert all(np.array_equal(*pair) for pair in zip(again, truth, strict=True))
     assert (again.stickiness[0], again.taste_pull[0]) == (STICKINESS, TASTE_PULL)
 
 

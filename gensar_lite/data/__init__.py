@@ -9,13 +9,6 @@ from gensar_lite.data.splitting import joint_time_split
 from gensar_lite.data.stage import build_corpus, prepare
 
 __all__ = [
-    "Seen",
-    "Tables",
-    "build_corpus",
-    "history_bounds",
-    "history_items",
-    "joint_time_split",
-    "left_out",
-    "prepare",
-    "seen_items",
-]
+    "Seen", "Tables", "build_corpus", "history_bounds", "history_items", "joint_time_split",
+    "left_out", "prepare", "seen_items",
+]  # fmt: skip

@@ -1,5 +1,4 @@
-"""Query families: three ways in which a purchase could have been searched for, each with its own
-relevant items.
+"""Query families: three ways in which a purchase could have been searched for.
 
 In: a catalogue and a log of purchases. Out: queries with their `kind`, search twins drawn in equal
 shares, and the items that answer each query, with grades. Relevance comes from what items are
@@ -10,12 +9,9 @@ shares, and the items that answer each query, with grades. Relevance comes from 
     text       two telling words of its title,      grade 2: both words, 1: one of them, in a
                put in a phrase                               category of a grade 2 item
 
-No family grades an item it has no reason for: another category of the same brand, or one shared
-word elsewhere, is no answer. This file does not know how events are split, nor which strings
-training may see.
+Another category of the same brand, or one shared word elsewhere, is no answer. This file does not
+know how events are split, nor which strings training may see.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -27,8 +23,8 @@ from scipy.sparse import csr_matrix
 from gensar_lite.config import DataConfig
 from gensar_lite.data.queries import (
     STOP_WORDS,
+    number_texts,
     path_query,
-    query_table,
     relevance_table,
     search_twins,
     stem,
@@ -66,7 +62,7 @@ class Family(NamedTuple):
 
 
 class Search(NamedTuple):
-    """What a source needs to be searched: three tables of `Tables`, and facts for the report."""
+    """What a source needs to be searched: three of `Tables`, and facts for the report."""
 
     queries: pd.DataFrame
     events: pd.DataFrame
@@ -77,13 +73,9 @@ class Search(NamedTuple):
 def semi_synthetic_search(
     items: pd.DataFrame, purchases: pd.DataFrame, settings: DataConfig, root: str = ""
 ) -> Search:
-    """Queries of every family in ``settings.query_families``, and search twins that draw on them in
-    equal shares.
-
-    items      ``title, brand, category`` of N items; row number = id
-    purchases  ``user_id, time, item_id``
-    root       a level above every path, part of the category queries, e.g. ``Beauty``
-    """
+    """Queries of every family in ``settings.query_families`` about `items` (row number = id), twins
+    of `purchases` (``user_id, time, item_id``) that draw on them evenly. `root`: a level above
+    every path, part of the category queries, e.g. ``Beauty``."""
     families = make_families(items, settings, root)
     queries, item_query, relevance = [], [], []
     first = 0  # the queries of a family are numbered on from those of the last
@@ -96,29 +88,21 @@ def semi_synthetic_search(
     queries.insert(0, "query_id", np.arange(len(queries)))
     rng = np.random.default_rng(settings.seed)
     events = search_twins(purchases, np.stack(item_query), settings.search_rate, rng)
-    facts = _facts(families, queries, events, settings.search_rate)
-    return Search(queries, events, pd.concat(relevance, ignore_index=True), facts)
-
-
-def _facts(
-    families: list[Family], queries: pd.DataFrame, events: pd.DataFrame, rate: float
-) -> dict[str, object]:
-    kinds = [family.kind for family in families]
+    # what the data report says of it
     asked = queries["kind"].to_numpy()[events.loc[events["task"] == "search", "query_id"]]
-    drawn = {kind: int((asked == kind).sum()) for kind in kinds}
-    without = {family.kind: int((family.item_query < 0).sum()) for family in families}
-    shares = {kind: round(count / max(len(asked), 1), 4) for kind, count in drawn.items()}
-    described = "; ".join(DESCRIPTIONS[kind] for kind in kinds)
-    return {
+    drawn = {family.kind: int((asked == family.kind).sum()) for family in families}
+    described = "; ".join(DESCRIPTIONS[kind] for kind in drawn)
+    facts = {
         "search": "semi-synthetic",
-        "search made": f"{described}, twins for {rate:.1%} of the purchases",
+        "search made": f"{described}, twins for {settings.search_rate:.1%} of the purchases",
         "queries": len(queries),
         "search events": len(asked),
-        "queries by kind": {family.kind: len(family.texts) for family in families},
-        "items without a query by kind": without,
+        "queries by kind": {f.kind: len(f.texts) for f in families},
+        "items without a query by kind": {f.kind: int((f.item_query < 0).sum()) for f in families},
         "search events by kind": drawn,
-        "share of search by kind": shares,
+        "share of search by kind": {k: round(n / max(len(asked), 1), 4) for k, n in drawn.items()},
     }
+    return Search(queries, events, pd.concat(relevance, ignore_index=True), facts)
 
 
 def make_families(items: pd.DataFrame, settings: DataConfig, root: str = "") -> list[Family]:
@@ -134,21 +118,18 @@ def make_families(items: pd.DataFrame, settings: DataConfig, root: str = "") -> 
 def category_family(items: pd.DataFrame, root: str = "") -> Family:
     """A query per category path; every item of the path answers it, grade 1."""
     above = [root] if root else []
-    queries, item_query = query_table(
+    texts, item_query = number_texts(
         path_query([*above, *path.split(" > ")]) if path else "" for path in items["category"]
     )
-    return Family("category", queries["text"].tolist(), item_query, relevance_table(item_query))
+    return Family("category", texts, item_query, relevance_table(item_query))
 
 
 def attribute_family(items: pd.DataFrame) -> Family:
-    """A query per brand and bottom category, e.g. ``neutrogena cleanser``; items without either
-    have none.
-
-    Grade 2: the brand's items in a category of that name; grade 1: other brands' items there.
-    """
+    """A query per brand and bottom category, e.g. ``neutrogena cleanser``; none without either.
+    Grade 2: the brand's items in a category of that name; grade 1: other brands' items there."""
     brands = [" ".join(words_of(brand, whole=True)) for brand in items["brand"]]
     leaves = [path_query([path.split(" > ")[-1]]) for path in items["category"]]
-    queries, item_query = query_table(
+    texts, item_query = number_texts(
         f"{brand} {leaf}" if brand and leaf else ""
         for brand, leaf in zip(brands, leaves, strict=True)
     )
@@ -161,16 +142,14 @@ def attribute_family(items: pd.DataFrame) -> Family:
     table["grade"] = np.where(item_query[table["item_id"]] == table["query_id"], 2, 1)
     table = table[["query_id", "item_id", "grade"]]
     table = table.sort_values(["query_id", "item_id"], ignore_index=True)
-    return Family("attribute", queries["text"].tolist(), item_query, table)
+    return Family("attribute", texts, item_query, table)
 
 
 def text_family(items: pd.DataFrame, seed: int = 0) -> Family:
-    """A query per pair of telling title words, in a phrase drawn from `seed`; titles without such a
-    pair have none.
+    """A query per pair of telling title words, in a phrase drawn from `seed`.
 
-    The two words are the title's highest in tf-idf over all titles, names of brands left out.
-    Grade 2: titles that hold both (in any ending that `stem` takes off); grade 1: one of them, in a
-    category path of a grade 2 item.
+    The two are the title's highest in tf-idf over all titles, names of brands left out. Grade 2:
+    titles that hold both stems; grade 1: one of them, in a category path of a grade 2 item.
     """
     words = title_words(items)
     # 1. the two most telling words of each title that has two; equal ones by the alphabet
@@ -185,28 +164,24 @@ def text_family(items: pd.DataFrame, seed: int = 0) -> Family:
     pairs = pairs[np.unique(key, return_index=True)[1]]  # (Q, 2)
     item_query = np.full(len(items), -1, dtype=np.int64)
     item_query[best["item_id"].to_numpy()[::2]] = key
-    # 3. the words in the form that titles use most, inside a phrase
-    form = _usual_forms(words)
+    # 3. each stem in the form that titles use most, inside a phrase
+    forms = words.groupby(["stem", "word"]).size().rename("times").reset_index()
+    forms = forms.sort_values(["times", "word"], ascending=[False, True])
+    form = forms.drop_duplicates("stem").set_index("stem")["word"]
     number = np.random.default_rng((seed, 1)).integers(len(PHRASES), size=len(known))
-    texts = [_phrase(n, form[a], form[b]) for n, (a, b) in zip(number, pairs, strict=True)]
+    texts = []
+    for n, stems in zip(number, pairs, strict=True):
+        pair = form[stems[0]], form[stems[1]]
+        # English phrases go round words in Latin letters alone
+        texts.append(PHRASES[n if all(map(is_latin, pair)) else n % PLAIN].format(*pair))
     relevance = _title_relevance(pairs, words, items["category"].to_numpy())
     return Family("text", texts, item_query, relevance)
 
 
-def _phrase(number: int, first: str, second: str) -> str:
-    """Phrase `number` about two words; English ones go round words in Latin letters alone."""
-    english = is_latin(first) and is_latin(second)
-    return PHRASES[number if english else number % PLAIN].format(first, second)
-
-
 def title_words(items: pd.DataFrame) -> pd.DataFrame:
-    """Every word of every title once: ``item_id, stem, word, place`` (of its first use),
-    ``tf_idf``, ``telling``.
-
-    `word` is as written, in lower case, three letters or more. A word is `telling` where it is
-    neither rare nor common (see the constants) nor a name: part of the item's brand, or of the
-    brand in many titles that hold it.
-    """
+    """Every stem of every title once: ``item_id, stem, word, place`` (of its first use),
+    ``tf_idf``, ``telling``: neither rare nor common (see the constants) nor a name, which is part
+    of the item's brand, or of the brand in many titles that hold it."""
     titles = [list(_words(title)) for title in items["title"]]
     rows = [(i, place, word) for i, words in enumerate(titles) for place, word in enumerate(words)]
     table = pd.DataFrame(rows, columns=["item_id", "place", "word"])
@@ -228,13 +203,6 @@ def title_words(items: pd.DataFrame) -> pd.DataFrame:
     table["tf_idf"] = table["tf_idf"] * np.log(len(items) / held)
     table["telling"] = ~is_name & (held >= least) & (held <= most)
     return table
-
-
-def _usual_forms(words: pd.DataFrame) -> pd.Series:
-    """The most frequent form of every stem in titles, by stem."""
-    forms = words.groupby(["stem", "word"]).size().rename("times").reset_index()
-    forms = forms.sort_values(["times", "word"], ascending=[False, True])
-    return forms.drop_duplicates("stem").set_index("stem")["word"]
 
 
 def _words(text: str) -> Iterator[str]:

@@ -14,11 +14,8 @@ from gensar_lite.machine.ranges import ranges
 
 
 def run_starts(*columns: np.ndarray) -> np.ndarray:
-    """(E,) bool: rows that differ in any of the columns (E,) from the row above, and the first row.
-
-    In a log sorted by user, then time: ``run_starts(user)`` is where a new user begins,
-    ``run_starts(user, time)`` where a new time step does.
-    """
+    """(E,) bool: rows that differ in any of the columns (E,) from the row above, and the first row:
+    ``run_starts(user)`` is where a new user begins, ``run_starts(user, time)`` a new time step."""
     starts = np.zeros(len(columns[0]), dtype=bool)
     starts[:1] = True
     for column in columns:
@@ -27,11 +24,8 @@ def run_starts(*columns: np.ndarray) -> np.ndarray:
 
 
 def history_bounds(events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """For each event the rows ``start[e]:end[e]`` of its history, two (E,) integer arrays.
-
-    The history ends before the first event of the same user with the same time, so an event never
-    sees itself, nor its twin in the other task.
-    """
+    """For each event the rows ``start[e]:end[e]`` of its history, two (E,) integer arrays. It ends
+    before the first event of the user with the same time: no event sees itself, nor its twin."""
     user, time = events["user_id"].to_numpy(), events["time"].to_numpy()
     rows = np.arange(len(events))
     # the row at which each event's user began, and the row at which its time step began
@@ -44,10 +38,8 @@ def history_items(
     events: pd.DataFrame, rows: np.ndarray, length: int, task: str | None = None
 ) -> np.ndarray:
     """The last `length` items before each of `rows` (positions in `events`), oldest first: (B,
-    length) item ids, padded with -1 on the left. With `task`, only events of that task count.
-
-    An item that stands twice at one time (a purchase and its search twin) is listed once.
-    """
+    length) item ids, padded with -1 on the left. With `task`, only events of that task count; else
+    an item that stands twice at one time (a purchase and its search twin) is listed once."""
     start, end = history_bounds(events)
     item = events["item_id"].to_numpy()
     if task is None:  # a twin directly follows its purchase: the first of the two counts
@@ -66,10 +58,8 @@ def history_items(
 
 class Seen:
     """What each event's user had met before it: strictly earlier events of the user, of both tasks.
-
-    `events` is the whole log (row number = event id); ``start, end`` (E,) are row bounds as
-    `history_bounds` gives them. Built once per log, asked many times.
-    """
+    `events` is the whole log (row number = event id); ``start, end`` (E,) as `history_bounds` gives
+    them. Built once per log, asked many times."""
 
     def __init__(self, events: pd.DataFrame, start: np.ndarray, end: np.ndarray):
         self.items = events["item_id"].to_numpy()
@@ -114,11 +104,8 @@ def seen_items(events: pd.DataFrame, rows: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def left_out(corpus: Corpus) -> Seen | None:
-    """What no list of recommendations may return: the one rule of judges, baselines and decoders.
-
-    Each event's history; None where the log repeats items so often that they stay candidates
-    (`Corpus.exclude_seen`).
-    """
+    """What no list of recommendations may return, for judges, baselines and decoders alike: each
+    event's history; None where items repeat so often that they stay (`Corpus.exclude_seen`)."""
     return Seen.of_log(corpus.events) if corpus.exclude_seen else None
 
 

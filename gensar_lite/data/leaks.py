@@ -17,24 +17,18 @@ from gensar_lite.data.splitting import leave_one_out
 
 
 def to_days(events: pd.DataFrame, steps: int) -> pd.DataFrame:
-    """The log with coarse stamps: `steps` (1 or more) consecutive time steps become one day.
-
-    For logs whose times count a user's steps, as the shop's and Beauty's do: real shops stamp many
-    events alike.
-    """
+    """The log with coarse stamps, as real shops have: `steps` (1 or more) steps become one day.
+    For logs whose times count a user's steps, as the shop's and Beauty's do."""
     if steps < 1:
         raise ValueError(f"leaks: a day of {steps} steps is none; give 1 or more")
     return events.assign(time=events["time"] // steps)
 
 
 def released_order(events: pd.DataFrame) -> pd.DataFrame:
-    """The events as the released preparation lines them up, with new times, so that a history
-    (`history_bounds`) is *all rows above*.
-
-    Inside one time, purchases stand before searches. Every event is a time step of its own, but a
-    search that directly follows the purchase of its item at the same time shares that purchase's
-    step: this is the one twin which the release takes out of the history.
-    """
+    """The events as the released preparation lines them up, with new times: a history is *all rows
+    above*. Inside one time, purchases stand before searches. Every event is a time step of its own,
+    but a search right behind the purchase of its item shares that step: the one twin which the
+    release takes out of the history."""
     searched = (events["task"] == "search").to_numpy()
     # purchases first inside a time; stable: other ties keep their order
     order = np.lexsort((searched, events["time"], events["user_id"]))
@@ -48,11 +42,7 @@ def released_order(events: pd.DataFrame) -> pd.DataFrame:
 
 def per_task_split(events: pd.DataFrame) -> np.ndarray:
     """``train | validation | test`` per event (E,): leave-one-out inside each task, as the paper's
-    release does.
-
-    A user's last search is test, and the same for recommendations, whatever the time of the other
-    task: so a purchase may train one task while its search twin tests the other.
-    """
+    release does. So a purchase may train one task while its search twin tests the other."""
     return leave_one_out(events.groupby(["user_id", "task"]).cumcount(ascending=False))
 
 
@@ -64,11 +54,8 @@ def release(events: pd.DataFrame) -> pd.DataFrame:
 
 def targets_in_own_history(events: pd.DataFrame) -> pd.DataFrame:
     """How many targets of a split log stand in their own history: a row per task, a column per
-    split, and ``events``, all of them.
-
-    Where users repeat items, an honest repetition counts as well; in the built-in shop and in
-    Beauty nobody does, so every count is a leak.
-    """
+    split, and ``events``, all of them. Honest repetitions count as well, but in the built-in shop
+    and in Beauty nobody repeats an item: every count is a leak."""
     leaking = events[repeated(events, np.arange(len(events)))].groupby(["task", "split"]).size()
     table = {split: [int(leaking.get((task, split), 0)) for task in TASKS] for split in SPLITS}
     table["events"] = [int((events["task"] == task).sum()) for task in TASKS]
@@ -77,11 +64,8 @@ def targets_in_own_history(events: pd.DataFrame) -> pd.DataFrame:
 
 def purchases_in_two_splits(events: pd.DataFrame) -> pd.DataFrame:
     """Purchases with a search twin (same user and item), counted by the purchase's split (rows) and
-    the twin's.
-
-    Only the diagonal is clean: ``table.loc["train", "test"]`` purchases trained recommendation
-    while the very same choice was a test question of search.
-    """
+    the twin's. Only the diagonal is clean: ``table.loc["train", "test"]`` purchases trained
+    recommendation while the very same choice was a test question of search."""
     key = ["user_id", "item_id"]
     bought, searched = (
         events[events["task"] == task].drop_duplicates(key, keep="last") for task in TASKS

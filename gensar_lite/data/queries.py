@@ -1,12 +1,9 @@
 """Semi-synthetic search on real purchases, after Ai et al. (SIGIR 2017).
 
-In: every item's category path and a log of purchases. Out: a query per path, and for a share of the
-purchases a search event beside them: same user, same item, same time, a query of the item. Nobody
-typed these queries: they stand in for search logs that no shop publishes. This file does not know
-how events are split; families.py adds two more kinds of queries.
+In: category paths and a log of purchases. Out: a query per path, and for a share of the purchases a
+search event beside them: same user, item and time, a query of the item. Nobody typed these: they
+stand in for search logs that no shop publishes. This file does not know how events are split.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterable
 
@@ -21,20 +18,19 @@ _STOP = """
 STOP_WORDS = frozenset(_STOP.split())
 # Plurals that name a thing of their own and stay, as in Krovetz' dictionary, and those that lose
 # only their s
-_KEPT_WORDS = "books electronics glasses lens news pants scissors series tweezers"
-_ONLY_S_WORDS = "calories cookies hoodies mousses movies smoothies"
-_KEPT = frozenset(_KEPT_WORDS.split())
-_ONLY_S = frozenset(_ONLY_S_WORDS.split())
+_KEPT = {
+    "books", "electronics", "glasses", "lens", "news", "pants", "scissors", "series", "tweezers",
+}  # fmt: skip
+_ONLY_S = {"calories", "cookies", "hoodies", "mousses", "movies", "smoothies"}
 ROUNDS = 20  # of levelling the shares of query families: the gap shrinks by a factor per round
 
 
 def stem(word: str) -> str:
-    """A lower-case English word without its plural ending.
+    """A lower-case English word without its plural ending: -ies to -y, -es after a hiss, else -s.
 
     The paper's Krovetz stemmer needs a dictionary and a C++ compiler. This rule agrees with it on
     the published examples and on 188 of the 222 words of Beauty's categories; there Krovetz also
-    turns "conditioner" into "condition" and keeps "oils" and "eyes". No plural of three letters
-    (cds, gps), -ies to -y, -es after a hiss, else -s.
+    turns "conditioner" into "condition" and keeps "oils" and "eyes".
     """
     short_or_kept = len(word) <= 3 or word in _KEPT
     if short_or_kept or not word.endswith("s") or word.endswith(("ss", "us", "is")):
@@ -48,23 +44,19 @@ def stem(word: str) -> str:
 
 
 def path_query(path: Iterable[str]) -> str:
-    """The query of a category path, from the root down.
-
-    All level names joined, letters kept, lower case, stop words dropped, stemmed; of a repeated
-    word the deepest occurrence stays. ``["Electronics", "Computers & Accessories", "Memory"]`` ->
-    ``electronics computer accessory memory``.
-    """
+    """``["Electronics", "Computers & Accessories", "Memory"]``, from the root down -> ``electronics
+    computer accessory memory``: letters alone, without stop words, stemmed; of a repeated word the
+    deepest occurrence stays."""
     names = words_of(" ".join(path), LETTERS, whole=True)
     stemmed = [stem(word) for word in names if word not in STOP_WORDS]
     return " ".join(reversed(dict.fromkeys(reversed(stemmed))))
 
 
-def query_table(texts: Iterable[str]) -> tuple[pd.DataFrame, np.ndarray]:
-    """One text per item -> ``query_id, text``, and each item's query id (N,), -1 where empty."""
+def number_texts(texts: Iterable[str]) -> tuple[list[str], np.ndarray]:
+    """One text per item -> the queries' texts, and each item's query id (N,), -1 where empty."""
     texts = pd.Series(list(texts), dtype=object)
     item_query, known = pd.factorize(texts.where(texts != "", None))
-    queries = pd.DataFrame({"query_id": np.arange(len(known)), "text": list(known)})
-    return queries, item_query.astype(np.int64)
+    return list(known), item_query.astype(np.int64)
 
 
 def relevance_table(item_query: np.ndarray) -> pd.DataFrame:
@@ -78,14 +70,12 @@ def search_twins(
     purchases: pd.DataFrame, item_query: np.ndarray, rate: float, rng: np.random.Generator
 ) -> pd.DataFrame:
     """`purchases` with search twins: events of both tasks, sorted by user, then time, a purchase
-    before its twin.
+    before its twin, of which there is at most one.
 
     purchases   ``user_id, time, item_id``, in any order (the draw does not depend on it)
-    item_query  (N,) query id of each item, -1 for none; or (F, N), one row per family of queries
+    item_query  (N,) query id of each item, -1 for none; or (F, N), one row per family of queries,
+                drawn as evenly as the items allow (see `even_choice`)
     rate        share of the purchases (of items that have a query) with a twin
-
-    A twin has the user, item and time of its purchase and a query of the item; at most one per
-    purchase. Families are drawn as evenly as the items allow (see `even_choice`).
     """
     key = ["user_id", "time", "item_id"]
     bought = purchases[key].sort_values(key, ignore_index=True)
@@ -101,11 +91,10 @@ def search_twins(
 
 
 def even_choice(possible: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One possible column per row, all columns as often as can be, to a row or so.
+    """One possible column per row, `possible` (B, F) -> (B,), all as often as can be, or nearly so.
 
-    `possible` (B, F) booleans -> (B,). Rows with the same possibilities are one group, and each
-    group in turn spreads its rows so that the totals become level, a few rounds long. Which row of
-    a group gets which column is drawn from `rng`.
+    Rows with the same possibilities are one group, and each group in turn spreads its rows so that
+    the totals become level, a few rounds long; which row gets which is drawn from `rng`.
     """
     bits = possible @ (1 << np.arange(possible.shape[1]))  # (B,) a number per set of possibilities
     _, first, group, sizes = np.unique(

@@ -1,23 +1,23 @@
 """What was wrong with a user's tables and what was done about it: counts, rows and an example.
 
-In: a table, a mask of the rows that break a rule, words. Out: a `Finding`, the table without those
-rows, or a stop. This file does not know the rules (own/rules.py, own/event_rules.py).
+In: a table, a mask of the rows that break a rule, the rule's name in ``findings.toml``. Out: a
+`Finding`, the table without those rows, or a stop. When a rule is broken, own/ knows.
 """
 
-from __future__ import annotations
-
 import json
+import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 
 from gensar_lite.artifacts import ArtifactError, write_json
 
-# removed; kept, but look at it; normalised. The fourth, STOP, is an ArtifactError
-LEVELS = ("DROP", "WARN", "FIX")
+# rule -> level, what is said, what to do
+RULES: dict[str, list[str]] = tomllib.loads(Path(__file__).with_name("findings.toml").read_text())
+LEVELS = ("DROP", "WARN", "FIX")  # the fourth, STOP, is an ArtifactError
 MAX_ROWS = 5  # whose numbers a message lists
 MAX_CELL = 40  # characters of a stranger's word
 MAX_COLUMNS = 20  # names
@@ -39,16 +39,16 @@ class Finding(NamedTuple):
     @property
     def message(self) -> str:
         """``events: 3 of 120 rows have no time (rows 5, 77, 81; first: {...}). Add ...``"""
-        details = [self._place()] if self.rows else []
-        details += [f"first: {self.first}"] if self.first else []
+        details = []
+        if self.rows:
+            unit = self.unit if self.count > 1 else self.unit.removesuffix("s")
+            more = ", ..." if self.count > len(self.rows) else ""
+            details.append(f"{unit} {', '.join(map(str, self.rows))}{more}")
+        if self.first:
+            details.append(f"first: {self.first}")
         where = f" ({'; '.join(details)})" if details else ""
         counts = f"{self.count:,} of {self.total:,} {self.unit}"
         return f"{self.table}: {counts} {self.what}{where}. {self.then}"
-
-    def _place(self) -> str:
-        unit = self.unit if self.count > 1 else self.unit.removesuffix("s")
-        more = ", ..." if self.count > len(self.rows) else ""
-        return f"{unit} {', '.join(map(str, self.rows))}{more}"
 
 
 class Report(NamedTuple):
@@ -60,18 +60,15 @@ class Report(NamedTuple):
     findings: list[Finding]
     kept: dict[str, int]  # what came out: items, users, events, searches, queries
 
-    def table(self) -> pd.DataFrame:
-        """A row for each finding, what was dropped first."""
-        columns = ["level", "table", "count", "of", "unit", "what", "example", "then"]
-        rows = [
-            (f.level, f.table, f.count, f.total, f.unit, f.what, f.first, f.then)
-            for f in self.ordered()
-        ]
-        return pd.DataFrame(rows, columns=columns)
-
     def ordered(self) -> list[Finding]:
         """The findings by level, as in `LEVELS`."""
         return sorted(self.findings, key=lambda finding: LEVELS.index(finding.level))
+
+    def table(self) -> pd.DataFrame:
+        """A row for each finding, what was dropped first."""
+        names = {"total": "of", "first": "example"}
+        table = pd.DataFrame(self.ordered(), columns=Finding._fields).rename(columns=names)
+        return table[["level", "table", "count", "of", "unit", "what", "example", "then"]]
 
     def text(self) -> str:
         """The same for a terminal: columns as understood, a line per finding, what came out."""
@@ -94,7 +91,7 @@ class Report(NamedTuple):
         write_json(folder / "report.json", self._asdict() | {"findings": findings})
 
     @classmethod
-    def load(cls, folder: Path) -> Report:
+    def load(cls, folder: Path) -> Self:
         """The report that `save` wrote."""
         stored = json.loads((folder / "report.json").read_text())
         stored["findings"] = [Finding(**f | {"rows": tuple(f["rows"])}) for f in stored["findings"]]
@@ -115,10 +112,10 @@ def some(columns: Iterable[str]) -> str:
 
 
 class Checks:
-    """Collects the findings about one table, `name`, while it is read and checked.
+    """Collects the findings about one table, `name`; several may share one list of `findings`.
 
-    Of its rows a share of `max_drop_rate` may be dropped. Several tables may share one list of
-    `findings`. A mask `bad` is (R,) bool; a table's index numbers its rows from 1.
+    Of its rows a share of `max_drop_rate` may be dropped. A `rule` is a name of `RULES`, `words`
+    fill in its braces; a mask `bad` is (R,) bool; a table's index numbers its rows from 1.
     """
 
     def __init__(self, name: str, max_drop_rate: float, findings: list[Finding] | None = None):
@@ -126,33 +123,32 @@ class Checks:
         self.max_drop_rate = max_drop_rate
         self.findings = [] if findings is None else findings
 
-    def note(self, level: str, what: str, then: str, count: int = 1, total: int = 1,
-             unit: str = "files", rows: Sequence[int] = (), first: str = "") -> None:  # fmt: skip
-        """Add a finding about the file, lines or users; of `rows` the first few are kept."""
-        few = tuple(int(number) for number in rows[:MAX_ROWS])
-        self.findings.append(Finding(level, self.name, what, count, total, few, first, then, unit))
-
-    def find(
-        self, level: str, table: pd.DataFrame, bad: np.ndarray, what: str, then: str
-    ) -> Finding | None:
-        """Add a finding about the `bad` rows and return it; None if there are none."""
-        places = np.flatnonzero(np.asarray(bad, dtype=bool))
-        if not len(places):
-            return None
-        row = table.iloc[places[0]].items()
-        cells = [f"{k}: {show(v) if isinstance(v, str) else v}" for k, v in row if v != ""]
-        first = "{" + ", ".join(cells) + "}"
-        self.note(level, what, then, len(places), len(table), "rows", table.index[places], first)
-        return self.findings[-1]
-
-    def stop(self, table: pd.DataFrame, bad: np.ndarray, what: str, then: str) -> None:
-        """Raises `ArtifactError` with the finding's message if there are `bad` rows."""
-        if finding := self.find("STOP", table, bad, what, then):
+    def note(self, rule: str, count: int = 1, total: int = 1, unit: str = "files",
+             rows: Sequence[int] = (), first: str = "", **words: object) -> None:  # fmt: skip
+        """Add a finding; of `rows` the first few are kept. Raises `ArtifactError` for a STOP."""
+        level, what, then = (part.format(**words) for part in RULES[rule])
+        few = tuple(map(int, rows[:MAX_ROWS]))
+        finding = Finding(level, self.name, what, count, total, few, first, then, unit)
+        if level == "STOP":
             raise ArtifactError(finding.message)
+        self.findings.append(finding)
 
-    def drop(self, table: pd.DataFrame, bad: np.ndarray, what: str, then: str) -> pd.DataFrame:
+    def find(self, rule: str, table: pd.DataFrame, bad: np.ndarray, **words: object) -> int:
+        """Add a finding about the `bad` rows, if there are any; returns how many there are."""
+        places = np.flatnonzero(np.asarray(bad, dtype=bool))
+        if len(places):
+            row = table.iloc[places[0]].items()
+            cells = [f"{k}: {show(v) if isinstance(v, str) else v}" for k, v in row if v != ""]
+            first = "{" + ", ".join(cells) + "}"
+            rows = table.index[places]
+            self.note(rule, len(places), len(table), "rows", rows, first, **words)
+        return len(places)
+
+    def drop(
+        self, rule: str, table: pd.DataFrame, bad: np.ndarray, **words: object
+    ) -> pd.DataFrame:
         """`table` without the `bad` rows. Raises `ArtifactError` when they are too many."""
-        if self.find("DROP", table, bad, what, then):
+        if self.find(rule, table, bad, **words):
             self.stop_if_many()
         return table[~np.asarray(bad, dtype=bool)]
 

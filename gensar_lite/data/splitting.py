@@ -95,12 +95,9 @@ def _last_steps(
 
 
 def choose_split(events: pd.DataFrame) -> str:
-    """``joint-time``, or ``each-task`` where one clock starves a task.
-
-    It starves a task to which it leaves less than a `STARVED` part of the test targets that
-    each-task gives. And each-task must leave no task and split fewer targets than the poorest has
-    now, and keep half of the log.
-    """
+    """``joint-time``, or ``each-task`` where one clock leaves a task less than a `STARVED` part of
+    the test targets that each-task gives; if that leaves no task and split fewer targets than the
+    poorest has now, and keeps half of the log."""
     split = each_task_split(events)
     joint, each = _target_counts(events, joint_time_split(events)), _target_counts(events, split)
     starved = any(joint["test", task] < STARVED * each["test", task] for task in TASKS)
@@ -132,10 +129,7 @@ def core_mask(
     user: np.ndarray, time: np.ndarray, item: np.ndarray, min_steps: int, min_item_events: int
 ) -> np.ndarray:
     """Events (E,) left when users with fewer than `min_steps` time steps and items with fewer than
-    `min_item_events` events are removed, again and again, until nothing changes (k-core).
-
-    The columns (E,) are codes and stand in any order. All False: nothing is left.
-    """
+    `min_item_events` events are removed, again and again (k-core). The columns (E,) are codes."""
     # the number of each event's time step (E,), and the user of each step (S,)
     order = np.lexsort((time, user))
     starts = run_starts(user[order], time[order])

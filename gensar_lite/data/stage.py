@@ -15,7 +15,7 @@ from gensar_lite.artifacts import SPLITS, TASKS, ArtifactError, Corpus, Workspac
 from gensar_lite.config import DataConfig
 from gensar_lite.data.histories import history_bounds, repeated
 from gensar_lite.data.leaks import release
-from gensar_lite.data.report import Report
+from gensar_lite.data.report import Checks, Report
 from gensar_lite.data.sources import Tables, load_source, source_files
 from gensar_lite.data.splitting import (
     LEFT_OUT,
@@ -25,7 +25,6 @@ from gensar_lite.data.splitting import (
     joint_time_split,
     user_steps,
 )
-from gensar_lite.data.targets import check_splits, with_targets
 
 # Inside a time step there is no order: rows stand by item, a purchase before its search twin,
 # however they came. Everything later (histories, vectors, metrics) then depends on what happened,
@@ -33,6 +32,7 @@ from gensar_lite.data.targets import check_splits, with_targets
 ORDER = ["user_id", "time", "item_id", "task", "query_id"]
 # share of recommendations of an item met before, from which on such items stay candidates
 REPEATS = 0.05
+FEW = 100  # targets of a task in a split, below which its figures are warned about
 
 
 def prepare(ws: Workspace) -> Path:
@@ -63,10 +63,8 @@ def prepare(ws: Workspace) -> Path:
 
 
 def build_corpus(tables: Tables, settings: DataConfig) -> tuple[Corpus, dict[str, object]]:
-    """Sort, filter, renumber and split a source's tables; also the funnel of what was kept.
-
-    Raises `ArtifactError` with the funnel when no user is left.
-    """
+    """Sort, filter, renumber and split a source's tables; also the funnel of what was kept, with
+    which `ArtifactError` is raised when no user is left."""
     events, users, funnel = _usable_events(tables, settings)
     # 1. the split, by time or as the paper released it; what follows a target and is none leaves
     name = choose_split(events) if settings.split == "auto" else settings.split
@@ -156,3 +154,69 @@ def statistics(corpus: Corpus) -> dict[str, object]:
         "items_without_train_event": corpus.num_items - len(train_items),
         "exclude_seen": corpus.exclude_seen,
     }
+
+
+# ------------------------------------------------------- what there is to learn and to judge from
+
+
+def check_splits(corpus: Corpus, split: str) -> None:
+    """Raises `ArtifactError` for a log too small to train and to judge a task that it has; `split`
+    is the name of its split."""
+    other = "" if split == "each-task" else ", or set data.split=each-task"
+    counts = {part: len(corpus.targets(part, "recommend")) for part in SPLITS}
+    start, end = history_bounds(corpus.events)
+    asks = corpus.events[["split", "task"]].eq(["train", "recommend"]).all(axis=1).to_numpy()
+    num_pairs = int((asks & (end > start)).sum())  # a history and the item that follows
+    if not num_pairs or not counts["validation"] or not counts["test"]:
+        raise ArtifactError(
+            f"events: after the split by time there are {_listed(counts)} recommendations, "
+            f"{num_pairs} of the train ones with an earlier event of their user. Learning needs "
+            f"some of each: bring more users or longer logs{other}."
+        )
+    counts = {part: len(corpus.targets(part, "search")) for part in SPLITS}
+    if any(counts.values()) and not all(counts.values()):
+        raise ArtifactError(
+            f"events: after the split by time there are {_listed(counts)} searches, and a split "
+            "without any says nothing about search. Bring more searches (of users with three time "
+            f"steps or more){other}, or leave the queries out: then recommendation alone is "
+            "learned."
+        )
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {part}" for part, count in counts.items())
+
+
+def with_targets(report: Report, corpus: Corpus, funnel: dict) -> Report:
+    """`report` with the targets of each task and split among what is kept, and with warnings about
+    cold items, events that the split leaves out (`funnel`), few targets, repeated items."""
+    events = corpus.events
+    kept = report.kept | {"users": corpus.num_users, "events": len(events)}
+    kept["searches"] = int((events["task"] == "search").sum())
+    findings = list(report.findings)
+
+    def warn(rule: str, table: str, count: int, total: int, **words: object) -> None:
+        if count:
+            unit = "recommendations" if rule == "met-before" else "rows"
+            Checks(table, 1.0, findings).note(rule, count, total, unit, **words)
+
+    # cold items: behaviour says nothing of them
+    cold = events["item_id"].nunique() - events.loc[events["split"] == "train", "item_id"].nunique()
+    warn("cold", "items", cold, corpus.num_items)
+    gone = funnel["events_after_targets"]
+    total = len(events) + gone
+    warn("after-target", "events", gone, total)
+    for split in SPLITS[1:]:
+        counts = corpus.targets(split)["task"].value_counts()
+        counts = {task: int(counts.get(task, 0)) for task in events["task"].unique()}
+        kept |= {f"{split} {task} targets": count for task, count in counts.items()}
+        for task, count in counts.items():
+            # one clock starves the task that seldom comes last, never the one with more targets
+            starved = funnel["split"] == "joint-time" and count < max(counts.values())
+            other = ", or set data.split=each-task" if starved else ""
+            if count < FEW:
+                warn("few", "events", count, total, split=split, task=task, other=other)
+    rows = np.flatnonzero(events["task"] == "recommend")
+    fate = "are left out of every list" if corpus.exclude_seen else "stay candidates"
+    warn("met-before", "events", int(repeated(events, rows).sum()), len(rows), fate=fate)
+    return report._replace(findings=findings, kept=kept)

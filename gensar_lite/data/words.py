@@ -1,13 +1,10 @@
 """What a word is, in any script: one rule for BM25, the made queries and the words of codes.
 
-In: text. Out: its words in lower case, in order. Latin, Cyrillic, Greek, Korean, Arabic, Hindi and
-others put spaces between words: there a word is a run of letters with the marks above and below
-them. Chinese, Japanese, Thai, Lao, Khmer and Burmese put none: there every two neighbouring
-characters are a word (Lucene's rule for Chinese, Japanese and Korean; a run of one character is
-that character). This file knows no language: no stop words, no endings, no lexicon.
+In: text. Out: its words in lower case, in order. Where a script puts spaces between words, a word
+is a run of letters with the marks above and below them. Chinese, Japanese, Thai, Lao, Khmer and
+Burmese put none: there every two neighbouring characters are a word (Lucene's rule for Chinese,
+Japanese and Korean). This file knows no language: no stop words, no endings, no lexicon.
 """
-
-from __future__ import annotations
 
 import re
 import unicodedata
@@ -29,25 +26,16 @@ _UNSPACED = (
 _SYLLABLES = "\uac00-\ud7a3"  # Hangul
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 # the first word of a letter's Unicode name -> what people call the script; other names stay
-_SCRIPTS = {
-    "CJK": "Han",
-    "IDEOGRAPHIC": "Han",
-    "HIRAGANA": "Japanese",
-    "KATAKANA": "Japanese",
-    "KATAKANA-HIRAGANA": "Japanese",
-    "HALFWIDTH": "Japanese",
-    "HANGUL": "Korean",
-    "MYANMAR": "Burmese",
-}
+_SCRIPTS = {"CJK": "Han", "IDEOGRAPHIC": "Han", "HANGUL": "Korean", "MYANMAR": "Burmese"}
+_KANA = ("HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "HALFWIDTH")
+_SCRIPTS |= dict.fromkeys(_KANA, "Japanese")
 MAX_TEXTS = 2000  # of which the script is counted
 
 
 def words_of(text: str, written: str = TOKEN, least: int = 1, whole: bool = False) -> list[str]:
     """The words of `text` in lower case: runs of `written` characters, at least `least` of them.
-
-    Where a script puts no spaces, a word is two neighbouring characters, whatever `least`; with
-    `whole` the run stays in one piece, as people would type it.
-    """
+    Where a script puts no spaces, two neighbouring characters; with `whole` the run in one piece,
+    as people would type it."""
     if text.isascii():
         return _pattern("ascii", written, least).findall(text.lower())
     text = _one_form(text)
@@ -57,17 +45,15 @@ def words_of(text: str, written: str = TOKEN, least: int = 1, whole: bool = Fals
     for run, spaced_run in _pattern("mixed", written, least).findall(text):
         if spaced_run or whole:
             pieces.append(spaced_run or run)
-        else:
-            pieces += _pairs(run)
+        else:  # every two neighbouring characters of a run, each with its marks
+            parts = _character().findall(run)
+            pieces += [first + second for first, second in pairwise(parts)] or parts
     return pieces
 
 
 def other_scripts(texts: Iterable[str]) -> dict[str, float]:
-    """Share of the letters of each script but the Latin one, of all letters, largest first; ``{}``
-    for English.
-
-    Counted over `MAX_TEXTS` texts, evenly taken. Kana, and Han beside kana, are ``Japanese``.
-    """
+    """Share of the letters of each script but the Latin one, of all letters, largest first; over
+    `MAX_TEXTS` texts, evenly taken. Kana, and Han beside kana, are ``Japanese``."""
     texts = list(texts)
     texts = texts[:: max(1, len(texts) // MAX_TEXTS)]
     letters = Counter(c for text in texts for c in text if c.isalpha())
@@ -76,10 +62,9 @@ def other_scripts(texts: Iterable[str]) -> dict[str, float]:
         counts[_script(letter)] += count
     if counts["Japanese"]:  # Chinese texts hold no kana
         counts["Japanese"] += counts.pop("Han", 0)
-    total = counts.total()
-    return {
-        name: count / total for name, count in counts.most_common() if count and name != "Latin"
-    }
+    shares = {name: count / counts.total() for name, count in counts.most_common() if count}
+    shares.pop("Latin", None)
+    return shares
 
 
 def is_latin(word: str) -> bool:
@@ -97,9 +82,7 @@ def _script(letter: str) -> str:
 
 
 def _one_form(text: str) -> str:
-    """Lower case, letters joined with their accents; where a script is unspaced, wide and narrow
-    forms are one.
-    """
+    """Lower case, letters joined with accents; wide forms of unspaced scripts are narrow ones."""
     form = "NFKC" if _IS_UNSPACED.search(text) else "NFC"
     text = unicodedata.normalize(form, text).lower()
     # what lower() makes of the Turkish capital letter with a dot
@@ -108,10 +91,8 @@ def _one_form(text: str) -> str:
 
 @cache
 def _pattern(scripts: str, written: str, least: int) -> re.Pattern[str]:
-    """What finds the words of a text in ``ascii``, in ``spaced`` scripts, or in both sorts.
-
-    Of ``mixed`` scripts two groups: a run of an unspaced one, or a run of anything else.
-    """
+    """What finds the words of a text in ``ascii``, in ``spaced`` scripts, or in ``mixed`` ones: two
+    groups, a run of an unspaced one, or a run of anything else."""
     if scripts == "ascii":
         return re.compile(f"{written}{{{least},}}")
     if scripts == "spaced":
@@ -124,12 +105,6 @@ def _run(written: str, least: int) -> str:
     """A run that begins with a letter; vowel signs count as letters, a Korean syllable as two."""
     spelled = f"{written}(?:{written}|[{_marks()}]){{{least - 1},}}"
     return f"{spelled}|[{_SYLLABLES}]{{{(least + 1) // 2},}}"
-
-
-def _pairs(run: str) -> list[str]:
-    """Every two neighbouring characters of a run, each with its marks."""
-    parts = _character().findall(run)
-    return [first + second for first, second in pairwise(parts)] or parts
 
 
 @cache

@@ -4,8 +4,6 @@ In: column names and ``table.field=column`` overrides. Out: field -> column, and
 guess was not the only one. This file reads no rows.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 import tomllib
@@ -16,11 +14,12 @@ from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError
 from gensar_lite.data.report import MAX_CELL, Checks, Finding, show, some
 
-_USUAL_NAMES = tomllib.loads(Path(__file__).with_name("column_names.toml").read_text())
 # table -> field -> usual names of its column, the likelier first
 FIELDS: dict[str, dict[str, list[str]]] = {
     table: {field: names.split() for field, names in fields.items()}
-    for table, fields in _USUAL_NAMES.items()
+    for table, fields in tomllib.loads(
+        Path(__file__).with_name("column_names.toml").read_text()
+    ).items()
 }
 FIELDS["items"]["item_id"] = FIELDS["events"]["item_id"] + FIELDS["items"]["item_id"]
 FIELDS["queries"]["query"] = FIELDS["events"]["query"] + FIELDS["queries"]["query"]
@@ -39,9 +38,7 @@ _VALUE = re.compile(r"\s*(-?\d+(\.\d+)?|\d{4}-\d\d-\d\d.{0,30})\s*")
 
 def parse_overrides(texts: tuple[str, ...]) -> dict[str, dict[str, str]]:
     """``("events.user_id=uid", ...)`` -> table -> field -> column, "" for a field that has none.
-
-    Raises `ConfigError` that lists the fields, or names the one that cannot do without a column.
-    """
+    Raises `ConfigError`."""
     overrides: dict[str, dict[str, str]] = {name: {} for name in FIELDS}
     for text in texts:
         left, equals, column = text.partition("=")
@@ -58,10 +55,8 @@ def parse_overrides(texts: tuple[str, ...]) -> dict[str, dict[str, str]]:
 
 
 def usual(table: str, overrides: dict[str, str], others: int = 0) -> Callable[[str], bool]:
-    """Whether a column's name may be one of the table's fields: only such columns need to be read.
-
-    The first few `others` that it is asked about are wanted as well: a file may be sorted by one.
-    """
+    """Whether a column's name may be one of the table's fields, so that it has to be read. Also
+    the first few `others`: a file may be sorted by one."""
     names = {_plain(name) for field in FIELDS[table].values() for name in field}
     overriding = {*overrides.values(), *map(_without_kind, overrides.values())} - {""}
     early: set[str] = set()
@@ -88,12 +83,9 @@ def choose_columns(
     needed: tuple[str, ...] = (),
     unfit: Collection[str] = (),
 ) -> tuple[dict[str, str], list[Finding]]:
-    """Field -> column for every field that has one; a finding for each second candidate.
-
-    Columns that are `unfit` are taken only when an override names them; one that an override takes
-    is guessed for no other field. Raises `ArtifactError` naming the nearest column when an override
-    or a field that is `needed` has none, and when one column is to be two fields.
-    """
+    """Field -> column for every field that has one; a finding for each second candidate. `unfit`
+    columns are taken only when an override names them. Raises `ArtifactError` when an override or a
+    `needed` field has no column (naming the nearest), or one column is to be two fields."""
     needed = (*REQUIRED[table], *needed)
     checks = Checks(table, max_drop_rate=0)
     named = {field: _named(table, field, c, columns) for field, c in overrides.items() if c}
@@ -112,10 +104,9 @@ def choose_columns(
         elif candidates and field in needed:
             _refuse_taken(table, field, candidates[0], named)
         if len(free) > 1:
-            what = f"could be {field}: {', '.join(map(show, free))}"
-            another = f"data.columns={table}.{field}={as_typed(free[1])}"
-            then = f"{show(free[0])} is taken. Another one: {another}"
-            checks.note("WARN", what, then, len(free), len(free), "columns")
+            words = {"free": ", ".join(map(show, free)), "chosen": show(free[0]), "field": field}
+            words["setting"] = f"{table}.{field}={as_typed(free[1])}"
+            checks.note("second-column", len(free), len(free), "columns", **words)
     for field in needed:
         if field not in chosen:
             raise ArtifactError(_missing(table, field, columns, needed))

@@ -5,8 +5,6 @@ the table's `Checks`. Out: a clean table; each broken rule is a finding of the c
 draws no split.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from typing import NamedTuple
@@ -16,7 +14,7 @@ import pandas as pd
 
 from gensar_lite.data.own.rules import check_ids, clean_column, empty_where, refuse_numbers
 from gensar_lite.data.own.suspicions import doubtful_order, look_alikes, merged_users
-from gensar_lite.data.own.times import COMPACT, read_times, rounded_times, whole_if_possible
+from gensar_lite.data.own.times import COMPACT, read_times, rounded_times
 from gensar_lite.data.report import Checks, show
 from gensar_lite.data.text import is_nothing, nearest, plain_id
 
@@ -26,14 +24,6 @@ RECOMMEND_WORDS = {"recommend", "recommended", "recommendation", "rec"}
 _LOOKED_AT = 5000  # items among which the nearest one to an unknown id is looked for
 # share of the events from which on a query "NULL" is no query; below, somebody may have typed it
 _NO_QUERY = 0.05
-_NO_WORDS = (
-    "Give the query's words in a column query, or a query_id and a queries table. If the column is "
-    "about something else, take none for the task: data.columns=events.task=."
-)
-_WORDLESS = (
-    "No column holds queries, so they are learned as recommendations of their item. Bring the words"
-    " (a column query, or query_id and a queries table), or take these rows out."
-)
 
 
 class Known(NamedTuple):
@@ -71,10 +61,11 @@ def check_events(
     table = _tasks(table, checks, has_words)
     # 4. One row per event; and no more rows lost in all these steps together than allowed
     is_same = table.duplicated(["user_id", "item_id", "time", "query"])
-    what = "repeat user, item, time and query of another"
-    checks.find("FIX", table, is_same, what, "One of each is kept.")
+    checks.find("same-event", table, is_same)
     table = table[~is_same]
-    _count_disorder(table, checks)
+    # unsorted rows and ties are counted, not changed: the data stage sorts, a tie is one step
+    checks.find("late", table, table.groupby("user_id")["time"].diff() < 0)
+    checks.find("tied", table, table.duplicated(["user_id", "time"], keep=False))
     checks.stop_if_many_together(rows)
     table = table.assign(item_id=known.items.get_indexer(table["item_id"]))
     table = table.rename(columns={"user_id": "user"})
@@ -97,41 +88,31 @@ def _known_items(table: pd.DataFrame, items: pd.Index, checks: Checks) -> pd.Dat
             then = f"Items has {show(item)} where events has {show(twin)}: {why}. {then}"
         elif close := nearest(lost[0], items[:_LOOKED_AT].tolist(), 1):
             then += f" Nearest to {show(lost[0])}: {show(close[0])}."
-    what = "name an item that the items table does not have"
-    return checks.drop(table, is_unknown, what, then)
+    return checks.drop("unknown-item", table, is_unknown, then=then)
 
 
 def _check_times(table: pd.DataFrame, checks: Checks, now: float) -> pd.DataFrame:
     """``time`` in seconds since 1970, a number."""
     texts = table["time"].str.strip()
-    then = 'Add a column "time" (seconds) or set data.order=file.'
-    table = checks.drop(table, texts == "", "have no time", then)
+    table = checks.drop("no-time", table, texts == "")
     texts = texts[table.index]
-    then = (
-        "Some tool (a spreadsheet?) rounded them and cut their seconds: export the column again, "
-        "as text."
-    )
-    checks.stop(table, rounded_times(texts), "have a rounded number for time", then)
+    checks.find("rounded-time", table, rounded_times(texts))
     # One unit for the whole column; what it was read as is said unless it is a matter of course
-    seconds, unit = read_times(texts)
-    is_read = np.isfinite(seconds)
+    numbers, unit = read_times(texts)
+    is_read = np.isfinite(numbers)
     if unit in {name for _, name in COMPACT.values()}:
-        what = f"have a time like {unit.split()[-1]}"
-        checks.find("FIX", table, is_read, what, "Read as dates, not as seconds.")
+        checks.find("compact-time", table, is_read, form=unit.split()[-1])
     elif unit not in ("seconds", "dates"):
-        then = f"Read as {unit} and divided; times are seconds from here on."
-        checks.find("WARN", table, is_read, f"have a time in {unit}", then)
+        checks.find("unit", table, is_read, name=unit)
     # Each wrong kind is dropped by itself, so that its message can say what to write instead
-    seconds = pd.Series(seconds, table.index)
-    for is_bad, what, then in (
-        (seconds.isna(), "have a time that is neither a number nor an ISO date",
-         "Write 1406073600 or 2014-07-23T00:00:00."),
-        (seconds < 0, "have a time before 1970", "Write seconds since 1970."),
-        (seconds > now + DAY, "have a time in the future",
-         "Write seconds since 1970, all in one unit."),
-    ):  # fmt: skip
-        table = checks.drop(table, is_bad[table.index], what, then)
-    return table.assign(time=whole_if_possible(seconds[table.index].to_numpy()))
+    seconds = pd.Series(numbers, table.index)
+    bad = {"odd-time": seconds.isna(), "early": seconds < 0, "future": seconds > now + DAY}
+    for rule, is_bad in bad.items():
+        table = checks.drop(rule, table, is_bad[table.index])
+    # a corpus of whole seconds stays one of integers
+    numbers = seconds[table.index].to_numpy()
+    is_whole = (numbers == np.floor(numbers)).all()
+    return table.assign(time=numbers.astype(np.int64) if is_whole else numbers)
 
 
 def _query_texts(table: pd.DataFrame, queries: pd.Series | None, checks: Checks) -> pd.DataFrame:
@@ -139,9 +120,7 @@ def _query_texts(table: pd.DataFrame, queries: pd.Series | None, checks: Checks)
     if "query" in table:
         is_written = table["query"].str.strip() != ""
         table = clean_column(table, checks, "query")
-        then = "Write the query's words, or leave the cell empty for a recommendation."
-        is_bare = is_written & (table["query"] == "")
-        table = checks.drop(table, is_bare, "have a query without a word", then)
+        table = checks.drop("wordless-query", table, is_written & (table["query"] == ""))
         # a word like "none" that many events share is no query
         least = max(2, math.ceil(_NO_QUERY * len(table)))
         table = empty_where(table, checks, "query", is_nothing, least)
@@ -158,46 +137,25 @@ def _query_texts(table: pd.DataFrame, queries: pd.Series | None, checks: Checks)
     )
     by_id = table["query_id"].map(queries)
     query = table["query"].where(table["query"] != "", by_id.fillna("")).astype("str")
-    is_unknown = (table["query_id"] != "") & (query == "")
-    then = "Add it to the queries table, or leave the cell empty for a recommendation."
-    kept = checks.drop(table, is_unknown, "have a query_id without a text", then)
+    kept = checks.drop("unknown-query", table, (table["query_id"] != "") & (query == ""))
     return kept.assign(query=query[kept.index])
 
 
 def _tasks(table: pd.DataFrame, checks: Checks, has_words: bool) -> pd.DataFrame:
-    """With a query an event is a search, else a recommendation; a column ``task`` may object.
-
-    Where the log `has_words` of no search, nothing could be a search: those that call themselves so
-    stay, as recommendations, with a warning.
-    """
+    """With a query an event is a search, else a recommendation; a column ``task`` may object. Where
+    the log `has_words` of no search, those that call themselves so stay, as recommendations."""
     written = pd.Series("", table.index, dtype="str")
     if "task" in table:
         written = table["task"].str.strip().str.lower()
     is_other = ~written.isin(SEARCH_WORDS | RECOMMEND_WORDS | {""})
     words = ", ".join(map(show, sorted(written[is_other].unique())[:3]))
-    what = f"have a task that is no search and no recommendation ({words})"
-    then = (
-        "All of them count alike, and the query decides. Take out the rows that should not count."
-    )
-    checks.find("WARN", table, is_other, what, then)
+    checks.find("other-task", table, is_other, words=words)
     is_bare = written.isin(SEARCH_WORDS) & (table["query"] == "")
     if has_words:
-        table = checks.drop(table, is_bare, "are searches without a query", _NO_WORDS)
+        table = checks.drop("search-without-query", table, is_bare)
     else:
-        checks.find("WARN", table, is_bare, "are searches without words", _WORDLESS)
+        checks.find("search-without-words", table, is_bare)
     is_against = written[table.index].isin(RECOMMEND_WORDS) & (table["query"] != "")
-    what = "are recommendations with a query"
-    checks.find("FIX", table, is_against, what, "The query is left out.")
+    checks.find("query-of-recommendation", table, is_against)
     query = table["query"].where(~is_against, "")
     return table.assign(query=query, task=np.where(query == "", "recommend", "search"))
-
-
-def _count_disorder(table: pd.DataFrame, checks: Checks) -> None:
-    """Unsorted rows and ties are counted, not changed: the data stage sorts, a tie is one step."""
-    # a row's time minus that of its user's row before it in the file
-    is_late = table.groupby("user_id")["time"].diff() < 0
-    what = "come before an earlier row of their user"
-    checks.find("FIX", table, is_late, what, "They are sorted by time.")
-    is_tied = table.duplicated(["user_id", "time"], keep=False)
-    then = "They are one time step: none of them sees the others."
-    checks.find("WARN", table, is_tied, "share their time with another one of the user", then)

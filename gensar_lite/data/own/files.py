@@ -1,11 +1,8 @@
 """Source ``files``: a user's own tables of items and events (and queries), checked and numbered.
 
 In: the paths in `DataConfig`. Out: `Tables` with the ids people know beside ours, and the report of
-what was fixed, dropped and warned about. This file only puts the steps in order: reading.py,
-columns.py, rules.py, event_rules.py.
+what was fixed, dropped and warned about. This file only puts the steps in order.
 """
-
-from __future__ import annotations
 
 import numpy as np
 import pandas as pd
@@ -13,13 +10,7 @@ import pandas as pd
 from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError, DataConfig
 from gensar_lite.data.families import Search, semi_synthetic_search
-from gensar_lite.data.own.columns import (
-    FIELDS,
-    choose_columns,
-    fitting_columns,
-    parse_overrides,
-    usual,
-)
+from gensar_lite.data.own import columns as own_columns
 from gensar_lite.data.own.event_rules import RECOMMEND_WORDS, SEARCH_WORDS, Known, check_events
 from gensar_lite.data.own.filetext import own_name, own_path
 from gensar_lite.data.own.reading import read_table
@@ -29,26 +20,14 @@ from gensar_lite.data.sources import Tables
 from gensar_lite.data.splitting import core_mask, largest_core
 from gensar_lite.data.words import other_scripts
 
-_NO_SEARCH = (
-    "Nothing can be learned about search; training and evaluation do recommendation alone. Bring "
-    "queries (a column query, or query_id and a queries table), or set data.make_search=true for "
-    "queries made from categories."
-)
-_NO_TEXTS = (
-    "events: there are query ids and no texts. Bring a table of queries (data.queries=queries.csv, "
-    "with query_id and query), or a column query in the events."
-)
 _OTHER_SCRIPTS = 0.1  # of the letters of all titles, from which on another encoder is advised
 _LARGE_LOSS = 0.2  # of the users or items: what is left is another log
 _EARLY_COLUMNS = 20  # that no field takes: a file in its own order may be sorted by one of them
 
 
 def load_files(settings: DataConfig) -> Tables:
-    """Read, check, filter and number the tables that ``settings.items``, ``.events``, ``.queries``
-    name.
-
-    Raises `ConfigError` for settings that do not fit, `ArtifactError` for data that cannot be used.
-    """
+    """Read, check, filter and number the tables that ``settings.items, events, queries`` name.
+    Raises `ConfigError` for settings that do not fit, `ArtifactError` for unusable data."""
     for name in ("items", "events"):
         if not getattr(settings, name):
             problem = f"the source files needs a table of {name}. Say --{name} {name}.csv."
@@ -56,39 +35,50 @@ def load_files(settings: DataConfig) -> Tables:
     # filled in on the way: every step adds its findings to one list, in the order of the steps
     report = Report(files={}, columns={}, unused={}, findings=[], kept={})
     raw, beside = _read_all(settings, report)
-    checks = {name: Checks(name, settings.max_drop_rate, report.findings) for name in FIELDS}
+    tables = own_columns.FIELDS
+    checks = {name: Checks(name, settings.max_drop_rate, report.findings) for name in tables}
     items = check_items(raw["items"], checks["items"])
     queries = None
     if "queries" in raw:
         queries = check_queries(raw["queries"], checks["queries"]).set_index("query_id")["query"]
     elif "query_id" in raw["events"] and "query" not in raw["events"]:
-        raise ArtifactError(_NO_TEXTS)
+        raise ArtifactError(
+            "events: there are query ids and no texts. Bring a table of queries "
+            "(data.queries=queries.csv, with query_id and query), or a column query in the events."
+        )
     known = Known(pd.Index(items["item_id"]), queries, beside)
     events = check_events(raw["events"], known, checks["events"])
-    items, events = _core(items, events, settings, checks, len(raw["events"]))
-    return _number(items, events, settings, checks, report)
+    # users with enough time steps stay, and with min_item_events the k-core
+    keep = _core(events, settings, len(raw["events"]))
+    _warn_of_short(events, keep, settings, checks["events"])
+    if settings.min_item_events:
+        stays = np.isin(np.arange(len(items)), events["item_id"][keep])
+        checks["items"].find("core", items, ~stays, least=settings.min_item_events)
+        lost = int((~stays).sum())
+        _warn_of_loss(checks["items"], "rows", lost, len(items), "Lower data.min_item_events.")
+        number = np.cumsum(stays) - 1  # of each item among those that stay
+        events = events.assign(item_id=number[events["item_id"]])
+        items = items[stays]
+    return _number((items, events[keep].reset_index(drop=True)), settings, checks, report)
 
 
 def _read_all(
     settings: DataConfig, report: Report
 ) -> tuple[dict[str, pd.DataFrame], pd.DataFrame | None]:
     """Each table with a column per field; for ``data.order=file`` the events' other columns, too.
-
-    Fills in the report's files, columns and findings.
-    """
-    overrides = parse_overrides(settings.columns)
-    raw = {}
-    beside = None
-    for name in FIELDS:
+    Fills in the report's files, columns and findings."""
+    overrides = own_columns.parse_overrides(settings.columns)
+    raw, beside = {}, None
+    for name in own_columns.FIELDS:
         if not getattr(settings, name):
             continue
         path = own_path(getattr(settings, name))
         by_file = name == "events" and settings.order == "file"
-        wanted = usual(name, overrides[name], _EARLY_COLUMNS if by_file else 0)
+        wanted = own_columns.usual(name, overrides[name], _EARLY_COLUMNS if by_file else 0)
         table, columns, findings = read_table(path, name, settings, wanted)
         needed = ("time",) if name == "events" and not by_file else ()
         unfit = _no_tasks(table) if name == "events" else ()
-        chosen, doubts = choose_columns(name, columns, overrides[name], needed, unfit)
+        chosen, doubts = own_columns.choose_columns(name, columns, overrides[name], needed, unfit)
         # one column may be two fields: an artist's name is often the id as well
         raw[name] = pd.DataFrame({field: table[column] for field, column in chosen.items()})
         if by_file:  # the order may be that of one of them
@@ -102,85 +92,56 @@ def _read_all(
 
 def _no_tasks(table: pd.DataFrame) -> list[str]:
     """Columns called ``type`` and the like without a word for a task: they mean something else."""
-    columns = fitting_columns("events", "task", list(table.columns))
+    columns = own_columns.fitting_columns("events", "task", list(table.columns))
     words = SEARCH_WORDS | RECOMMEND_WORDS
     return [c for c in columns if not table[c].str.strip().str.lower().isin(words).any()]
 
 
-def _core(
-    items: pd.DataFrame,
-    events: pd.DataFrame,
-    settings: DataConfig,
-    checks: dict[str, Checks],
-    num_read: int,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Users with enough time steps; with ``min_item_events`` also the k-core, whose other items
-    leave the catalogue.
-
-    Raises `ArtifactError` with the counts on the way when nobody is left.
-    """
+def _core(events: pd.DataFrame, settings: DataConfig, num_read: int) -> np.ndarray:
+    """Which events stay (E,); raises `ArtifactError` with the counts on the way for none."""
     # user, time, item of each event (E,)
     log = pd.factorize(events["user"])[0], events["time"].to_numpy(), events["item_id"].to_numpy()
-    keep = core_mask(*log, settings.min_events, settings.min_item_events)
-    num_users = events["user"].nunique()
-    if not keep.any():
-        counts = f"{num_read:,} events read, {len(events):,} events usable, {num_users:,} users"
-        raise ArtifactError(_nobody(largest_core(*log, settings.min_events), counts, settings))
-    lost = sorted(set(events["user"]) - set(events["user"][keep]))
-    if lost:
-        bring = "Lower data.min_item_events, or bring" if settings.min_item_events else "Bring"
-        _warn_of_loss(checks["events"], "users", len(lost), num_users, f"{bring} longer logs.")
-        what = f"have fewer than {settings.min_events} time steps"
-        then = "Dropped: one step each is needed to train, validate and test (data.min_events)."
-        first = show(lost[0])
-        checks["events"].note("DROP", what, then, len(lost), num_users, "users", first=first)
-    if settings.min_item_events:
-        stays = np.isin(np.arange(len(items)), events["item_id"][keep])
-        what = f"have fewer than {settings.min_item_events} events (k-core)"
-        checks["items"].find(
-            "DROP", items, ~stays, what, "Dropped from the catalogue with their events."
-        )
-        num_lost = int((~stays).sum())
-        _warn_of_loss(checks["items"], "rows", num_lost, len(items), "Lower data.min_item_events.")
-        number = np.cumsum(stays) - 1  # of each item among those that stay
-        events = events.assign(item_id=number[events["item_id"]])
-        items = items[stays]
-    return items, events[keep].reset_index(drop=True)
-
-
-def _warn_of_loss(checks: Checks, unit: str, count: int, total: int, then: str) -> None:
-    """Where so many are dropped, the figures are about somebody else."""
-    if count >= _LARGE_LOSS * total:
-        what = f"are dropped, {count / total:.0%} of them"
-        then = f"All figures will be about the others. {then}"
-        checks.note("WARN", what, then, count, total, unit)
-
-
-def _nobody(best: int, counts: str, settings: DataConfig) -> str:
-    """Why no event is left; `best` is the largest k-core that keeps one."""
     core, steps = settings.min_item_events, settings.min_events
-    if core and best:
-        return (
+    keep = core_mask(*log, steps, core)
+    if keep.any():
+        return keep
+    num_users = events["user"].nunique()
+    counts = f"{num_read:,} events read, {len(events):,} events usable, {num_users:,} users"
+    if core and (best := largest_core(*log, steps)):
+        raise ArtifactError(
             f"events: the {core}-core is empty ({counts}). The largest k that keeps something is "
             f"{best}: set data.min_item_events={best}."
         )
     bring = "Lower data.min_events, or bring" if steps > 3 else "Bring"
-    return (
+    raise ArtifactError(
         f"events: no user has at least {steps} time steps ({counts}). {bring} a longer log: "
         "training, validation and test need a step each."
     )
 
 
+def _warn_of_short(
+    events: pd.DataFrame, keep: np.ndarray, settings: DataConfig, checks: Checks
+) -> None:
+    lost = sorted(set(events["user"]) - set(events["user"][keep]))
+    if lost:
+        bring = "Lower data.min_item_events, or bring" if settings.min_item_events else "Bring"
+        counts = len(lost), events["user"].nunique()
+        _warn_of_loss(checks, "users", *counts, f"{bring} longer logs.")
+        checks.note("short", *counts, "users", first=show(lost[0]), steps=settings.min_events)
+
+
+def _warn_of_loss(checks: Checks, unit: str, count: int, total: int, then: str) -> None:
+    """Where so many are dropped, the figures are about somebody else."""
+    if count >= _LARGE_LOSS * total:
+        checks.note("loss", count, total, unit, share=count / total, then=then)
+
+
 def _number(
-    items: pd.DataFrame,
-    events: pd.DataFrame,
-    settings: DataConfig,
-    checks: dict[str, Checks],
-    report: Report,
+    own: tuple[pd.DataFrame, pd.DataFrame], settings: DataConfig, checks: dict, report: Report
 ) -> Tables:
-    """Rows instead of ids. Users and queries are numbered by their sorted texts, so that the order
-    of rows is nothing.
-    """
+    """Rows instead of ids, of items and events. Users and queries are numbered by their sorted
+    texts, so that the order of rows is nothing."""
+    items, events = own
     is_search = events["task"] == "search"
     if is_search.all():
         raise ArtifactError(
@@ -196,17 +157,12 @@ def _number(
     log.insert(0, "user_id", user)
     search = "typed by users"  # where its texts come from, for the data report
     if settings.make_search:
-        twins = _search_twins(items, log, settings)
-        log = twins.events
-        queries = twins.queries
-        relevance = twins.relevance
+        queries, log, relevance, _ = _search_twins(items, log, settings)
         search = "semi-synthetic"
     elif not is_search.any():
         search = "none"
-        checks["events"].note("WARN", "have no query", _NO_SEARCH, len(log), len(log), "rows")
-    is_idle = ~np.isin(np.arange(len(items)), log["item_id"])
-    then = "They stay candidates of every ranking."
-    checks["items"].find("WARN", items, is_idle, "occur in no event", then)
+        checks["events"].note("no-query", len(log), len(log), "rows")
+    checks["items"].find("idle", items, ~np.isin(np.arange(len(items)), log["item_id"]))
     check_scripts(items, checks["items"])
     report.kept.update(items=len(items), users=len(users), events=len(log), queries=len(queries))
     report.kept["searches"] = int((log["task"] == "search").sum())
@@ -220,16 +176,10 @@ def _number(
 def check_scripts(items: pd.DataFrame, checks: Checks) -> None:
     """A warning where titles are largely in scripts that the default text encoder cannot read."""
     shares = other_scripts(items["title"])
-    if sum(shares.values()) < _OTHER_SCRIPTS:
-        return
-    listed = ", ".join(f"{share:.0%} {script}" for script, share in shares.items() if share >= 0.01)
-    count = sum(bool(other_scripts([title])) for title in items["title"])
-    what = f"have a title in another script than the Latin one (of all letters: {listed})"
-    then = (
-        "The default encoder reads English: set embeddings.encoder=multilingual (a download of "
-        "0.5 GB)."
-    )
-    checks.note("WARN", what, then, count, len(items), "rows")
+    if sum(shares.values()) >= _OTHER_SCRIPTS:
+        parts = (f"{share:.0%} {script}" for script, share in shares.items() if share >= 0.01)
+        count = sum(bool(other_scripts([title])) for title in items["title"])
+        checks.note("script", count, len(items), "rows", listed=", ".join(parts))
 
 
 def _search_twins(items: pd.DataFrame, log: pd.DataFrame, settings: DataConfig) -> Search:

@@ -1,11 +1,8 @@
 """From a user's file to its bytes, and from bytes to text with one kind of line end.
 
-In: an `OwnFile`, a path with what the settings say about it. Out: bytes that were unpacked, text
-without byte order mark; what was noticed goes to its `Checks`. This file does not know what a table
-is.
+In: an `OwnFile`. Out: bytes that were unpacked, text without byte order mark; what was noticed goes
+to its `Checks`. This file does not know what a table is.
 """
-
-from __future__ import annotations
 
 import codecs
 import difflib
@@ -111,12 +108,10 @@ def check_encoding(encoding: str) -> str:
 
 
 def decode(data: bytes, file: OwnFile) -> str:
-    """Text without byte order mark, lines ended by one character.
-
-    A file that starts with UTF-8's mark is UTF-8 whatever the settings say: they stand for all
-    files together. Raises `ArtifactError` that says where the text is none in its encoding.
-    """
+    """Text without byte order mark, lines ended by one character. Raises `ArtifactError` that says
+    where the text is none in its encoding."""
     encoding = file.encoding
+    # what starts with UTF-8's mark is so whatever the settings say: they stand for all files
     if not encoding or data.startswith(_UTF8_MARK):
         _refuse_utf16(data, file)
         encoding = "utf-8"
@@ -125,13 +120,21 @@ def decode(data: bytes, file: OwnFile) -> str:
         if encoding != "utf-8":
             text.encode()  # half a character (a lone surrogate) is no text
     except UnicodeError as problem:
-        raise file.error(_undecodable(data, problem, file.label, encoding)) from None
+        # not every codec says where
+        start = problem.start if isinstance(problem, UnicodeDecodeError) else 0
+        line = data.count(b"\n", 0, start) + 1
+        around = data[max(start - 8, 0) : start + 8]
+        is_usual = encoding == "utf-8"
+        advice = "Save it as UTF-8, or name its encoding" if is_usual else "Name another encoding"
+        raise file.error(
+            f"{file.label} is not {'UTF-8' if is_usual else encoding} at byte {start:,} "
+            f"(line {line:,}: {around!r}). {advice}: --set data.encoding=... (e.g. {_EXAMPLES})."
+        ) from None
     if text.startswith("\ufeff"):
         text = text[1:]
-        file.checks.note("FIX", "starts with a byte order mark", "It is left out.")
+        file.checks.note("byte-mark")
     if ends := text.count("\r\n"):
-        lines = text.count("\n")
-        file.checks.note("FIX", "end in CR LF", "Read as line ends.", ends, lines, "lines")
+        file.checks.note("cr-lf", ends, text.count("\n"), "lines")
         text = text.replace("\r\n", "\n")
     # a carriage return alone ends lines where nothing else does; elsewhere it stands in a text
     return text if "\n" in text else text.replace("\r", "\n")
@@ -146,15 +149,3 @@ def _refuse_utf16(data: bytes, file: OwnFile) -> None:
             f"{file.label} is UTF-16, not UTF-8 (byte 0). Save it as UTF-8, or say so: "
             f"--set data.encoding={guess}."
         )
-
-
-def _undecodable(data: bytes, problem: UnicodeError, label: str, encoding: str) -> str:
-    # not every codec says where
-    start = problem.start if isinstance(problem, UnicodeDecodeError) else 0
-    line = data.count(b"\n", 0, start) + 1
-    around = data[max(start - 8, 0) : start + 8]
-    then = f"Name another encoding: --set data.encoding=... (e.g. {_EXAMPLES})."
-    if encoding == "utf-8":
-        encoding = "UTF-8"
-        then = then.replace("Name another", "Save it as UTF-8, or name its")
-    return f"{label} is not {encoding} at byte {start:,} (line {line:,}: {around!r}). {then}"

@@ -13,8 +13,6 @@ records are counted against lines, and lines that a quoted cell takes in must no
 This file does not know what a column means.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 import sys
@@ -42,7 +40,7 @@ class Record(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """A record of several lines, from `start` to `end`, that look like rows of their own."""
+    """A record of several lines that look like rows of their own."""
 
     start: int
     end: int
@@ -94,25 +92,19 @@ def choose_reading(text: str, separator: str, width: int) -> Choice:
     if by_lines and width > 1 and not is_doubtful:
         return Choice("lines")
     # 6. No reading. A misfit of several lines, or without an end, begins with an open quote
-    is_open = trial.misfit and trial.misfit_end != trial.misfit
-    open_line = _first_line(text, separator, trial.misfit) if is_open else 0
+    open_line = 0
+    if trial.misfit and trial.misfit_end != trial.misfit:
+        numbered = enumerate(text.split("\n")[trial.misfit - 1 :], trial.misfit)
+        open_line = next(number for number, line in numbered if not is_blank(line, separator))
     return Choice("", open_line, joined)
 
 
 def _has_escapes(text: str, separator: str, fits_the_book: bool) -> bool:
-    """Whether an odd number of backslashes stands before a quote, a line end or a separator.
-
-    By the book a quote inside a cell is doubled, so where that reading fits as well, only a
-    backslash before a single quote tells that it is an escape.
-    """
+    """Whether an odd number of backslashes stands before a quote, a line end or a separator."""
+    # by the book a quote inside a cell is doubled, so where that reading fits as well, only a
+    # backslash before a single quote tells that it is an escape
     target = rf"{QUOTE}(?!{QUOTE})" if fits_the_book else rf"(?:{QUOTE}|\n|{re.escape(separator)})"
     return re.search(rf"(?<!\\)(?:\\\\)*\\{target}", text) is not None
-
-
-def _first_line(text: str, separator: str, number: int) -> int:
-    """The line of this number, or the first after it that is not blank."""
-    lines = text.split("\n")
-    return next(n for n in range(number, len(lines) + 1) if not is_blank(lines[n - 1], separator))
 
 
 def records(text: str, separator: str, width: int, reading: str) -> Iterator[Record]:
@@ -132,9 +124,7 @@ def is_blank(line: str, separator: str) -> bool:
 
 def line_cells(line: str, separator: str, width: int) -> list[str]:
     """The cells of one line, quotes taken literally unless they are balanced around a cell.
-
-    Separators between balanced quotes are text only if the line has `width` cells then (0: as many
-    as it has).
+    Separators inside those are text only if the line has `width` cells then (0: as many as it has).
     """
     if QUOTE not in line:
         return line.split(separator)
@@ -159,11 +149,9 @@ def _unquoted(cell: str) -> str:
 
 
 def _by_the_book(text: str, separator: str, escapes: bool) -> Iterator[Record]:
-    """csv.reader, strict.
-
-    What it cannot take, it gets as a character that the text does not hold: separators of several
-    characters, and carriage returns that end no line.
-    """
+    """csv.reader, strict."""
+    # what it cannot take (separators of several characters, and carriage returns that end no line)
+    # it gets as a character that the text does not hold
     unused = (chr(code) for code in range(0xE000, 0xF900) if chr(code) not in text)  # private use
     parts = [separator] if len(separator) > 1 else []
     parts += ["\r"] if "\r" in text else []
@@ -172,12 +160,8 @@ def _by_the_book(text: str, separator: str, escapes: bool) -> Iterator[Record]:
         text = text.replace(part, sign)
     csv.field_size_limit(sys.maxsize)  # not 131,072 characters: a long title is cut later
     lines = (line + "\n" for line in text.split("\n"))
-    reader = csv.reader(
-        lines,
-        delimiter=swaps.get(separator, separator),
-        strict=True,
-        escapechar=ESCAPE if escapes else None,
-    )
+    sign, escape = swaps.get(separator, separator), ESCAPE if escapes else None
+    reader = csv.reader(lines, delimiter=sign, strict=True, escapechar=escape)
     last = 0  # line of the record before
     for cells in reader:
         for part, sign in swaps.items():

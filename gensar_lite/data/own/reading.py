@@ -1,11 +1,8 @@
 """From a user's file to a table of text: cells between separators, JSON, or parquet.
 
-In: a path, how to read it, and which columns are wanted. Out: a frame in which every cell is text,
-indexed by row number from 1, the names of all columns, and findings. An id that looks like a number
-stays text ("00123"), and "NA" is two letters. This file does not know what the columns mean.
+In: a path, how to read it, and which columns are wanted. Out: a `ReadTable`. An id that looks like
+a number stays text ("00123"), and "NA" is two letters. It does not know what the columns mean.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,18 +40,10 @@ def read_table(
     wanted: Callable[[str], bool] = lambda column: True,
 ) -> ReadTable:
     """The file, or folder of parquet files, of the table `name`; of its columns the `wanted` ones.
-
-    Raises `ConfigError` for an unknown encoding or separator, `ArtifactError` for what no table can
-    be read from, with the place and the next step.
-    """
-    file = OwnFile(
-        path,
-        Checks(name, settings.max_drop_rate),
-        wanted,
-        settings.header,
-        check_separator(settings.separator),
-        check_encoding(settings.encoding),
-    )
+    Raises `ConfigError` and `ArtifactError` with the place and the next step."""
+    separator, encoding = check_separator(settings.separator), check_encoding(settings.encoding)
+    checks = Checks(name, settings.max_drop_rate)
+    file = OwnFile(path, checks, wanted, settings.header, separator, encoding)
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
     reader = KINDS.get(suffixes[-1] if suffixes else "")
     if path.is_dir():
@@ -64,10 +53,9 @@ def read_table(
         raise file.error(f"{file.label} is none of {kinds} (or .gz of one). Rename or convert it.")
     else:
         data = read_bytes(file)
-        content = data if reader is read_parquet else decode(data, file)
-        names, columns, rows = reader(content, file)
+        names, columns, rows = reader(data if reader is read_parquet else decode(data, file), file)
     if not rows:
         raise file.error(f"{file.label} has no rows. Check what wrote it.")
     table = pd.DataFrame(columns, index=range(rows), dtype="str")
-    table.index = range(1, rows + 1)  # the number of each row in the file, in every later message
-    return ReadTable(table, names, file.checks.findings)
+    table.index = range(1, rows + 1)
+    return ReadTable(table, names, checks.findings)

@@ -4,8 +4,6 @@ In: tables of text with the columns of `columns.FIELDS`, and the table's `Checks
 tables; each broken rule is a finding of the checks. This file reads no file and knows no event.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
@@ -37,64 +35,46 @@ _NO_CATEGORY = NOTHING | {
 def check_ids(table: pd.DataFrame, checks: Checks, field: str) -> pd.DataFrame:
     """Ids without spaces around them; empty ones are dropped, those spoilt as numbers stop."""
     bare = table[field].str.strip()
-    spaces = bare != table[field]
-    checks.find("FIX", table, spaces, f"have spaces around their {field}", "Removed.")
+    checks.find("spaces", table, bare != table[field], field=field)
     table = table.assign(**{field: bare})
     refuse_numbers(table, checks, field)
-    then = f"Fill in the {field}, or take these rows out."
-    return checks.drop(table, table[field] == "", f"have no {field}", then)
+    return checks.drop("no-id", table, table[field] == "", field=field)
 
 
 def refuse_numbers(table: pd.DataFrame, checks: Checks, field: str) -> None:
     """Raises `ArtifactError` for decimal or rounded numbers: different ids look alike then."""
-    ids = table[field]
-    then = f"Some tool took ids for numbers: write the {field} as the text that it is."
-    is_decimal = ids.str.fullmatch(_DECIMAL)
-    checks.stop(table, is_decimal, f"have a decimal number for {field}", then)
-    then = (
-        "Some tool (a spreadsheet?) took ids for numbers and cut their digits, so that different "
-        f"ids became one: export the {field} again, as text."
-    )
-    is_rounded = ids.str.fullmatch(_EXPONENT)
-    checks.stop(table, is_rounded, f"have a rounded number for {field}", then)
+    for rule, pattern in (("decimal", _DECIMAL), ("rounded", _EXPONENT)):
+        checks.find(rule, table, table[field].str.fullmatch(pattern), field=field)
 
 
 def clean_column(table: pd.DataFrame, checks: Checks, field: str) -> pd.DataFrame:
     """Text made safe (`text.clean`), each distinct text once; what was changed is counted."""
     before = table[field]
-    codes, texts = pd.factorize(before)  # (R,) rows of the distinct texts
-    after = pd.Series(_by_text(clean, codes, texts, object), table.index).astype("str")
-    has_markup = _by_text(has_tags, codes, texts, bool)
-    what = f"have a {field} with HTML tags or scripts"
-    checks.find("FIX", table, has_markup, what, "Taken out; the words between tags stay.")
+    after = pd.Series(_by_text(clean, before, object), table.index).astype("str")
+    has_markup = _by_text(has_tags, before, bool)
+    checks.find("tags", table, has_markup, field=field)
     is_long = (before.str.len() > MAX_CHARACTERS).to_numpy()
-    what = f"have a {field} of more than {MAX_CHARACTERS} characters"
-    checks.find("FIX", table, is_long, what, f"Cut to {MAX_CHARACTERS} characters.")
+    checks.find("long", table, is_long, field=field, most=MAX_CHARACTERS)
     is_odd = (before != after).to_numpy() & ~is_long & ~has_markup
-    what = f"have a {field} with control or invisible characters, HTML entities or idle spaces"
-    checks.find("FIX", table, is_odd, what, "Cleaned.")
+    checks.find("odd", table, is_odd, field=field)
     return table.assign(**{field: after})
 
 
 def empty_where(
-    table: pd.DataFrame,
-    checks: Checks,
-    field: str,
-    means_nothing: Callable[[str], bool],
-    least: int = 1,
+    table: pd.DataFrame, checks: Checks, field: str, means_nothing: Callable, least: int = 1
 ) -> pd.DataFrame:
-    """A column without cells that stand for nothing, where `least` or more rows share the word."""
-    codes, texts = pd.factorize(table[field])
-    is_shared = dict(zip(texts, np.bincount(codes, minlength=len(texts)) >= least, strict=True))
-    is_empty = _by_text(lambda t: is_shared[t] and means_nothing(t), codes, texts, bool)
-    what = f"have a {field} that says there is none"
-    checks.find("FIX", table, is_empty, what, "Made empty.")
+    """A column without cells that stand for nothing (`means_nothing` of a text says so), where
+    `least` or more rows share the word."""
+    is_shared = table[field].groupby(table[field]).transform("size").to_numpy() >= least
+    is_empty = is_shared & _by_text(means_nothing, table[field], bool)
+    checks.find("nothing", table, is_empty, field=field)
     return table.assign(**{field: table[field].where(~is_empty, "")})
 
 
-def _by_text(function: Callable, codes: np.ndarray, texts: pd.Index, kind: type) -> np.ndarray:
+def _by_text(function: Callable, texts: pd.Series, kind: type) -> np.ndarray:
     """`function` of every row's text (R,), called once for each distinct one."""
-    return np.array([function(text) for text in texts], dtype=kind)[codes]
+    codes, distinct = pd.factorize(texts)
+    return np.array([function(text) for text in distinct], dtype=kind)[codes]
 
 
 # ------------------------------------------------------------------------------- items and queries
@@ -102,16 +82,14 @@ def _by_text(function: Callable, codes: np.ndarray, texts: pd.Index, kind: type)
 
 def check_items(table: pd.DataFrame, checks: Checks) -> pd.DataFrame:
     """One row per item: ``item_id, title, text, brand, category``, all text, ids unique, no title
-    "". The index still numbers the rows of the file.
-    """
+    "". The index still numbers the rows of the file."""
     rows = len(table)
     # 1. One row per item: equal rows are one, different ones are two stories about it
     table = check_ids(table, checks, "item_id")
     is_same = table.duplicated()
-    checks.find("FIX", table, is_same, "repeat another row", "One of each is kept.")
+    checks.find("same-row", table, is_same)
     table = table[~is_same]
-    what = "tell another story about an item of an earlier row"
-    checks.stop(table, table.duplicated("item_id"), what, "Keep one row per item.")
+    checks.find("two-items", table, table.duplicated("item_id"))
     look_alikes(table, checks, "item_id")
     # 2. Clean texts; a word for nothing is nothing
     table = table.reindex(columns=_ITEM_COLUMNS, fill_value="")
@@ -124,31 +102,24 @@ def check_items(table: pd.DataFrame, checks: Checks) -> pd.DataFrame:
     table = empty_where(table, checks, "category", lambda text: plain_words(text) in _NO_CATEGORY)
     for field in ("title", "text"):
         table = empty_where(table, checks, field, is_nothing, least=2)
-    # 3. What stands for a text that is missing: the words of all labels, before one is chosen
-    words = table["category"].str.replace(r"\s*[|>]\s*", ", ", regex=True)
-    table = _fill_texts(_one_category(table, checks), checks, words)
+    # 3. A|B|C is a set of labels and no path: the first is the category
+    words = table["category"].str.replace(r"\s*[|>]\s*", ", ", regex=True)  # of all labels
+    labels = table["category"].str.contains("|", regex=False)
+    checks.find("labels", table, labels)
+    path = table["category"].where(~labels, table["category"].str.split("|").str[0])
+    table = table.assign(category=path.str.replace(r"\s*>\s*", " > ", regex=True))
+    # 4. What stands for a text that is missing
+    table = _fill_texts(table, checks, words)
     checks.stop_if_many_together(rows)
     return table
 
 
-def _one_category(table: pd.DataFrame, checks: Checks) -> pd.DataFrame:
-    """``A|B|C`` is a set of labels and no path: the first is the category."""
-    labels = table["category"].str.contains("|", regex=False)
-    then = "The first label is the category; where there is no text, all of them are."
-    checks.find("FIX", table, labels, "list several categories with |", then)
-    path = table["category"].where(~labels, table["category"].str.split("|").str[0])
-    return table.assign(category=path.str.replace(r"\s*>\s*", " > ", regex=True))
-
-
 def _fill_texts(table: pd.DataFrame, checks: Checks, words: pd.Series) -> pd.DataFrame:
     """No text: brand and category `words`, if there are any. No title: the text, else the id."""
-    is_silent = table["text"] == ""
-    then = "Brand and category stand for it, where there are any."
-    checks.find("FIX", table, is_silent, "have no text", then)
+    is_silent, is_nameless = table["text"] == "", table["title"] == ""
+    checks.find("no-text", table, is_silent)
+    checks.find("no-title", table, is_nameless)
     text = table["text"].where(~is_silent, (table["brand"] + ", " + words).str.strip(", "))
-    is_nameless = table["title"] == ""
-    then = "Text, brand or category stand for it, else the id."
-    checks.find("FIX", table, is_nameless, "have no title", then)
     name = text.where(text != "", "item " + table["item_id"].map(clean))
     title = table["title"].where(~is_nameless, name)
     # a text that became the title is gone: every reader of texts reads the title beside them
@@ -160,9 +131,7 @@ def check_queries(table: pd.DataFrame, checks: Checks) -> pd.DataFrame:
     rows = len(table)
     table = check_ids(table, checks, "query_id")
     table = clean_column(table, checks, "query")
-    table = checks.drop(table, table["query"] == "", "have no words", "Write the query's words.")
-    table = table.drop_duplicates()
-    what = "give another text to a query_id of an earlier row"
-    checks.stop(table, table.duplicated("query_id"), what, "Keep one row per query.")
+    table = checks.drop("no-words", table, table["query"] == "").drop_duplicates()
+    checks.find("two-queries", table, table.duplicated("query_id"))
     checks.stop_if_many_together(rows)
     return table.reset_index(drop=True)

@@ -1,11 +1,8 @@
 """Cells between separators (csv, tsv, MovieLens' ``::``, RecBole's files) as columns of text.
 
-In: text, what the settings say about header and separator, which columns are wanted. Out: the names
-of all columns, the wanted ones as text; what was noticed goes to the file's `Checks`. Which reading
-of its quotes a text has is decided in quoting.py. This file does not know what a column means.
+In: text, and its `OwnFile`. Out: `TextColumns`; what was noticed goes to the file's `Checks`. Which
+reading of its quotes a text has, quoting.py decides. This file does not know what a column means.
 """
-
-from __future__ import annotations
 
 import re
 from itertools import islice
@@ -16,7 +13,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import ConfigError
 from gensar_lite.data.own.columns import is_header, refuse_doubled
 from gensar_lite.data.own.filetext import OwnFile, TextColumns
@@ -30,7 +26,7 @@ from gensar_lite.data.own.quoting import (
     line_cells,
     records,
 )
-from gensar_lite.data.report import MAX_ROWS, Finding, show, some
+from gensar_lite.data.report import show, some
 
 SEPARATORS = (",", "\t", "::", ";", "|")  # the likelier first
 _WORDS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
@@ -51,10 +47,7 @@ class Layout(NamedTuple):
 
 
 def check_separator(text: str) -> str:
-    """The separator that a setting means (``tab`` is one); "" stays "".
-
-    Raises `ConfigError` for what is none.
-    """
+    """The separator that a setting means (``tab`` is one); "" stays "". Raises `ConfigError`."""
     separator = _WORDS.get(text.lower(), text)
     if re.search(r'["\\\n\r]|\w', separator):
         words = ", ".join(filter(str.isalpha, _WORDS))
@@ -66,11 +59,8 @@ def check_separator(text: str) -> str:
 
 
 def guess_separator(lines: list[str]) -> str:
-    """The one that all of the first lines have equally often, else the first line's most frequent.
-
-    What stands between quotes counts for nothing. A single column has none: a comma is as good as
-    any.
-    """
+    """The one that all of the first lines have equally often, else the first line's most frequent;
+    what stands between quotes counts for nothing."""
     bare = [re.sub(r'"[^"]*"', "", line) for line in lines]
     even = [s for s in SEPARATORS if len({line.count(s) for line in bare}) == 1]
     by_count = max(even or SEPARATORS, key=bare[0].count)
@@ -86,34 +76,27 @@ def read_separated(text: str, file: OwnFile) -> TextColumns:
         may_fit = QUOTE in text or ESCAPE in text
         choice = choose_reading(text, layout.separator, layout.width) if may_fit else Choice("")
         if not choice.reading:
-            raise _refusal(text, layout, choice, file)
+            _refuse(text, layout, choice, file)
         columns_and_rows = _read(text, layout, choice.reading, file)
     return layout.names, *columns_and_rows
 
 
 def _layout(text: str, file: OwnFile) -> Layout:
-    checks = file.checks
     head = list(islice((line for line in text.split("\n") if line.strip()), _SAMPLE))
     # the settings speak of all files; one without their separator is looked at by itself
     usual = file.separator
     separator = usual if usual and usual in head[0] else guess_separator(head)
     if separator != (usual or ","):
-        checks.note("FIX", f"is separated by {separator!r}", "Read so.")
+        file.checks.note("separator", separator=separator)
     names = line_cells(head[0], separator, 0)
     skip = 1
-    if not file.header and is_header(checks.name, names):
-        then = "It is read so, although data.header=false."
-        checks.note("FIX", "names its columns in the first row", then)
+    if not file.header and is_header(file.checks.name, names):
+        file.checks.note("header")
     elif not file.header:
         names = [f"column_{place}" for place in range(1, len(names) + 1)]
         skip = 0
-    refuse_doubled(names, checks.name)
+    refuse_doubled(names, file.checks.name)
     return Layout(separator, names, skip, [n for n, name in enumerate(names) if file.wanted(name)])
-
-
-def _note_blank(count: int, total: int, file: OwnFile) -> None:
-    if count:
-        file.checks.note("FIX", "are blank", "Left out.", count, total, "lines")
 
 
 def _split(text: str, layout: Layout, file: OwnFile) -> tuple[dict[str, pd.Series], int] | None:
@@ -124,7 +107,8 @@ def _split(text: str, layout: Layout, file: OwnFile) -> tuple[dict[str, pd.Serie
     cells = pc.split_pattern(rows, layout.separator)  # (rows, width)
     if len(rows) and not pc.all(pc.equal(pc.list_value_length(cells), layout.width)).as_py():
         return None
-    _note_blank(len(lines) - len(full), len(lines), file)
+    if blank := len(lines) - len(full):
+        file.checks.note("blank", blank, len(lines), "lines")
     flat = cells.flatten()
     places = {place: pa.array(np.arange(place, len(flat), layout.width)) for place in layout.places}
     columns = {layout.names[place]: flat.take(of).to_pandas() for place, of in places.items()}
@@ -147,30 +131,28 @@ def _read(text: str, layout: Layout, reading: str, file: OwnFile) -> tuple[dict,
             if reading == "lines" and any(cell.startswith(QUOTE) for cell in cells):
                 literal.append(rows)
     lines = text.removesuffix("\n").split("\n")
-    _note_blank(len(lines) - covered, len(lines), file)
+    note = file.checks.note
+    if blank := len(lines) - covered:
+        note("blank", blank, len(lines), "lines")
     if reading == "escapes":
-        what = "hold a backslash that takes the meaning from a sign"
-        count = sum(ESCAPE in line for line in lines)
-        file.checks.note("FIX", what, "Read without it.", count, len(lines), "lines")
+        note("escape", sum(ESCAPE in line for line in lines), len(lines), "lines")
     if several := covered - rows - layout.skip:
-        file.checks.note("FIX", "continue a quoted cell", "Read so.", several, covered, "lines")
+        note("continued", several, covered, "lines")
     if literal:
         opening = re.compile(rf"(^|{re.escape(separator)}){QUOTE}")
         first = show(next(line for line in lines if opening.search(line)))
         # in a file with commas a quote that is not closed is rather a fault than a character
-        level = "WARN" if separator in CSV_LIKE else "FIX"
-        what = "have a quote that is not closed in its line"
-        then = "The quote is read as a character."
-        file.checks.note(level, what, then, len(literal), rows, "rows", literal, first)
+        rule = "open-quote-in-csv" if separator in CSV_LIKE else "open-quote"
+        note(rule, len(literal), rows, "rows", literal, first)
     return columns, rows
 
 
-def _refusal(text: str, layout: Layout, choice: Choice, file: OwnFile) -> ArtifactError:
-    """Why no reading fits: rows of another number of cells, an open quote, or both."""
+def _refuse(text: str, layout: Layout, choice: Choice, file: OwnFile) -> None:
+    """Raises `ArtifactError`: why no reading fits (rows of another width, an open quote)."""
     lines = text.split("\n")
     if choice.joined:
         start, end, _ = choice.joined
-        return file.error(
+        raise file.error(
             f"a quote in line {start:,} of {file.label} joins the lines up to {end:,}, and each of "
             f"them looks like a row of its own (line {start:,}: {show(lines[start - 1])}). Double "
             'a quote that is part of a text and put the text into quotes (""), or write the table '
@@ -183,15 +165,11 @@ def _refusal(text: str, layout: Layout, choice: Choice, file: OwnFile) -> Artifa
     # each line a row, numbered from 1 behind the header
     separator, names, skip, _ = layout
     rows = list(records(text, separator, len(names), "lines"))[skip:]
-    ragged = [place for place, row in enumerate(rows) if len(row.cells) != len(names)]
+    ragged = [number for number, row in enumerate(rows, 1) if len(row.cells) != len(names)]
     if not ragged:
         then = 'Close it, or double it ("") inside a quoted text.'
-        return file.error(f"{file.label} cannot be read.{quote} {then}")
-    start, _, cells = rows[ragged[0]]
-    marks = tuple(place + 1 for place in ragged[:MAX_ROWS])
-    what = f"have another number of cells than the {len(names)} columns {some(names)}"
+        raise file.error(f"{file.label} cannot be read.{quote} {then}")
+    start, _, cells = rows[ragged[0] - 1]
     first = f"{len(cells)} cells, {show(lines[start - 1])}"
-    then = f"Put texts that hold {separator!r} or a line end into double quotes.{quote}"
-    name = file.checks.name
-    finding = Finding("STOP", name, what, len(ragged), len(rows), marks, first, then)
-    return ArtifactError(finding.message)
+    words = {"width": len(names), "names": some(names), "separator": separator, "quote": quote}
+    file.checks.note("ragged", len(ragged), len(rows), "rows", ragged, first, **words)

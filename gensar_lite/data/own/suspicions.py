@@ -4,8 +4,6 @@ In: tables with clean ids. Out: findings of level WARN in the table's `Checks`; 
 This file does not know what is broken in a single row (rules.py, event_rules.py).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 
@@ -21,15 +19,12 @@ _TIMES = 10
 _SORTED = 0.9  # rank correlation with the order of the file: from here on it is sorted by that
 _LEAST_ROWS = 20  # fewer are sorted by chance
 _LEAST_USERS = 5
-_BY_FILE = "data.order=file takes the order of the rows for time, so a user's last rows test: "
 
 
 def merged_users(table: pd.DataFrame, checks: Checks) -> None:
-    """Users that may be many people, the one with most events first.
-
-    These are: a word for nobody (NA, anonymous, -1), whatever its share; a ``0`` that leads the log
-    with `_TIMES` the median user's events; anybody with that and a share of more than `_LARGE`.
-    """
+    """Users that may be many people, the one with most events first: a word for nobody (NA, -1),
+    whatever its share; a ``0`` that leads the log with `_TIMES` the median user's events; anybody
+    with that and a share of more than `_LARGE`."""
     codes, users = pd.factorize(table["user_id"], sort=True)
     counts = np.bincount(codes, minlength=len(users))  # (U,) events
     if not len(users):
@@ -43,14 +38,11 @@ def merged_users(table: pd.DataFrame, checks: Checks) -> None:
         is_zero = set(user) <= set("0-") and counts[place] == counts.max()
         is_nobody = user == "-1" or is_nothing(user) or plain_words(user) in _NO_USER
         is_nobody = is_nobody or (is_zero and is_much)
-        if not is_nobody and not (is_much and share > _LARGE):
-            continue
-        counted = f"{share:.1%} of the log; the median user has {median:g}"
-        then = "If strangers are merged here, take these rows out: they tell of no user."
-        if is_nobody:
-            then = f"{show(user)} is what programs write where there is no user. {then}"
-        what = f"belong to one user, {show(user)} ({counted})"
-        checks.find("WARN", table, codes == place, what, then)
+        if is_nobody or (is_much and share > _LARGE):
+            name = show(user)
+            nobody = f"{name} is what programs write where there is no user. " if is_nobody else ""
+            words = {"user": name, "share": share, "median": median, "nobody": nobody}
+            checks.find("one-user", table, codes == place, **words)
 
 
 def look_alikes(table: pd.DataFrame, checks: Checks, field: str) -> None:
@@ -60,17 +52,15 @@ def look_alikes(table: pd.DataFrame, checks: Checks, field: str) -> None:
     is_twin = plain.duplicated(keep=False)
     if is_twin.any():
         first = ", ".join(map(show, ids[plain == plain[is_twin].iloc[0]][:3]))
-        what = f"are a {field} that differs from another one in case, spaces or leading zeros only"
-        then = "They stay different. If they are one, write them alike."
-        checks.note("WARN", what, then, int(is_twin.sum()), len(ids), "ids", first=first)
+        count = int(is_twin.sum())
+        checks.note("look-alike", count, len(ids), "ids", first=first, field=field)
 
 
 def doubtful_order(table: pd.DataFrame, beside: pd.DataFrame, checks: Checks) -> None:
     """For ``data.order=file``: is the order of a user's rows that of something else than time?
 
-    `beside` holds the events' columns that no field was taken from. Warned about: an order by item
-    id, by the item's number of events, or by a numeric column (`rank_order` of `_SORTED` or more,
-    or minus that); only where there is none, a time that disagrees.
+    Warned about: an order by item id, by the item's number of events, or by a numeric column of
+    `beside`, those that no field was taken from; only where there is none, a time that disagrees.
     """
     user = pd.factorize(table["user_id"])[0]
     every_row = np.ones(len(table), dtype=bool)
@@ -79,33 +69,28 @@ def doubtful_order(table: pd.DataFrame, beside: pd.DataFrame, checks: Checks) ->
     item = pd.Series(pd.factorize(table["item_id"], sort=True)[0])
     ids = _numbers(table["item_id"])
     popularity = item.groupby(item).transform("size")
-    orders = [
-        ("item id", item if ids is None else ids, f"{better}, or bring a column of times."),
-        ("item's popularity", popularity, f"{better}, or bring a column of times."),
-    ]
+    bring = f"{better}, or bring a column of times."
+    orders = [("item id", item if ids is None else ids, bring)]
+    orders.append(("item's popularity", popularity, bring))
     # ... and any other column may be a time that nobody named so
     for column in beside.columns:
         values = _numbers(beside[column].reindex(table.index))
+        settings = f"data.order=time and data.columns=events.time={as_typed(column)}"
+        then = f"if {show(column)} is a time, set {settings}, else {better}."
         if values is not None:
-            settings = f"data.order=time and data.columns=events.time={as_typed(column)}"
-            then = f"if {show(column)} is a time, set {settings}, else {better}."
             orders.append((f"column {show(column)}", values, then))
     is_sorted = False
     for name, values, then in orders:
         rate = rank_order(user, np.asarray(values))
         if rate is not None and abs(rate) >= _SORTED:
             is_sorted = True
-            what = f"follow the {name} inside their user (rank correlation {rate:.2f})"
-            checks.find("WARN", table, every_row, what, _BY_FILE + then)
-    if "time" not in table or is_sorted:
-        return
-    # a time that was read and is not used: the file should follow it
-    seconds, _ = read_times(table["time"].str.strip())
-    rate = rank_order(user, seconds) if np.isfinite(seconds).all() else None
-    if rate is not None and rate < _SORTED:
-        what = f"stand in another order than their time says (rank correlation {rate:.2f})"
-        then = "Set data.order=time to follow the times."
-        checks.find("WARN", table, every_row, what, then)
+            checks.find("sorted", table, every_row, name=name, rate=rate, then=then)
+    if "time" in table and not is_sorted:
+        # a time that was read and is not used: the file should follow it
+        seconds, _ = read_times(table["time"].str.strip())
+        rate = rank_order(user, seconds) if np.isfinite(seconds).all() else None
+        if rate is not None and rate < _SORTED:
+            checks.find("against-time", table, every_row, rate=rate)
 
 
 def _numbers(cells: pd.Series) -> np.ndarray | None:
@@ -116,18 +101,14 @@ def _numbers(cells: pd.Series) -> np.ndarray | None:
 
 def rank_order(user: np.ndarray, values: np.ndarray) -> float | None:
     """Rank correlation in [-1, 1] of each user's values (E,) with the order of their rows, over all
-    users together.
-
-    Equal values say nothing: a sorted column is 1 with any number of ties. None where fewer than
-    `_LEAST_USERS` users with `_LEAST_ROWS` rows have values that differ.
-    """
+    users together; ties say nothing. None where too few users have values that differ."""
     log = pd.DataFrame({"user": user, "value": values, "place": np.arange(len(user))})
     # ranks inside each user, from their mean on, so that all users have one scale
     ranks = log.groupby("user")[["value", "place"]].rank()
     ranks -= ranks.groupby(log["user"]).transform("mean")
-    differ = (ranks["value"] ** 2).groupby(log["user"]).transform("sum") > 0
+    squares = ranks["value"] ** 2
+    differ = squares.groupby(log["user"]).transform("sum") > 0
     if differ.sum() < _LEAST_ROWS or log.loc[differ, "user"].nunique() < _LEAST_USERS:
         return None
-    # of all orders of the rows, the sorted one has the largest sum of products: that of the value
-    # ranks' squares
-    return float((ranks["value"] * ranks["place"]).sum() / (ranks["value"] ** 2).sum())
+    # of all orders of the rows, the sorted one has the largest sum of products
+    return float((ranks["value"] * ranks["place"]).sum() / squares.sum())

@@ -4,8 +4,6 @@ In: a column of text. Out: numbers, and the unit they were in. What is wrong wit
 order are the log's business (event_rules.py).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 
@@ -31,11 +29,8 @@ _UNIVERSAL = r" ?(?:UTC|GMT|Z)$"  # after a date; each means what is read where 
 
 
 def read_times(texts: pd.Series) -> tuple[np.ndarray, str]:
-    """Seconds (E,) float64, NaN for no time, and what they were: ``dates``, a unit or `COMPACT`.
-
-    One unit for the whole column, by its median. ISO 8601 dates without a zone are UTC, and so are
-    those that end in UTC, GMT or Z.
-    """
+    """Seconds (E,) float64, NaN for no time, and what the whole column was: ``dates`` (ISO 8601,
+    UTC where they name no zone), a unit or `COMPACT`."""
     half = (texts != "").sum() / 2
     # 1. Dates without signs. Of seconds in that range only one in thirty is a date by chance
     for digits, (_, unit) in COMPACT.items():
@@ -56,11 +51,8 @@ def read_times(texts: pd.Series) -> tuple[np.ndarray, str]:
 
 
 def rounded_times(texts: pd.Series) -> np.ndarray:
-    """Which times (E,) bool are numbers whose seconds were cut, as a spreadsheet writes them.
-
-    None are where a column has numbers in this form with all their digits: programs write large
-    doubles so, and there a short one just ends in zeros.
-    """
+    """Which times (E,) bool are numbers whose seconds were cut, as a spreadsheet writes them; none
+    where some in this form have all their digits: so programs write large doubles."""
     is_rounded = texts.str.fullmatch(_EXPONENT).to_numpy(dtype=bool)
     digits = texts[is_rounded].str.extract(f"^{_EXPONENT}$")[0].str.count("[0-9]")
     return is_rounded & bool((digits <= _MOST_ROUNDED).all())
@@ -79,8 +71,3 @@ def _seconds(dates: pd.Series) -> np.ndarray:
     """Dates as seconds since 1970, NaN for none. Not by nanoseconds: the year 3024 does not fit."""
     seconds = dates.dt.as_unit("us").astype("int64").to_numpy() / 1e6
     return np.where(dates.isna(), np.nan, seconds)
-
-
-def whole_if_possible(seconds: np.ndarray) -> np.ndarray:
-    """int64 when no second is divided, so that a corpus of whole seconds stays one of integers."""
-    return seconds.astype(np.int64) if (seconds == np.floor(seconds)).all() else seconds

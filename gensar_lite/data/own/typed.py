@@ -1,12 +1,9 @@
 """JSON (an object per line, or one array of objects) and parquet as columns of text.
 
-In: text or bytes, and which columns are wanted. Out: the names of all columns, the wanted ones as
-text; what was dropped goes to the file's `Checks`. Values of other keys are not kept, so that a
-record of thousands of keys costs what is taken from it. A number that was an id must be seen as
-one: 12.0 stays "12.0". This file does not know what a column means.
+In: text or bytes, and their `OwnFile`. Out: `TextColumns`; what was dropped goes to the file's
+`Checks`. Values of unwanted keys are not kept. A number that was an id must be seen as one: 12.0
+stays "12.0". This file does not know what a column means.
 """
-
-from __future__ import annotations
 
 import json
 import re
@@ -35,15 +32,17 @@ Parsed = tuple[int, str, dict | None, bool]
 
 
 def read_json(text: str, file: OwnFile) -> TextColumns:
-    """All keys in the order of their first sight, and the wanted columns.
-
-    A Python dictionary in a line (Amazon 2014) is read as well; what is no object is dropped.
-    Raises `ArtifactError` when that is too much, or an array breaks off.
-    """
+    """All keys in the order of their first sight, and the wanted columns. What is no object is
+    dropped. Raises `ArtifactError` when that is too much, or an array breaks off."""
     if _ARRAY.match(text):
         objects = _usable(_elements(text, file), file, "elements", "Write objects only.")
     else:
-        objects = _usable(_lines(text), file, "lines", "Write one JSON object per line.")
+        lines = (  # parsed one by one, when they are asked for
+            (number, line, *parse_record(line, _DECODER.decode))
+            for number, line in enumerate(text.split("\n"), start=1)
+            if line and not line.isspace()
+        )
+        objects = _usable(lines, file, "lines", "Write one JSON object per line.")
     return _columns(objects, file.wanted)
 
 
@@ -74,27 +73,19 @@ def _usable(parsed: Iterable[Parsed], file: OwnFile, unit: str, then: str) -> It
     total = 0
     for place, source, row, is_python in parsed:
         total += 1
-        # a lone surrogate is text that no file can hold
-        if row is None or not _is_unicode(row, source):
+        # a lone surrogate, which only an escape can write, is text that no file can hold
+        if row is None or ("\\" in source and not _is_unicode(row)):
             bad.append((place, source))
             continue
         if is_python:
             in_python.append(place)
         yield row
     if in_python:
-        what, count = "are Python dicts, not JSON", len(in_python)
-        file.checks.note("FIX", what, "Read as such.", count, total, unit, in_python, "{...}")
+        file.checks.note("python", len(in_python), total, unit, in_python, "{...}")
     if bad:
         places, sources = zip(*bad, strict=True)
-        what, first = "are no JSON object", show(sources[0])
-        file.checks.note("DROP", what, then, len(bad), total, unit, places, first)
+        file.checks.note("no-object", len(bad), total, unit, places, show(sources[0]), then=then)
         file.checks.stop_if_many()
-
-
-def _lines(text: str) -> Iterator[Parsed]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line and not line.isspace():
-            yield number, line, *parse_record(line, _DECODER.decode)
 
 
 def _elements(text: str, file: OwnFile) -> Iterator[Parsed]:
@@ -133,10 +124,7 @@ def _broken(text: str, place: int, number: int, file: OwnFile) -> ArtifactError:
     )
 
 
-def _is_unicode(row: dict, source: str) -> bool:
-    """Whether no text is a lone surrogate, which only an escape can write."""
-    if "\\" not in source:
-        return True
+def _is_unicode(row: dict) -> bool:
     try:
         json.dumps(row, ensure_ascii=False, default=str).encode()
     except BROKEN:
@@ -195,11 +183,14 @@ def read_parts(file: OwnFile) -> TextColumns:
 
 
 def _part_files(file: OwnFile) -> list[Path]:
-    """The parquet files of a folder by their names, in which part 2 comes before part 10.
+    """The parquet files of a folder by their names, in which part 2 comes before part 10. Raises
+    `ArtifactError` for none, and where folders inside hold parts too: more rows, or a copy?"""
 
-    Raises `ArtifactError` for none, and where folders inside hold parts too: more rows, or a copy?
-    """
-    paths = sorted(file.path.rglob("*.parquet"), key=lambda path: _natural(path.name))
+    def place(path: Path) -> list[tuple[int, str]]:
+        pieces = re.split(r"(\d+)", path.name)
+        return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]
+
+    paths = sorted(file.path.rglob("*.parquet"), key=place)
     names = {path: path.relative_to(file.path).parts for path in paths if path.is_file()}
     names = {path: parts for path, parts in names.items() if not any(p[0] in "._" for p in parts)}
     direct = [path for path, parts in names.items() if len(parts) == 1]
@@ -215,12 +206,6 @@ def _part_files(file: OwnFile) -> list[Path]:
             "others out."
         )
     return direct
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A key for sorting: numbers in a name count as numbers, before letters."""
-    pieces = re.split(r"(\d+)", name)
-    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]
 
 
 def _cells(column: pa.ChunkedArray, key: str, file: OwnFile) -> pd.Series:
@@ -243,10 +228,8 @@ def _cells(column: pa.ChunkedArray, key: str, file: OwnFile) -> pd.Series:
 
 
 def _digits(value: float | None) -> str:
-    """All digits of a double, also the zero of 12.0, which Arrow leaves out.
-
-    An exponent would look like a number that a spreadsheet rounded.
-    """
+    """All digits of a double, also the zero of 12.0, which Arrow leaves out, and no exponent, which
+    would look like a number that a spreadsheet rounded."""
     if value is None or value != value:
         return ""
     text = repr(value)

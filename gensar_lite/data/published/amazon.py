@@ -1,17 +1,18 @@
 """Sources ``amazon`` and ``electronics``: one category of Amazon 2014, 5-core (McAuley et al.,
 SIGIR 2015).
 
-In: ``reviews_<category>_5.json.gz`` (a review is a purchase; its time is a day) and
-``meta_<category>.json.gz`` (Python dictionaries, one per line). Out: `Tables`. Search is what was
-published for the category (searches.py), else semi-synthetic (families.py). This file does not know
-how events are split.
+In: ``reviews_<category>_5.json.gz`` (a review is a purchase; its time is a day),
+``meta_<category>.json.gz`` (Python dictionaries, one per line) and, where they were published (Ai
+et al., SIGIR 2017), ``query_text.txt.gz`` (a query per line) and two ``.qrels.gz`` (lines
+``<user>_<query's line number> 0 <asin> <1 if bought>``); else search is semi-synthetic
+(families.py). Out: `Tables`. The queries' split is random and lets a purchase test what trains: it
+is not used, time decides. This file does not know how.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,16 +20,17 @@ import numpy as np
 import pandas as pd
 
 from data_download import AMAZON_CATEGORIES, QUERY_FILES, Source, fetch, find
+from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import DataConfig, one_of
-from gensar_lite.data.families import semi_synthetic_search
-from gensar_lite.data.published.jsonlines import read_columns, read_records
-from gensar_lite.data.published.logs import Log, number_log
+from gensar_lite.data.families import Search, semi_synthetic_search
+from gensar_lite.data.published.jsonlines import blocks, read_columns, read_records
+from gensar_lite.data.published.logs import Log, clicked, match, number_log, with_searches
 from gensar_lite.data.published.packed import Tally
-from gensar_lite.data.published.searches import published_search
 from gensar_lite.data.sources import Tables
 from gensar_lite.data.text import clean
 
 REVIEW = {"reviewerID": str, "asin": str, "unixReviewTime": int}
+LEAST_MATCHED = 0.5  # of the published rows must be purchases of the log: else another edition
 _ASIN = re.compile(rb"""["']asin["']\s*:\s*["']([^"'\\]+)["']""")
 
 
@@ -42,10 +44,7 @@ class Product(NamedTuple):
 
 
 def load_amazon(settings: DataConfig) -> Tables:
-    """Fetch the files of ``settings.category`` if need be, and join them.
-
-    Raises `ConfigError` that lists the categories.
-    """
+    """Fetch the files of ``settings.category`` if need be, and join them. Raises `ConfigError`."""
     if settings.source == "electronics":
         settings = dataclasses.replace(settings, category="Electronics")
     return join(fetch(source_row(settings)), settings)
@@ -140,3 +139,54 @@ def item_table(products: list[Product], asins: np.ndarray, root: str) -> pd.Data
 
 def _text(value: object) -> str:
     return clean(value) if isinstance(value, str) else ""
+
+
+def published_search(texts: Path, train: Path, test: Path, log: Log) -> Search:
+    """One search event for each published (user, query, item) that is a purchase of `log`, at the
+    purchase's time; one purchase may have several.
+
+    A query's relevant items are all that any user bought after it (grade 1). Raises `ArtifactError`
+    on another edition.
+    """
+    lines = [line for block in blocks(texts) for line in block.splitlines()]
+    known = np.array([clean(line.decode("utf-8", "replace")) for line in lines], dtype=object)
+    judged = pd.concat([_judgements(path, len(known)) for path in (train, test)], ignore_index=True)
+    matched = match(judged.assign(text=known[judged["query"].to_numpy(dtype=int)]), log, "category")
+    count, pairs = matched.is_purchase.sum(), matched.pairs
+    if not len(judged) or count < LEAST_MATCHED * len(judged):
+        raise ArtifactError(
+            f"{train.name}: {count:,} of {len(judged):,} published rows are purchases of the "
+            "reviews: it is another edition. Delete the files and fetch them again, or set "
+            "data.published=false."
+        )
+    facts = {
+        "search": "semi-synthetic",
+        "search made": "category-path queries as published (Ai et al. 2017); their random split is "
+        "not used",
+        "queries": len(matched.queries),
+        "search events": len(pairs),
+        "published rows that are no purchase here": len(judged) - int(count),
+        "purchases with several searches": int((pairs.groupby("row").size() > 1).sum()),
+    }
+    events = with_searches(log.events, pairs)
+    return Search(matched.queries, events, clicked(events), facts)
+
+
+def _judgements(path: Path, num_queries: int) -> pd.DataFrame:
+    """The lines of one file that say "bought": ``user, query, item``, `query` a line number."""
+    tally = Tally(path.name)
+    rows = [row for block in blocks(path) for row in _rows(block, num_queries, tally)]
+    tally.check("line like 'USER_QUERYNUMBER 0 ASIN 1'")
+    table = pd.DataFrame(rows, columns=["user", "query", "item", "bought"])
+    return table.loc[table["bought"] == "1", ["user", "query", "item"]]
+
+
+def _rows(block: bytes, num_queries: int, tally: Tally) -> Iterator[tuple[str, int, str, str]]:
+    for line in filter(bytes.strip, block.splitlines()):
+        tally.read += 1
+        fields = line.decode("utf-8", "replace").split()
+        user, _, query = fields[0].rpartition("_") if fields else ("", "", "")
+        if len(fields) == 4 and user and query.isdecimal() and int(query) < num_queries:
+            yield user, int(query), fields[2], fields[3]
+        else:
+            tally.drop(line)

@@ -6,8 +6,6 @@ an order and no times, so the position in a user's sequence is the time. Search 
 (families.py).
 """
 
-from __future__ import annotations
-
 import csv
 import json
 from pathlib import Path
@@ -56,8 +54,7 @@ class Attributes(NamedTuple):
 
 
 def load_beauty(settings: DataConfig) -> Tables:
-    """Fetch the files if need be, join them, assert `FACTS`, add search twins drawn from
-    ``settings.seed``."""
+    """Fetch the files if need be, join them, check `FACTS`; search twins by ``settings.seed``."""
     tables, measured = join(fetch("beauty"), settings)
     check_facts(measured)
     return tables
@@ -71,8 +68,7 @@ def check_facts(measured: dict[str, int]) -> None:
 
 
 def join(files: dict[str, Path], settings: DataConfig) -> tuple[Tables, dict[str, int]]:
-    """The five files as `Tables`, and the counts that `check_facts` compares. Item and user ids
-    from 1 become rows."""
+    """The five files as `Tables`, and the counts that `check_facts` compares."""
     purchases = read_purchases(files["Beauty.txt"])
     named = ("datamaps.json", "Beauty_item2attributes.json", "item_id_to_int.json")
     maps, numbers, product_of = (json.loads(files[name].read_text("utf-8")) for name in named)
@@ -105,8 +101,7 @@ def join(files: dict[str, Path], settings: DataConfig) -> tuple[Tables, dict[str
 
 
 def read_purchases(path: Path) -> pd.DataFrame:
-    """Lines ``user item item ...``, oldest first, ids from 1 -> ``user_id, time, item_id``, ids
-    from 0."""
+    """Lines ``user item item ...``, oldest first -> ``user_id, time, item_id``; ids from 1 -> 0."""
     lines = filter(str.strip, path.read_text().splitlines())
     rows = [np.array(line.split(), dtype=np.int64) - 1 for line in lines]
     _require(rows, f"{path.name} is empty")
@@ -121,8 +116,7 @@ def read_purchases(path: Path) -> pd.DataFrame:
 
 
 def attribute_names(maps: dict) -> list[str]:
-    """Name of attribute k (from 1) at place k - 1: ids in ascending order, those seen `MIN_COUNT`
-    times or more."""
+    """Name of attribute k at place k - 1: ascending ids, those seen `MIN_COUNT` times or more."""
     ids = sorted(maps["id2attribute"], key=int)
     often = [i for i in ids if maps["attributeid2num"][i] >= MIN_COUNT]
     return [clean(maps["id2attribute"][i]) for i in often]

@@ -1,12 +1,8 @@
-"""One JSON object per line, read at the speed of the disk where the lines are clean, and line by
-line where not.
+"""One JSON object per line, read at the speed of the disk where the lines are clean.
 
 In: a packed file of lines, among them the Python dictionaries of Amazon 2014. Out: a table of a few
-columns, or whole records. A line that is neither is dropped and counted. This file does not know
-what a field means.
+columns, or whole records. A line that is neither is dropped and counted. It knows no field.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,19 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
-from gensar_lite.data.published.packed import Tally, open_packed
+from gensar_lite.data.published.packed import BLOCK, Tally, open_packed
 from gensar_lite.data.text import MAX_LINE, parse_record
 
-BLOCK = 8 * 2**20
 _TYPES = {str: pa.string(), int: pa.int64()}
 
 
 def blocks(path: Path) -> Iterator[bytes]:
-    """The file as pieces of whole lines, about `BLOCK` bytes each, every line with its end.
-
-    Of a line that is longer than a block only the first `MAX_LINE` bytes are passed on, so that it
-    is found broken.
-    """
+    """The file as pieces of whole lines, about `BLOCK` bytes each, every line with its end. Of one
+    longer than a block only `MAX_LINE` bytes are passed on, so that it is found broken."""
     rest = b""  # the start of a line whose end has not come
     is_cut = False  # whether that line is too long already: what follows of it is thrown away
     with open_packed(path) as stream:
@@ -56,12 +48,9 @@ def _ahead(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def read_columns(path: Path, columns: dict[str, type]) -> tuple[pd.DataFrame, Tally]:
-    """A table of `columns` (name -> ``str`` or ``int``) from a packed file of records, in the
-    file's order.
-
-    A line is dropped and counted if it is no record, or a column is missing, empty or of another
-    type. Raises `ArtifactError` if that happens to more than 1 % of the lines.
-    """
+    """A table of `columns` (name -> ``str`` or ``int``) from a packed file of records, in order. A
+    line is dropped if it is no record, or a column is missing, empty or of another type. Raises
+    `ArtifactError` if that happens to more than 1 % of the lines."""
     tally = Tally(path.name)
     schema = pa.schema([(name, _TYPES[kind]) for name, kind in columns.items()])
     parts = []
@@ -92,10 +81,9 @@ def read_records(path: Path, wanted: Callable[[bytes], bool], tally: Tally) -> I
 def parse_line(line: bytes) -> dict | None:
     """A line as a record: JSON, else a Python dictionary of plain values, else None."""
     try:
-        record, _ = parse_record(line.decode("utf-8-sig"))
+        return parse_record(line.decode("utf-8-sig"))[0]
     except UnicodeDecodeError:
         return None
-    return record
 
 
 def _clean_block(block: bytes, schema: pa.Schema) -> pa.Table | None:
@@ -103,10 +91,8 @@ def _clean_block(block: bytes, schema: pa.Schema) -> pa.Table | None:
     try:
         table = pa.json.read_json(
             pa.BufferReader(block),
-            read_options=pa.json.ReadOptions(block_size=MAX_LINE),
-            parse_options=pa.json.ParseOptions(
-                explicit_schema=schema, unexpected_field_behavior="ignore"
-            ),
+            pa.json.ReadOptions(block_size=MAX_LINE),
+            pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
         ).select(schema.names)
         table.validate(full=True)  # text that is not UTF-8
     except pa.ArrowException:

@@ -7,8 +7,6 @@ videos. Out: `Tables`. Nobody knows the words: each is a number, so ``[20, 34]``
 events are split.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -19,9 +17,8 @@ import pyarrow.compute as pc
 
 from data_download import fetch
 from gensar_lite.config import DataConfig
-from gensar_lite.data.published.csvfiles import read_csv
-from gensar_lite.data.published.logs import number_log, number_names
-from gensar_lite.data.published.searches import clicked
+from gensar_lite.data.published.logs import clicked, number_log, number_names
+from gensar_lite.data.published.packed import read_csv
 from gensar_lite.data.sources import Tables
 from gensar_lite.data.text import clean
 
@@ -49,8 +46,8 @@ def read_kuaisar(path: Path, settings: DataConfig) -> Tables:
     )
     features = features.drop_duplicates("item_id").set_index("item_id")
     is_video = table["item"].isin(features.index)  # a search also shows people, music and goods
-    facts |= {"item rows dropped": tally.dropped}
-    facts |= {"clicks on what is no video": int((~is_video).sum())}
+    facts["item rows dropped"] = tally.dropped
+    facts["clicks on what is no video"] = int((~is_video).sum())
     log = number_log(table[is_video].drop_duplicates(), settings, once=False)
     query_id, texts = number_names(log.events["query"].replace("", None))  # -1: recommended
     task = np.where(query_id >= 0, "search", "recommend")

@@ -6,8 +6,6 @@ search that led to it (kind ``tag``), and untagged ratings have semi-synthetic t
 kind ``category``: the film's genres).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +17,15 @@ from data_download import fetch
 from gensar_lite.config import DataConfig
 from gensar_lite.data.families import Search, semi_synthetic_search
 from gensar_lite.data.published.amazon import Product, item_table
-from gensar_lite.data.published.csvfiles import read_csv
-from gensar_lite.data.published.logs import Log, number_log
-from gensar_lite.data.published.searches import clicked, in_order, match, with_searches
+from gensar_lite.data.published.logs import (
+    Log,
+    clicked,
+    in_order,
+    match,
+    number_log,
+    with_searches,
+)
+from gensar_lite.data.published.packed import read_csv
 from gensar_lite.data.sources import Tables
 from gensar_lite.data.text import clean
 
@@ -67,12 +71,9 @@ def film_table(films: pd.DataFrame, names: np.ndarray) -> pd.DataFrame:
 def tags_and_genres(
     tags: pd.DataFrame, items: pd.DataFrame, log: Log, settings: DataConfig
 ) -> Search:
-    """A search for each tag that a user gave to a film the user rated; made queries for the ratings
-    that have no tag.
-
-    A tag's search stands at the time of the rating: the tag itself often comes minutes later, and
-    at its own time the film would stand in its own history.
-    """
+    """A search for each tag that a user gave to a film the user rated, at the rating's time; made
+    queries for the ratings that have no tag."""
+    # a tag often comes minutes later: at its own time the film would stand in its own history
     texts = {tag: clean(tag).lower() for tag in tags["tag"].unique()}
     asked = tags.assign(tag=tags["tag"].map(texts).astype(object))
     tagged = match(asked.set_axis(["user", "item", "text"], axis=1), log, "tag")
@@ -80,18 +81,19 @@ def tags_and_genres(
     by_genre = semi_synthetic_search(items, untagged, settings)
     # the made queries are numbered on from the tags; a tag's answers are the films it was given to
     first = len(tagged.queries)
-    genre_queries = by_genre.queries.assign(query_id=by_genre.queries["query_id"] + first)
-    genre_events = by_genre.events[by_genre.events["task"] == "search"]
-    genre_events = genre_events.assign(query_id=genre_events["query_id"] + first)
-    genre_answers = by_genre.relevance.assign(query_id=by_genre.relevance["query_id"] + first)
+    made = by_genre.events[by_genre.events["task"] == "search"]
+    genre_queries, genre_events, genre_answers = (
+        table.assign(query_id=table["query_id"] + first)
+        for table in (by_genre.queries, made, by_genre.relevance)
+    )
     tag_events = with_searches(log.events, tagged.pairs)
     relevance = pd.concat([clicked(tag_events), genre_answers])
     silent = ~tagged.is_purchase | (asked["tag"] == "").to_numpy()
+    made_of = by_genre.facts["search made"]
     facts = by_genre.facts | {
         "tags": len(tagged.pairs),
         "tags without a rating or a word": int(silent.sum()),
-        "search made": "tags that users gave; for untagged ratings: "
-        f"{by_genre.facts['search made']}",
+        "search made": f"tags that users gave; for untagged ratings: {made_of}",
         "queries": first + len(genre_queries),
         "search events": len(tagged.pairs) + len(genre_events),
     }

@@ -1,8 +1,9 @@
 """The built-in shop: a catalogue, its users and their log, drawn from one seed in about a second.
 
-In: `DataConfig`. Out: `Tables`, with the generating process in ``truth``. Every item has a
-category, which its text tells, and a taste, which nothing tells but what is bought together; the
-two are drawn independently.
+In: `DataConfig`, and two files beside this one, ``leaves.csv`` (a bottom category per line) and
+``words.toml``. Out: `Tables`, with the generating process in ``truth``. Every item has a category,
+which its text tells, and a taste, which nothing tells but what is bought together; the two are
+drawn independently.
 
     recommend  p(item | user, previous item) = p(taste | user, previous item) * share in taste
     search     p(item | query, user) ~ relevance * sqrt(share) * (1 + pull * p(taste | user))
@@ -11,13 +12,16 @@ both without the items the user has met before. This file does not know how the 
 learned. The order of the draws is part of every shop: one more draw makes another shop of a seed.
 """
 
-from __future__ import annotations
+import csv
+import functools
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from gensar_lite.config import MIN_SHOP_EVENTS, DataConfig
-from gensar_lite.data.shop.lexicon import Leaf, lexicon
 from gensar_lite.data.shop.truth import Truth
 from gensar_lite.data.sources import Tables
 
@@ -30,6 +34,49 @@ MAIN, SECOND = 0.8, 0.15  # user's weight of the two tastes; the rest is spread 
 STICKINESS = 0.2  # share of recommendations drawn from the previous item's taste
 TASTE_PULL = 4.0  # how much a user's taste raises a search result
 PARTIAL = 0.15  # click weight of an item of the right category without the attribute asked for
+
+
+class Leaf(NamedTuple):
+    """One bottom category. `synonym` and `misspelling` stand in no title and no description."""
+
+    path: str  # "Outdoor > Camping > Tents"
+    name: str  # "tents"
+    noun: str  # "tent", the word of titles
+    synonym: str  # "bivouac"
+    misspelling: str  # "tentts"
+    materials: list[str]
+    use: str  # "nights far from the road"
+    styles: list[str]  # of its root, as the next two
+    brands: list[str]
+    promises: list[str]  # sentences, one of which stands in every description
+
+
+class Lexicon(NamedTuple):
+    """Every word that a shop is made of."""
+
+    leaves: list[Leaf]  # all 96, in the order of the tree
+    colours: list[str]
+    sizes: list[str]
+    series: list[str]  # second word of a title
+    openings: list[str]  # first sentences of a description
+    closings: list[str]  # last sentences
+    tastes: list[str]  # hidden interests: what people buy together, whatever shelf it stands on
+
+
+@functools.cache
+def lexicon() -> Lexicon:
+    """The words as they stand in the package's files, read once."""
+    folder = Path(__file__).parent
+    words = tomllib.loads((folder / "words.toml").read_text(encoding="utf-8"))
+    roots = words.pop("roots")
+    lines = (folder / "leaves.csv").read_text(encoding="utf-8").splitlines()
+    leaves = []
+    for row in csv.DictReader(lines):
+        root, middle = row.pop("root"), row.pop("middle")
+        path = f"{root} > {middle} > {row['name'].title()}"
+        materials = row.pop("materials").split()
+        leaves.append(Leaf(path=path, materials=materials, **row, **roots[root]))
+    return Lexicon(leaves, **words)
 
 
 def make_shop(settings: DataConfig) -> Tables:
@@ -51,16 +98,16 @@ def make_shop(settings: DataConfig) -> Tables:
     )
     events = _events(truth, _lengths(settings, rng), rng)
     kinds = queries["kind"].value_counts()
+    made = "the built-in shop: searches, clicks and purchases are drawn from a known process"
     facts = {
-        "search": "the built-in shop: searches, clicks and purchases are drawn from a "
-        "known process",
+        "search": made,
         "tastes": lexicon().tastes[: truth.user_tastes.shape[1]],
         "leaves": len(shelf),
         "queries_by_kind": {kind: int(kinds[kind]) for kind in KIND_SHARE},
     }
     items = items[["item_id", "title", "text", "brand", "category"]]
     queries = queries[["query_id", "text", "kind"]]
-    return Tables(items, queries, events, relevance, facts, truth.tensors())
+    return Tables(items, queries, events, relevance, facts, truth._asdict())
 
 
 def _items(
@@ -91,7 +138,7 @@ def _items(
 def _title(
     place: Leaf, words: dict[str, str], titles: set[str], rng: np.random.Generator
 ) -> tuple[str, str]:
-    """A brand, and a title not in `titles` yet: "Norrhavn Otter Rugged Tent, Olive Nylon"."""
+    """A brand, and a new title: "Norrhavn Otter Rugged Tent, Olive Nylon"."""
     end = f"{words['style']} {words['noun']}, {words['colour']} {words['material']}"
     for _ in range(200):
         brand, series = _pick(place.brands, rng), _pick(lexicon().series, rng)
@@ -134,11 +181,8 @@ def _users(num_users: int, num_tastes: int, rng: np.random.Generator) -> np.ndar
 def _queries(
     shelf: list[Leaf], items: pd.DataFrame, leaf: np.ndarray
 ) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
-    """Queries, relevance and click weights (Q, N).
-
-    Grade 2: all that was asked for, 1: the category only. Each query has a `leaf`, whose demand it
-    shares.
-    """
+    """Queries (each with a `leaf`, whose demand it shares), relevance (grade 2: all that was asked
+    for, 1: the category only) and click weights (Q, N)."""
     rows, grades = [], []
     # a query for each middle category: everything below it answers
     middles = items["category"].str.split(" > ").str[1].to_numpy()
@@ -148,12 +192,8 @@ def _queries(
     for k, place in enumerate(shelf):
         inside = leaf == k  # (N,)
         # three names of the leaf, of which the text tells only the first
-        names = {
-            "category": place.name,
-            "synonym": place.synonym,
-            "misspelling": place.misspelling,
-        }
-        for kind, text in names.items():
+        for kind in ("category", "synonym", "misspelling"):
+            text = place.name if kind == "category" else getattr(place, kind)
             rows.append((text, kind, k))
             grades.append(np.where(inside, 2, 0))
         # its most frequent colour and material: others of the leaf answer in part

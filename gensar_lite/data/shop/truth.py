@@ -5,11 +5,8 @@ the right answer and reports can draw an oracle's line. This file does not know 
 drawn (synthetic.py).
 """
 
-from __future__ import annotations
-
-import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -18,9 +15,8 @@ from safetensors.numpy import load_file
 from gensar_lite.data.sources import Tables
 
 
-@dataclass(frozen=True)
-class Truth:
-    """The process behind the log of N items, U users, Q queries, T tastes: arrays alone."""
+class Truth(NamedTuple):
+    """The process behind the log of N items, U users, Q queries, T tastes: ``Tables.truth``."""
 
     item_taste: np.ndarray  # (N,) taste of an item, in [0, T)
     item_leaf: np.ndarray  # (N,) bottom category of an item
@@ -32,18 +28,9 @@ class Truth:
     taste_pull: np.ndarray  # (1,)
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, np.ndarray]) -> Truth:
-        """The process from its tensors, as ``Tables.truth`` holds them."""
-        return cls(**tensors)
-
-    @classmethod
-    def load(cls, folder: Path) -> Truth:
+    def load(cls, folder: Path) -> Self:
         """Read what the data stage saved as ``truth.safetensors``."""
         return cls(**load_file(Path(folder) / "truth.safetensors"))
-
-    def tensors(self) -> dict[str, np.ndarray]:
-        """Every array under its name."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def scores(
         self,
@@ -53,11 +40,8 @@ class Truth:
         previous_items: np.ndarray | None,
     ) -> np.ndarray:
         """True probability of every item, (B, N), rows sum to 1, items already met included.
-
-        `query_ids` (B,) matters for search only; `previous_items` (B,), the item of the user's
-        latest event of either task or -1, for recommendation only. Raises `ValueError` on another
-        task.
-        """
+        `query_ids` (B,) matters for search only; `previous_items` (B,), of the user's latest event
+        of either task or -1, for recommendation only."""
         taste = self.user_tastes[user_ids]  # (B, T)
         if task == "recommend":
             before = np.asarray(previous_items)
@@ -78,15 +62,14 @@ class Truth:
 def neighbour_agreement(tables: Tables, k: int = 10) -> pd.DataFrame:
     """How often near items share a leaf category, and how often a taste: why there are two views.
 
-    Rows ``text`` (TF-IDF cosine of title and description), ``behaviour`` (cosine of the users who
-    were recommended both) and ``chance``; columns ``category`` and ``taste`` hold the share among
-    the `k` nearest, in [0, 1].
+    Rows ``text`` (TF-IDF cosine), ``behaviour`` (cosine of the users who were recommended both) and
+    ``chance``; columns ``category`` and ``taste``, the share among the `k` nearest.
     """
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import normalize
 
-    truth = Truth.from_tensors(tables.truth)
+    truth = Truth(**tables.truth)
     labels = {"category": truth.item_leaf, "taste": truth.item_taste}
     bought = tables.events[tables.events["task"] == "recommend"]
     place = bought["item_id"], bought["user_id"]
