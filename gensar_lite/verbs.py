@@ -231,7 +231,7 @@ def _request(words: argparse.Namespace) -> None:
     JSON,
 )
 def _settings(words: argparse.Namespace) -> None:
-    from gensar_lite.config.listing import settings_rows, settings_table
+    from gensar_lite.config.tree import settings_rows, settings_table
 
     rows = settings_rows(words.stage)
     print(json.dumps(rows, indent=1) if words.json else settings_table(words.stage))

@@ -17,7 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROWS = (
     ("config",),
     ("machine",),
-    ("metrics", "drawing", "linear"),
+    ("metrics", "drawing"),
     ("artifacts",),
     ("notebook", "data"),
     ("embeddings",),

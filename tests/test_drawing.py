@@ -14,7 +14,7 @@ from matplotlib.colors import CSS4_COLORS
 from gensar_lite.artifacts import TASKS, VIEWS
 from gensar_lite.drawing import palette
 from gensar_lite.drawing.canvas import canvas, figure_png, figure_uri
-from gensar_lite.linear import principal_axes
+from gensar_lite.embeddings.fused import principal_axes
 
 ROOT = Path(__file__).parent.parent
 # the palette itself, and the page's style sheet

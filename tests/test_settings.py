@@ -32,8 +32,7 @@ from gensar_lite.config import (
     without_constants,
 )
 from gensar_lite.config.declare import Setting
-from gensar_lite.config.listing import settings_rows, settings_table
-from gensar_lite.config.tree import CONSTANTS, settings_of
+from gensar_lite.config.tree import CONSTANTS, settings_of, settings_rows, settings_table
 
 ROOT = Path(__file__).parent.parent
 EVERY = {row.key: row for stage in STAGES for row in settings_of(stage).values()}

@@ -1,11 +1,12 @@
-"""The tree of settings: presets, overrides from text and from Python, and back to text.
+"""The tree of settings: presets, overrides from text and from Python, back to text, all as a table.
 
 In: a preset's name and changes (from a notebook, papermill or ``--set a.b=c``). Out: a `Config` in
-which every value is valid. This file does not know what the settings mean.
+which every value is valid; lines for people. This file does not know what the settings mean.
 """
 
 import dataclasses
 import functools
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -20,6 +21,8 @@ CONSTANTS = {
     "training": {"compile": False},
     "evaluation": {"num_examples": 6},
 }
+
+NAME_WIDTH, DEFAULT_WIDTH, LINE_WIDTH = 25, 17, 100  # of the table
 
 
 def _read_presets() -> tuple[dict[str, object], dict[str, dict[str, object]]]:
@@ -120,6 +123,45 @@ def own_files(config: Config) -> list[tuple[str, str]]:
     """A user's own tables that the settings name, ``[("items", path), ...]``."""
     tables = [(name, getattr(config.data, name)) for name in ("items", "events", "queries")]
     return [(name, path) for name, path in tables if path]
+
+
+def settings_rows(stage: str | None = None) -> list[dict[str, object]]:
+    """One row per setting of a stage, or of all. Raises `ConfigError` that lists the stages."""
+    stages = STAGES if stage is None else (one_of("settings", stage, STAGES),)
+    changes = {**PRESETS, "own files": OWN_FILES}
+    rows = []
+    for row in (row for name in stages for row in settings_of(name).values()):
+        kind, key = row.kind.__name__, row.key
+        presets = {name: settings[key] for name, settings in changes.items() if key in settings}
+        about = {name: getattr(row, name) for name in ("default", "valid", "choices", "meaning")}
+        of_type = f"list of {kind}" if row.is_list else kind
+        rows.append({"setting": key, "type": of_type, **about, "presets": presets})
+    return rows
+
+
+def settings_table(stage: str | None = None) -> str:
+    """The rows as text of at most 100 columns: name and default, beside them all the rest."""
+    lines, section = [], ""
+    fill = textwrap.TextWrapper(LINE_WIDTH, break_on_hyphens=False)
+    fill.subsequent_indent = " " * (NAME_WIDTH + DEFAULT_WIDTH)
+    for row in settings_rows(stage):
+        title, _, name = row["setting"].partition(".")
+        if title != section:
+            section = title
+            lines += ["", f"{title}: --set {title}.NAME=VALUE", ""]
+        presets = ", ".join(f"{key} {as_text(value)}" for key, value in row["presets"].items())
+        fill.initial_indent = f"{name:<{NAME_WIDTH}}{as_text(row['default']):<{DEFAULT_WIDTH - 1}} "
+        for text in (row["meaning"], f"valid: {row['valid']}", presets and f"presets: {presets}"):
+            lines += fill.wrap(text)
+            fill.initial_indent = fill.subsequent_indent
+    return "\n".join(lines[1:])
+
+
+def as_text(value: object) -> str:
+    """A value as ``--set`` takes it; what is empty as ``''``."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return (",".join(map(str, value)) if isinstance(value, tuple) else str(value)) or "''"
 
 
 @functools.cache

@@ -13,7 +13,6 @@ from threadpoolctl import threadpool_limits
 
 from gensar_lite.artifacts import ItemEmbeddings, check_vectors
 from gensar_lite.config import ConfigError
-from gensar_lite.linear import principal_axes
 
 
 def standardise(vectors: np.ndarray, view: str) -> np.ndarray:
@@ -37,6 +36,20 @@ def root_mean_norm(vectors: np.ndarray) -> np.ndarray:
     """Root of the mean squared norm of (N, D) vectors: what scales them to 1; 1 if all are zero."""
     norm = np.sqrt((vectors**2).sum(axis=1).mean())
     return norm if norm > 0 else np.ones_like(norm)
+
+
+def principal_axes(centred: np.ndarray, dim: int) -> np.ndarray:
+    """The min(dim, D) directions (D, d) in which vectors (N, D) vary most, strongest first.
+
+    One thread, so that the number of threads cannot change an identifier; the largest weight of
+    each axis is positive, so that no solver's choice of a sign can. Only the warm start of a
+    generator asks torch instead: with other signs it would be another model.
+    """
+    with threadpool_limits(1):
+        values, axes = np.linalg.eigh(centred.T @ centred / len(centred))  # weakest first
+    axes = axes[:, np.argsort(values)[::-1][:dim]]  # (D, d)
+    largest = np.abs(axes).argmax(axis=0)  # (d,), a row for each axis
+    return axes * np.sign(axes[largest, np.arange(axes.shape[1])])
 
 
 class Components(NamedTuple):

@@ -15,7 +15,7 @@ from plotly.subplots import make_subplots
 from gensar_lite.artifacts import VIEWS
 from gensar_lite.drawing import palette
 from gensar_lite.drawing.palette import DASHES, GREY, OKABE_ITO, SYMBOLS, WHITE
-from gensar_lite.linear import principal_axes
+from gensar_lite.embeddings.fused import principal_axes
 
 ROOT, OTHERS = "all items", "others"  # names of nodes of the code tree
 Counts = tuple[int, int]  # one number for each of two levels
