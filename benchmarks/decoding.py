@@ -25,7 +25,7 @@ from gensar_lite.artifacts import Identifiers
 from gensar_lite.config import TrainingConfig
 from gensar_lite.decoding import Decoder, Question, Trie
 from gensar_lite.identifiers import layout_for
-from gensar_lite.training import Generator, SequenceBuilder
+from gensar_lite.training import TASK_OF_EVENTS, Generator, SequenceBuilder
 from gensar_lite.training.backbones import new_model
 from gensar_lite.training.stage import train_codec
 from gensar_lite.training.text import TextCodec
@@ -74,7 +74,7 @@ def bench_decoding(
         "vocabulary": decoder.generator.layout.size,
         "longest_source": question.source.shape[1],
         # resident beside the model, not in the peaks
-        "prepared_mib": round(shipped.stacks.num_bytes / 2**20, 1),
+        "prepared_mib": round(num_bytes(shipped.stacks) / 2**20, 1),
         "baseline": "transformers generate, prefix_allowed_tokens_fn, fp32",
     }
     as_shipped = settings | {"head": "level", "precision": "auto", "compared": "items shared"}
@@ -111,6 +111,12 @@ def bench_decoding(
     )
 
 
+def num_bytes(*parts: object) -> int:
+    """What all arrays and tensors of nested records hold."""
+    inside = (num_bytes(*part) for part in parts if isinstance(part, list | tuple))
+    return sum(inside) + sum(getattr(part, "nbytes", 0) for part in parts)
+
+
 def random_catalogue(num_items: int, seed: int) -> np.ndarray:
     """Distinct codes (N, L) whose first two are shared by about 20 items, as those of a trunk."""
     rng = np.random.default_rng(seed)
@@ -142,7 +148,7 @@ def random_decoder(num_items: int, backbone: str, seed: int) -> Decoder:
 
 def by_prefix(decoder: Decoder, items: np.ndarray) -> dict[str, list[int]]:
     """Tokens that may follow each prefix of some items' sequences, prefixes as strings."""
-    given = decoder.given("recommend")
+    given = decoder.generator.builder.given(TASK_OF_EVENTS["recommend"])
     children = defaultdict(set)
     codes = decoder.generator.identifiers.collaborative[items]
     for sequence in decoder.generator.layout.tokens(codes, "collaborative").tolist():
@@ -161,7 +167,7 @@ def generate(
     children: Callable[[int], dict[str, list[int]]],
 ) -> np.ndarray:
     """Item ids (B, num_beams) by transformers' beam search; `children` is a query's `by_prefix`."""
-    length = len(decoder.given("recommend")) - 1 + LEVELS
+    length = len(decoder.generator.builder.given(TASK_OF_EVENTS["recommend"])) - 1 + LEVELS
     sequences = model.generate(
         input_ids=question.source,
         attention_mask=question.mask.long(),
@@ -208,7 +214,7 @@ def growth(
         "seconds": {str(num_items): round(taken, 4) for num_items, taken in middle.items()},
         "ratio": round(middle[sizes[-1]] / middle[sizes[0]], 3),
         "build_seconds": round(build_seconds, 2),
-        "trie_mib": round(trie.num_bytes / 2**20, 1),
+        "trie_mib": round(num_bytes(trie.keys, trie.tables, trie.item_ids) / 2**20, 1),
     }
 
 

@@ -39,22 +39,17 @@ class Scripted(Decoder):
         made = Decoder.of(generator, settings, precision, renormalise)
         return Scripted(made.generator, made.tries, settings, precision, renormalise)
 
-    def begin(self, question: Question) -> Paths:
-        trie, batch = self._narrowed("collaborative", question.allowed), len(question.source)
+    def _read(self, question: Question) -> tuple[Nothing, torch.Tensor]:
         tokens = question.source[:, :1]  # a source's only token is the query's number
-        scores = torch.zeros(batch, 1)
-        self.generator.builder.queries = question.source[:, 0].tolist()
-        return Paths("collaborative", trie, Nothing(), 0, tokens, trie.roots(batch), scores)
+        self.generator.builder.queries = tokens[:, 0].tolist()
+        return Nothing(), tokens
 
-    def continuations(self, paths: Paths) -> torch.Tensor:
+    def _log_probabilities(self, paths: Paths) -> torch.Tensor:
         rows = [
             [self.script(query, prefix_of(paths.trie, int(node), paths.level)) for node in nodes]
             for query, nodes in zip(self.generator.builder.queries, paths.nodes, strict=True)
         ]
-        forbidden = ~torch.from_numpy(paths.trie.allowed(paths.nodes, paths.level))
-        return (paths.scores[..., None] + torch.tensor(np.array(rows))).masked_fill(
-            forbidden, -torch.inf
-        )
+        return torch.tensor(np.array(rows))
 
     def script(self, query: int, prefix: tuple[int, ...]) -> np.ndarray:
         """(K,) log-probabilities after a prefix."""

@@ -15,9 +15,8 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from gensar_lite.config import DecodingConfig, TrainingConfig
 from gensar_lite.decoding import Decoder, rank_events
-from gensar_lite.decoding.layers import linear
 from gensar_lite.decoding.stage import to_run
-from gensar_lite.decoding.steps import advance, encode
+from gensar_lite.decoding.steps import advance, encode, linear
 from gensar_lite.training import new_generator
 from gensar_lite.training.backbones import shift_right
 from gensar_lite.training.loop.losses import task_loss
@@ -344,7 +343,7 @@ def test_fast_products_equal_torch(monkeypatch):
     x, weight = torch.randn(7, 33), torch.randn(21, 33)
     wanted = x.double() @ weight.double().T
     for large in (0, 2**60):  # with oneDNN where there is one, and without
-        monkeypatch.setattr("gensar_lite.decoding.layers._LARGE", large)
+        monkeypatch.setattr("gensar_lite.decoding.steps._LARGE", large)
         torch.testing.assert_close(linear(x, weight).double(), wanted, atol=1e-4, rtol=1e-5)
 
 

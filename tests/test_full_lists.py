@@ -17,8 +17,8 @@ from scripted import Scripted, asked, random_codes
 from gensar_lite.artifacts import Corpus
 from gensar_lite.config import DecodingConfig, TrainingConfig, override, preset
 from gensar_lite.decoding import Decoder, Recommender, Trie, rank_events, ranking_judge
-from gensar_lite.decoding.batches import MAX_PATHS, WIDENED, batches_of_like_width
 from gensar_lite.decoding.exclusion import spent_levels
+from gensar_lite.decoding.paths import MAX_PATHS, WIDENED, batches_of_like_width
 from gensar_lite.training import Event, new_generator
 
 NUM_ITEMS = 50

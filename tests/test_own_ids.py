@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import random_identifiers, small_corpus
+from helpers import random_identifiers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -208,12 +208,6 @@ def test_nearest_by_hand():
     assert nearest("B00AXZ", ["B00AXY", "C11"]) == ["B00AXY"]
     assert nearest("005", ["0", "500", "5", "1005"]) == ["5", "1005", "0"]
     assert nearest("", ["a"]) == []
-
-
-def test_the_shop_keeps_its_numbers():
-    corpus = small_corpus()
-    assert Ids.of_items(corpus) == Ids("item", 40)
-    assert Ids.of_users(corpus) == Ids("user", 12)
 
 
 # ------------------------------------------------------------------------------ on the command line

@@ -1,11 +1,9 @@
 """Constrained beam search: the best items of the whole catalogue, or of a part of it, code by code.
 
-In: a `Generator`, a `Trie` per view, a question or events. Out: item ids and log-probabilities,
-best first, and where the list is provably the exact one.
-Scores: with the level head, the sum over levels of log softmax over that level's K codes; with the
-vocabulary head, over all tokens, as Hugging Face's ``generate`` scores them. Neither is
-renormalised over allowed children, unless `renormalise` says so. This file does not know which
-items were seen or bought.
+In: a `Generator`, a `Trie` per view, a question or events. Out: item ids and scores, best first,
+and where the list is provably the exact one. A score is the sum over levels of log softmax over
+that level's K codes; with the vocabulary head, over all tokens, as Hugging Face's ``generate`` has
+it. Neither is renormalised over allowed children, unless `renormalise` says so.
 """
 
 from __future__ import annotations
@@ -19,11 +17,10 @@ import pandas as pd
 import torch
 
 from gensar_lite.config import TrainingConfig
-from gensar_lite.decoding.exclusion import Pairs, Spent, forbid, spent_levels
-from gensar_lite.decoding.layers import linear
+from gensar_lite.decoding.exclusion import forbid, spent_levels
 from gensar_lite.decoding.paths import Paths, Question, Ranking, keep_best
-from gensar_lite.decoding.read import advance, encode, prepare
-from gensar_lite.decoding.steps import Stacks
+from gensar_lite.decoding.read import Cache, advance, encode
+from gensar_lite.decoding.steps import Stacks, linear, read_stacks
 from gensar_lite.decoding.trie import Trie
 from gensar_lite.machine.precision import use_bf16
 from gensar_lite.training import TASK_OF_EVENTS, Generator
@@ -36,7 +33,8 @@ _SPLIT = 128  # positions whose whole vocabulary is held in memory at a time
 
 @dataclass(frozen=True)
 class Decoder:
-    """A trained generator with a trie of the whole catalogue per view. `stacks`: see `prepared`."""
+    """A trained generator with a trie of the whole catalogue per view. It may be trained on between
+    two searches where `stacks` is None, see `prepared`."""
 
     generator: Generator
     tries: dict[str, Trie]
@@ -52,7 +50,6 @@ class Decoder:
         precision: str = "fp32",
         renormalise: bool = False,
     ) -> Decoder:
-        """The decoder of a generator, which may be trained on between two searches."""
         ids = generator.identifiers
         views = ("semantic", "collaborative")
         tries = {view: Trie.build(ids.view(view), ids.codebook_size) for view in views}
@@ -61,8 +58,11 @@ class Decoder:
     def prepared(self) -> Decoder:
         """For a model that will not change any more: its weights are turned into the search's form
         once, not anew in every search: a sixth of a single query's time for t5-small in bf16."""
+        model = self.generator.model
+        if not model.config.is_encoder_decoder:  # runs as it is
+            return self
         dtype = torch.bfloat16 if use_bf16(self.precision) else torch.float32
-        return dataclasses.replace(self, stacks=prepare(self.generator.model, dtype))
+        return dataclasses.replace(self, stacks=read_stacks(model, dtype))
 
     @property
     def device(self) -> torch.device:
@@ -73,8 +73,6 @@ class Decoder:
         half = use_bf16(self.precision)
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half)
 
-    # ------------------------------------------------------------------------------------ questions
-
     def sources(self, task: str, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """What the model reads for events `rows` (B,): token ids (B, S) and their mask."""
         batch = self.generator.builder.batch(TASK_OF_EVENTS[task], rows)
@@ -84,21 +82,6 @@ class Decoder:
         """The `Question` of events `rows` (B,) of one task, each from its own history; `limits` are
         ``allowed`` and ``exclude``."""
         return Question(task, *self.sources(task, rows), **limits)
-
-    def given(self, task: str) -> list[int]:
-        """What the model reads before the first code: the start token, then what the task's targets
-        begin with."""
-        return self.generator.builder.given(TASK_OF_EVENTS[task])
-
-    def batches(
-        self, task: str, places: np.ndarray, rows: np.ndarray, batch_size: int
-    ) -> list[np.ndarray]:
-        """Positions `places` of `rows` in groups of similar source length."""
-        lengths = self.generator.builder.lengths(TASK_OF_EVENTS[task], rows[places])
-        order = places[np.argsort(-lengths, kind="stable")]
-        return [order[low : low + batch_size] for low in range(0, len(order), batch_size)]
-
-    # --------------------------------------------------------------------------------------- search
 
     def search(self, task: str, rows: np.ndarray, num_beams: int, **limits) -> Ranking:
         """`answer` for events `rows` (B,) of one task."""
@@ -126,11 +109,8 @@ class Decoder:
             low = np.full(len(question.source), -np.inf) if floor is None else floor
             low = torch.from_numpy(low).to(paths.scores)  # (B,)
             bound = low
-            spent = self.spent(paths, question.exclude)
             while paths.level < paths.trie.num_levels:
                 total = self.continuations(paths)  # (B, n, K)
-                if spent is not None:
-                    total = forbid(total, paths.nodes, spent[paths.level])
                 if floor is not None:
                     total = total.masked_fill_(total < low[:, None, None], -torch.inf)
                 scores, best, bound = keep_best(total, num_beams, bound)
@@ -143,45 +123,39 @@ class Decoder:
     def begin(self, question: Question) -> Paths:
         """Read the sources once, and what every target starts with, on one path per request."""
         view = TASK_OF_EVENTS[question.task].view
-        trie = self._narrowed(view, question.allowed)
-        model, batch = self.generator.model, len(question.source)
-        cache = encode(model, question.source, question.mask, self.stacks)
-        *read, last = self.given(question.task)
-        for token in read:
-            advance(model, cache, torch.full((batch, 1), token, device=self.device))
-        # the last token waits: `continuations` reads it
-        tokens = torch.full((batch, 1), last, device=self.device)
+        trie, codes = self.tries[view], self.generator.identifiers.view(view)
+        allowed, batch, spent = question.allowed, len(question.source), None
+        if allowed is not None and allowed.ndim == 1:
+            trie = trie.restrict(allowed)
+        elif allowed is not None:
+            trie = Trie.of_candidates(codes, trie.codebook_size, allowed)
+        if question.exclude is not None:
+            spent = spent_levels(trie, codes, batch, question.exclude)
+        cache, tokens = self._read(question)
         scores = torch.zeros(batch, 1, device=self.device)
-        return Paths(view, trie, cache, 0, tokens, trie.roots(batch), scores)
+        return Paths(view, trie, cache, 0, tokens, trie.roots(batch), scores, spent)
 
-    def _narrowed(self, view: str, allowed: np.ndarray | None) -> Trie:
-        """The trie of what may be answered: see `Question.allowed`."""
-        trie = self.tries[view]
-        if allowed is None:
-            return trie
-        if allowed.ndim == 1:
-            return trie.restrict(allowed)
-        codes = self.generator.identifiers.view(view)
-        return Trie.of_candidates(codes, trie.codebook_size, allowed)
-
-    def spent(self, start: Paths, exclude: Pairs | None) -> list[Spent] | None:
-        """For each level, the continuations of a search at its start that lead to excluded items
-        alone."""
-        if exclude is None:
-            return None
-        codes = self.generator.identifiers.view(start.view)
-        return spent_levels(start.trie, codes, len(start.nodes), exclude)
+    def _read(self, question: Question) -> tuple[Cache, torch.Tensor]:
+        """A cache that has read the sources and what targets begin with, but for its last token
+        (B, 1), which waits: `continuations` reads it."""
+        model = self.generator.model
+        cache = encode(model, question.source, question.mask, self.stacks)
+        given = self.generator.builder.given(TASK_OF_EVENTS[question.task])
+        *read, last = (question.source.new_full((len(question.source), 1), t) for t in given)
+        for tokens in read:
+            advance(model, cache, tokens)
+        return cache, last
 
     def continuations(self, paths: Paths) -> torch.Tensor:
-        """Scores (B, n, K) of every path with one more code, -inf where the trie has no such child.
-        Moves the cache."""
-        hidden = advance(self.generator.model, paths.cache, paths.tokens)  # (B, n, d)
-        logp = self._log_probabilities(hidden, paths.view, paths.level)
+        """Scores (B, n, K) of every path with one more code, -inf where the trie has no such child
+        or nothing is left below it. Moves the cache."""
+        logp = self._log_probabilities(paths)
         allowed = paths.trie.allowed(paths.nodes, paths.level)  # (B, n, K)
         forbidden = ~torch.from_numpy(allowed).to(self.device)
         if self.renormalise:
             logp = logp.masked_fill(forbidden, -torch.inf).log_softmax(dim=-1)
-        return (paths.scores[..., None] + logp).masked_fill_(forbidden, -torch.inf)
+        total = (paths.scores[..., None] + logp).masked_fill_(forbidden, -torch.inf)
+        return forbid(total, paths.nodes, paths.spent[paths.level]) if paths.spent else total
 
     def follow(self, paths: Paths, best: torch.Tensor, scores: torch.Tensor) -> Paths:
         """Go on with continuations `best` (B, m), numbered ``path * K + code``, of those `scores`
@@ -196,10 +170,11 @@ class Decoder:
             paths.cache.select(parents)
         return paths._replace(level=level + 1, tokens=tokens, nodes=nodes, scores=scores)
 
-    def _log_probabilities(self, hidden: torch.Tensor, view: str, level: int) -> torch.Tensor:
-        """(B, n, d) -> (B, n, K) log-probabilities of a level's codes."""
+    def _log_probabilities(self, paths: Paths) -> torch.Tensor:
+        """(B, n, K) log-probabilities of the next level's codes."""
         layout, model = self.generator.layout, self.generator.model
-        offset = layout.level_offset(view, level)
+        hidden = advance(model, paths.cache, paths.tokens)  # (B, n, d)
+        offset = layout.level_offset(paths.view, paths.level)
         rows = slice(offset, offset + layout.codebook_size)
         logits = output_rows(model, hidden, rows).float()
         if self.settings.head == "level":
@@ -211,12 +186,10 @@ class Decoder:
         ]
         return logits - torch.cat(norms).view(*hidden.shape[:2], 1)
 
-    # ------------------------------------------------------------------------- given candidates
-
     @torch.inference_mode()
     def score(self, question: Question, candidates: np.ndarray) -> np.ndarray:
-        """Log-probabilities (B, C) of candidate items (B, C): exact, no beam. Every candidate's
-        codes are given, each scored after those before it."""
+        """Log-probabilities (B, C) of candidate items (B, C), exact: no beam, their codes are
+        given."""
         with self.autocast():
             paths = self.begin(question)
             codes = self.generator.identifiers.view(paths.view)[candidates]  # (B, C, L)
@@ -247,3 +220,11 @@ class Decoder:
             for part in self.batches(task, np.flatnonzero(tasks == task), rows, batch_size):
                 scores[part] = self.score_rows(task, rows[part], candidates[part])
         return scores
+
+    def batches(
+        self, task: str, places: np.ndarray, rows: np.ndarray, batch_size: int
+    ) -> list[np.ndarray]:
+        """Positions `places` of `rows` in groups of similar source length."""
+        lengths = self.generator.builder.lengths(TASK_OF_EVENTS[task], rows[places])
+        order = places[np.argsort(-lengths, kind="stable")]
+        return [order[low : low + batch_size] for low in range(0, len(order), batch_size)]

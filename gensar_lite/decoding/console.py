@@ -1,7 +1,6 @@
-"""What ``gensar search`` and ``gensar recommend`` do: one request to a finished run, answered as a
-table or as JSON.
+"""What ``gensar search`` and ``gensar recommend`` do: one request to a finished run.
 
-In: parsed words of the command line. Out: text. This file does not know how items are ranked.
+In: parsed words of the command line. Out: a table or JSON, as text.
 """
 
 from __future__ import annotations

@@ -2,11 +2,9 @@
 
 In: a `Decoder`, a `Question`, k. Out: a `Ranking` whose first k are certified. A prefix's
 log-probability bounds those of all its items, so three things suffice: a beam, which often is exact
-and knows it; wider beams that drop whatever falls below the k-th score so far; and for what is
-left, branch and bound (best prefixes first). Only requests that are not settled go on. With as many
-beams as there are items a beam is the plain exhaustive ranking.
-Exact means up to rounding: the same prefix scores a little differently beside others, most in bf16.
-This file does not know what was relevant.
+and knows it; for requests that are not settled wider beams, which drop whatever falls below the
+k-th score so far; and for what is left, branch and bound (best prefixes first). Exact means up to
+rounding: the same prefix scores a little differently beside others, most in bf16.
 """
 
 from __future__ import annotations
@@ -17,10 +15,8 @@ import numpy as np
 import torch
 
 from gensar_lite.config import DecodingConfig
-from gensar_lite.decoding.batches import MAX_PATHS
 from gensar_lite.decoding.beam import Decoder
-from gensar_lite.decoding.exclusion import forbid
-from gensar_lite.decoding.paths import Question, Ranking
+from gensar_lite.decoding.paths import MAX_PATHS, Question, Ranking
 
 WIDER = 4  # how many times wider each further beam is
 WIDEST = 1024  # beams per request, beyond which branch and bound takes over
@@ -41,14 +37,13 @@ def search_exact(
     decoder: Decoder, question: Question, num_beams: int, k: int, widest: int = WIDEST
 ) -> Ranking:
     """`Decoder.answer` whose first `k` items per request are certified, or all where there are
-    fewer.
-
-    The first beam has `num_beams`, at least `k`; the answer has as many places.
-    """
+    fewer; it has as many places as the first beam, `num_beams` and at least `k`."""
     beams = max(num_beams, k)
     # 1. One beam for all. What it cut bounds what it may have missed.
-    ranking = _with_places(decoder.answer(question, beams), beams)
-    open_rows = np.flatnonzero(~ranking.settled(k))
+    shape, all_rows = (len(question.source), beams), np.arange(len(question.source))
+    ranking = Ranking(np.zeros(shape, int), np.zeros(shape, np.float32), np.zeros(shape[0]))
+    _put(ranking, all_rows, decoder.answer(question, beams))
+    open_rows = all_rows[~ranking.settled(k)]
     # 2. Wider beams for requests that are open. Their k-th score is a floor: what falls below it
     #    on the way cannot be among the best k, so a wide beam soon follows few paths.
     while len(open_rows) and beams < widest:
@@ -56,35 +51,28 @@ def search_exact(
         step = max(MAX_PATHS // beams, 1)
         for low in range(0, len(open_rows), step):
             rows = open_rows[low : low + step]
-            floor = _floor(ranking, rows, k)
+            # a little below each one's k-th score, -inf where fewer are known
+            floor = ranking.scores[rows, k - 1] - np.float32(MARGIN)
             _put(ranking, rows, decoder.answer(question.part(rows), beams, floor))
         open_rows = open_rows[~ranking.settled(k)[open_rows]]
     # 3. Branch and bound, one request at a time, for what no beam has settled.
     for row in open_rows:
-        rows = np.array([row])
-        floor = _floor(ranking, rows, k)[0]
+        rows, floor = np.array([row]), ranking.scores[row, k - 1] - np.float32(MARGIN)
         _put(ranking, rows, branch_and_bound(decoder, question.part(rows), k, floor))
-    used = max(int((ranking.items >= 0).sum(axis=1).max(initial=0)), 1)
-    return Ranking(ranking.items[:, :used], ranking.scores[:, :used], ranking.bound)
+    return ranking
 
 
 @torch.inference_mode()
 def branch_and_bound(
-    decoder: Decoder,
-    question: Question,
-    k: int,
-    floor: float = -np.inf,
-    chunk: int = CHUNK,
+    decoder: Decoder, question: Question, k: int, floor: float = -np.inf, chunk: int = CHUNK
 ) -> Ranking:
     """The exact best `k` items of one request, by the best prefixes first, `chunk` at a time.
 
-    A chunk whose best prefix scores below the k-th item so far ends the search: that is the
-    certificate, since no item scores above its prefix. `floor`: such a score known already.
+    A chunk whose best prefix scores below the k-th item so far, or the `floor` that is known
+    already, ends the search: that is the certificate, since no item scores above its prefix.
     """
     with decoder.autocast():
         start = decoder.begin(question)
-        size = start.trie.codebook_size
-        spent = decoder.spent(start, question.exclude)
         items = np.zeros(0, dtype=np.int64)  # the best so far, at most k, and their scores, falling
         scores = np.zeros(0, dtype=np.float32)
         # chunks of prefixes (m, l) that wait, the one with the best score on top; at equal scores
@@ -96,15 +84,12 @@ def branch_and_bound(
             # read the chunk's prefixes from the root, m paths at once, and score all they go on to
             paths = decoder.begin(question) if prefixes.shape[1] else start
             paths = decoder.walk(paths, prefixes[None])
-            total = decoder.continuations(paths)  # (1, m, K)
-            if spent is not None:
-                total = forbid(total, paths.nodes, spent[paths.level])
-            flat = total.flatten()  # (m * K,)
+            flat = decoder.continuations(paths).flatten()  # (1, m, K) to (m * K,)
             # only what the trie allows and what reaches the floor, best first
             kept = torch.nonzero(torch.isfinite(flat) & (flat >= floor)).squeeze(1)
             kept = kept[flat[kept].argsort(descending=True, stable=True)]
             reached = flat[kept].float().cpu().numpy()
-            parent, code = np.divmod(kept.cpu().numpy(), size)
+            parent, code = np.divmod(kept.cpu().numpy(), paths.trie.codebook_size)
             if paths.level == paths.trie.num_levels - 1:
                 # whole identifiers: their items join the best k, whose last one lifts the floor
                 leaves = paths.trie.step(paths.nodes[0][parent], code, paths.level)
@@ -123,19 +108,6 @@ def branch_and_bound(
     if len(scores) == k:
         bound = np.nextafter(scores[-1:], -np.inf)
     return Ranking(items[None], scores[None], bound)
-
-
-def _floor(ranking: Ranking, rows: np.ndarray, k: int) -> np.ndarray:
-    """(b,) a little below each request's k-th score, -inf where fewer are known."""
-    return ranking.scores[rows, k - 1] - np.float32(MARGIN)
-
-
-def _with_places(ranking: Ranking, places: int) -> Ranking:
-    """`ranking` filled up to so many places."""
-    missing = ((0, 0), (0, places - ranking.items.shape[1]))
-    items = np.pad(ranking.items, missing, constant_values=-1)
-    scores = np.pad(ranking.scores, missing, constant_values=-np.inf)
-    return Ranking(items, scores, ranking.bound)
 
 
 def _put(ranking: Ranking, rows: np.ndarray, better: Ranking) -> None:

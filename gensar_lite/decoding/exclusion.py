@@ -1,9 +1,8 @@
 """Items that a request must not be answered with, as continuations that a search must not follow.
 
 In: a trie, the codes of its items, pairs of request and excluded item. Out: for each level the
-continuations below which nothing else is left. Forbidden at every level, not at the last one
-alone, no beam is spent on a prefix that leads to no answer: m beams then return m items, or all
-that are left. This file does not know models or why an item is excluded.
+continuations below which nothing else is left. As they are forbidden at every level, no beam is
+spent on a prefix that leads to no answer: m beams return m items, or all that are left.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""What items and users are called: by the ids of a user's own files, or by row number where there
-are none.
+"""What items and users are called: ids of a user's own files, or row numbers where there are none.
 
-In: a corpus, an id that somebody typed. Out: its row number, and back; or an error that names the
-nearest ids. This file does not know what is asked about the item or the user.
+In: an id that somebody typed. Out: its row number, and back; or an error with the nearest ids.
 """
 
 from __future__ import annotations
@@ -12,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 
-from gensar_lite.artifacts import Corpus
+import numpy as np
+import pandas as pd
+
 from gensar_lite.config import ConfigError
 from gensar_lite.data.text import nearest
 
@@ -27,21 +27,11 @@ class Ids:
     names: Sequence[str] | None = None
 
     @staticmethod
-    def of_items(corpus: Corpus, rows: bool = False) -> Ids:
-        """Ids of a corpus's items; with `rows`, row numbers all the same."""
-        by_row = rows or "source_id" not in corpus.items
-        names = None if by_row else corpus.items["source_id"].tolist()
-        return Ids("item", corpus.num_items, names)
-
-    @staticmethod
-    def of_users(corpus: Corpus, rows: bool = False) -> Ids:
-        """Ids of a corpus's users; with `rows`, row numbers all the same."""
-        by_row = rows or corpus.user_ids is None
-        return Ids("user", corpus.num_users, None if by_row else corpus.user_ids.tolist())
+    def of(noun: str, count: int, names: pd.Series | np.ndarray | None) -> Ids:
+        return Ids(noun, count, None if names is None else names.tolist())
 
     def row(self, asked: object) -> int:
-        """The row number of an id, given as text or as a whole number: 17 is "17", and "017" is
-        another one.
+        """The row number of an id, given as text or as a whole number: 17 is "17", not "017".
 
         Raises `ConfigError` that names the nearest ids for one that does not exist.
         """

@@ -1,8 +1,7 @@
-"""What a search is asked, where it stands, what it answers, and the small step between: which
-continuations stay.
+"""What a search is asked and with how many beams, where it stands, what stays, what it answers.
 
-In: scores of continuations. Out: the best of them, and the best that was cut, which is what an
-answer's certificate rests on. This file does not know models.
+In: sources, their lengths; scores of continuations. Out: batches of one width; the best, and the
+best that was cut, which is what an answer's certificate rests on. This file does not know models.
 """
 
 from __future__ import annotations
@@ -13,9 +12,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from gensar_lite.decoding.exclusion import Pairs
+from gensar_lite.config import DecodingConfig
+from gensar_lite.decoding.exclusion import Pairs, Spent
 from gensar_lite.decoding.read import Cache
 from gensar_lite.decoding.trie import Trie
+
+WIDTHS = 10  # beams beyond the setting come in multiples of it: nearly equal ones share a batch
+WIDENED = 250  # left-out items up to which each brings a beam; a list is full without them too
+MAX_PATHS = 16_384  # paths that one batch follows at a time
 
 
 @dataclass(frozen=True)
@@ -38,17 +42,16 @@ class Question:
 
     def part(self, rows: np.ndarray) -> Question:
         """The question of the requests `rows` (b,) alone, numbered anew."""
-        allowed, exclude = self.allowed, self.exclude
-        if allowed is not None and allowed.ndim == 2:
-            allowed = allowed[rows]
-        if exclude is not None:
+        at = torch.as_tensor(rows).to(self.source.device)
+        limits = {}
+        if self.allowed is not None and self.allowed.ndim == 2:
+            limits["allowed"] = self.allowed[rows]
+        if self.exclude is not None:
             number = np.full(len(self.source), -1)  # of each request among `rows`
             number[rows] = np.arange(len(rows))
-            kept = number[exclude[0]] >= 0
-            exclude = (number[exclude[0]][kept], exclude[1][kept])
-        at = torch.as_tensor(rows).to(self.source.device)
-        source, mask = self.source[at], self.mask[at]
-        return replace(self, source=source, mask=mask, allowed=allowed, exclude=exclude)
+            request, item = number[self.exclude[0]], self.exclude[1]
+            limits["exclude"] = (request[request >= 0], item[request >= 0])
+        return replace(self, source=self.source[at], mask=self.mask[at], **limits)
 
 
 class Ranking(NamedTuple):
@@ -80,6 +83,7 @@ class Paths(NamedTuple):
     tokens  (B, n) the last token of each, which the model has not read yet
     nodes   (B, n) nodes of the trie, -1 for a path that leads nowhere
     scores  (B, n) log-probabilities
+    spent   per level the continuations that lead to excluded items alone
     """
 
     view: str
@@ -89,6 +93,7 @@ class Paths(NamedTuple):
     tokens: torch.Tensor
     nodes: np.ndarray
     scores: torch.Tensor
+    spent: list[Spent] | None = None
 
 
 def keep_best(
@@ -108,3 +113,29 @@ def keep_best(
     if most > keep:
         bound = torch.maximum(bound, scores[:, keep])
     return scores[:, :keep], best[:, :keep], bound
+
+
+class Batch(NamedTuple):
+    """Requests (B,) by number, and the beams of their search."""
+
+    places: np.ndarray
+    num_beams: int
+
+
+def batches_of_like_width(
+    lengths: np.ndarray, left_out: np.ndarray, k: int, settings: DecodingConfig
+) -> list[Batch]:
+    """All requests in batches of one width and like length, `settings.batch_size` at most.
+
+    `lengths` (R,) are those of the sources, `left_out` (R,) how many items each must not be
+    answered with: a model likes them best, often, and a beam that follows them has less room for
+    others. `k` items are asked for.
+    """
+    need = k + np.minimum(left_out, WIDENED)
+    width = np.where(need > settings.num_beams, -(-need // WIDTHS) * WIDTHS, settings.num_beams)
+    order, batches = np.lexsort([-lengths, width]), []
+    for num_beams in np.unique(width).tolist():
+        like = order[width[order] == num_beams]  # the longest first
+        size = max(min(settings.batch_size, MAX_PATHS // num_beams), 1)
+        batches += [Batch(like[low : low + size], num_beams) for low in range(0, len(like), size)]
+    return batches

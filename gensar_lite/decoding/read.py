@@ -1,10 +1,8 @@
-"""What a beam search asks of a model, whatever its kind: read a source once, then go on token by
-token.
+"""What a search asks of a model of any kind: read a source once, then go on token by token.
 
 In: a model, sources, tokens. Out: a cache, and hidden states for the next position of n paths. A T5
 is read by steps.py, a decoder-only model here: the tokens of all paths are appended to the source's
-keys, and each path's row of a mask says which of them it sees. So nothing is copied per path,
-and any model that takes a mask will do. This file does not know identifiers or tries.
+keys, and each path's row of a mask says which it sees, so that nothing is copied per path.
 """
 
 from __future__ import annotations
@@ -29,19 +27,12 @@ class DecoderOnlyCache:
         self.place = self.sees.sum(dim=-1)
 
     def select(self, paths: torch.Tensor) -> None:
-        """Keep, for each request, the paths (B, n) by number: path i goes on from the old path
-        ``paths[b, i]``."""
+        """Path i of request b goes on from the old path ``paths[b, i]``; `paths` (B, n)."""
         rows = torch.arange(len(paths), device=paths.device)[:, None]
         self.sees = self.sees[rows, paths]
 
 
 Cache = steps.Cache | DecoderOnlyCache
-
-
-def prepare(model: PreTrainedModel, dtype: torch.dtype) -> steps.Stacks | None:
-    """The weights in the search's format, for a model that is not trained any more; None for a
-    decoder-only model, which runs as it is."""
-    return steps.read_stacks(model, dtype) if model.config.is_encoder_decoder else None
 
 
 def encode(

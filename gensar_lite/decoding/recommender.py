@@ -1,10 +1,8 @@
-"""A trained run as a running shop would use it: ask with a history or a query, get items with their
-titles.
+"""A trained run as a running shop would use it: ask with a history or a query, get items.
 
 In: the folder of a run, or a `Generator`; ids of items, and texts that need not stand in its
 corpus. Out: `Answer` records, best first. Ids are those of the user's own files where the run
-stands on such, else row numbers. Nothing is written, and several threads may ask at once. This file
-does not know where requests come from.
+stands on such, else row numbers. Nothing is written, and several threads may ask at once.
 """
 
 from __future__ import annotations
@@ -19,14 +17,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from gensar_lite.artifacts import open_run
+from gensar_lite.artifacts import Corpus, open_run
 from gensar_lite.config import ConfigError, DecodingConfig
 from gensar_lite.data.text import plain
-from gensar_lite.decoding.batches import batches_of_like_width
 from gensar_lite.decoding.beam import Decoder
 from gensar_lite.decoding.exact import search_as_set
 from gensar_lite.decoding.ids import Ids, is_whole
-from gensar_lite.decoding.paths import Question
+from gensar_lite.decoding.paths import Question, batches_of_like_width
 from gensar_lite.training import TASK_OF_EVENTS, Generator, load_generator
 from gensar_lite.training.sequences.adhoc import Event, adhoc_sources
 from gensar_lite.training.sequences.ragged import pad_and_mask
@@ -36,12 +33,8 @@ Allowed = np.ndarray | Sequence | None  # item ids, or (N,) booleans by row numb
 
 
 class Answer(NamedTuple):
-    """One ranked item: `score` is its log-probability (natural log), `identifier` its codes in the
-    task's view.
-
-    item_id  the id in the user's own files, as text; the row number where the run has no own files
-             or was asked by rows
-    """
+    """One ranked item: `item_id` as text in the user's own files, a number where it is a row, its
+    log-probability (natural log), its codes in the task's view."""
 
     item_id: str | int
     title: str
@@ -56,10 +49,7 @@ class Recommender:
 
     A history is what a user did so far, in time order: item ids for purchases, or `Event` records,
     where a search is an item with the text of its query. No history is a cold start: the model then
-    knows only which task it is asked.
-
-    items, users  what they are called here, see `Ids`
-    retrain       the command that trains the run, with which an error may end
+    knows only which task it is asked. `retrain` is a command with which an error may end.
     """
 
     decoder: Decoder
@@ -72,20 +62,15 @@ class Recommender:
 
     @staticmethod
     def load(folder: Path | str, rows: bool = False) -> Recommender:
-        """The recommender of ``artifacts/<run>``, with the settings it was built with.
-
-        With `rows`, items and users go by row number, also where the run stands on own files.
+        """The recommender of ``artifacts/<run>``, with the settings it was built with; with `rows`,
+        items and users go by row number, also where the run stands on own files.
 
         Raises `ArtifactError` when a stage is missing, stale or damaged; the message names the
         command to run.
         """
         ws = open_run(folder)
-        for stage in (
-            "data",
-            "identifiers",
-            "training",
-        ):  # the first that is missing is to be built
-            ws.require(stage)
+        for stage in ("data", "identifiers", "training"):
+            ws.require(stage)  # the first that is missing is to be built
         recommender = Recommender.of(load_generator(ws), ws.config.decoding, rows)
         decoder = recommender.decoder.prepared()
         return replace(recommender, decoder=decoder, retrain=ws.command("run"))
@@ -94,14 +79,18 @@ class Recommender:
     def of(
         generator: Generator, settings: DecodingConfig | None = None, rows: bool = False
     ) -> Recommender:
-        """A recommender from a generator in memory, whose model is put into evaluation mode: no
-        dropout."""
+        """A recommender from a generator in memory, whose model is put into evaluation mode."""
         settings, corpus = settings or DecodingConfig(), generator.corpus
-        generator.model.eval()
+        generator.model.eval()  # no dropout
         training = generator.builder.settings
         decoder = Decoder.of(generator, training, settings.precision, settings.renormalise)
-        items, users = Ids.of_items(corpus, rows), Ids.of_users(corpus, rows)
+        items = Ids.of("item", corpus.num_items, None if rows else corpus.items.get("source_id"))
+        users = Ids.of("user", corpus.num_users, None if rows else corpus.user_ids)
         return Recommender(decoder, settings, items, users)
+
+    @property
+    def corpus(self) -> Corpus:
+        return self.decoder.generator.corpus
 
     def recommend(self, history: Sequence = (), k: int = 10, **limits) -> list[Answer]:
         """The `k` likeliest next items after a history: `recommend_many` of one."""
@@ -117,16 +106,14 @@ class Recommender:
     ) -> list[list[Answer]]:
         """The `k` likeliest next items after each history; fewer where there are not as many.
 
-        exclude_seen  leave out every item of the history, also of the part that is too old to be
-                      read; None: as the log of the run is judged (`Corpus.exclude_seen`)
-        allowed       only these items may be answered: their ids, or (N,) booleans by row number
-                      (see `items_in`)
+        exclude_seen  leave out every item of the history, also what is too old to be read; None: as
+                      the log of the run is judged (`Corpus.exclude_seen`)
+        allowed       only these items: their ids, or (N,) booleans by row number (see `items_in`)
 
-        `settings.batch_size` are searched at a time. Raises `ConfigError` for an item that does not
-        exist, a blank query in a history, or k < 1.
+        Raises `ConfigError` for an item that does not exist, a blank query in a history, or k < 1.
         """
         if exclude_seen is None:
-            exclude_seen = self.decoder.generator.corpus.exclude_seen
+            exclude_seen = self.corpus.exclude_seen
         return self._answer("recommend", histories, [], k, exclude_seen, allowed)
 
     def search(self, query: str, history: Sequence = (), k: int = 10, **limits) -> list[Answer]:
@@ -146,8 +133,7 @@ class Recommender:
         `recommend_many`.
 
         Control characters of a query are dropped, what is longer than 512 characters or
-        `training.max_query_tokens` is cut, and words that were never seen are spelled in smaller
-        pieces. Raises `ConfigError` for a blank query.
+        `training.max_query_tokens` is cut. Raises `ConfigError` for a blank query.
         """
         histories = [()] * len(queries) if histories is None else histories
         if isinstance(queries, str) or len(histories) != len(queries):
@@ -160,9 +146,8 @@ class Recommender:
     def history_of(self, user: str | int) -> list[Event]:
         """Everything a user of the corpus did, in time order. Raises `ConfigError` for a user that
         does not exist."""
-        corpus = self.decoder.generator.corpus
-        events = corpus.events[corpus.events["user_id"] == self.users.row(user)]
-        texts = corpus.queries["text"]
+        log, texts = self.corpus.events, self.corpus.queries["text"]
+        events = log[log["user_id"] == self.users.row(user)]
         return [
             Event(self.items.name(item), texts.iloc[query] if query >= 0 else None)
             for item, query in zip(events["item_id"].tolist(), events["query_id"], strict=True)
@@ -171,7 +156,7 @@ class Recommender:
     def items_in(self, category: str) -> np.ndarray:
         """(N,) boolean: items whose category path begins with `category` or has a level of that
         name. Raises `ConfigError` that names similar categories."""
-        paths = self.decoder.generator.corpus.items["category"]
+        paths = self.corpus.items["category"]
         # "Garden > Tools" is in Garden, in Tools and in Garden > Tools
         levels = paths.map(lambda path: [level.strip() for level in path.split(">")])
         mask = levels.map(lambda names: category in names)
@@ -201,50 +186,41 @@ class Recommender:
         answers: list[list[Answer]] = [[] for _ in histories]
         if mask is not None and not mask.any():
             return answers
-        builder = self.decoder.generator.builder
+        builder, device = self.decoder.generator.builder, self.decoder.device
         with self._tokenising:  # the rest may run in several threads
             sources = adhoc_sources(builder, TASK_OF_EVENTS[task], histories, queries)
         # items that each request must not be answered with
-        seen = [
-            sorted({e.item_id for e in history} if exclude_seen else ()) for history in histories
-        ]
+        seen = [{event.item_id for event in history if exclude_seen} for history in histories]
         counts = np.array([len(items) for items in seen], dtype=np.int64)
         for places, num_beams in batches_of_like_width(sources.lengths, counts, k, self.settings):
             source, real = map(torch.from_numpy, pad_and_mask(sources.take(places), PAD))
-            # the same pairs, (row of the batch, item), flat
-            items = np.concatenate([np.array(seen[place], dtype=np.int64) for place in places])
-            exclude = (np.repeat(np.arange(len(places)), counts[places]), items)
-            exclude = exclude if len(items) else None
-            device = self.decoder.device
+            # flat pairs: row of the batch, item
+            pairs = [(row, item) for row, place in enumerate(places) for item in seen[place]]
+            exclude = tuple(np.array(pairs, dtype=np.int64).T) if pairs else None
             question = Question(task, source.to(device), real.to(device), mask, exclude)
             ranking = search_as_set(self.decoder, self.settings, question, num_beams, k)
             for place, items, scores in zip(places, ranking.items, ranking.scores, strict=True):
-                answers[place] = self._records(task, items[:k], scores[:k])
+                found = zip(items[:k].tolist(), scores[:k].tolist(), strict=True)
+                answers[place] = [
+                    self._record(task, row, score) for row, score in found if row >= 0
+                ]
         return answers
 
-    def _records(self, task: str, items: np.ndarray, scores: np.ndarray) -> list[Answer]:
-        codes = self.decoder.generator.identifiers.view(task)
-        table = self.decoder.generator.corpus.items
-        records = []
-        for row, score in zip(items[items >= 0].tolist(), scores[items >= 0].tolist(), strict=True):
-            texts = (table["title"].iat[row], table["category"].iat[row])
-            records.append(Answer(self.items.name(row), *texts, score, tuple(codes[row].tolist())))
-        return records
+    def _record(self, task: str, row: int, score: float) -> Answer:
+        texts = (self.corpus.items[name].iat[row] for name in ("title", "category"))
+        codes = self.decoder.generator.identifiers.view(task)[row]
+        return Answer(self.items.name(row), *texts, score, tuple(codes.tolist()))
 
     def _check(self, task: str, k: int) -> None:
         """Refuses a task that the run never learned, and a k that is no number of answers."""
-        again = f": {self.retrain}" if self.retrain else "."
-        name = TASK_OF_EVENTS[task].name
-        if not (self.decoder.generator.corpus.events["task"] == task).any():
-            raise ConfigError(
-                f"{task}: this run never learned it, its log has no {task} event. Bring some, then "
-                f"run the stages again{again}"
-            )
-        if name not in self.decoder.settings.tasks:
-            raise ConfigError(
-                f"{task}: this run never learned it, training.tasks has no {name}. Add it, then "
-                f"train again{again}"
-            )
+        name, why = TASK_OF_EVENTS[task].name, ""
+        if not (self.corpus.events["task"] == task).any():
+            why = f"its log has no {task} event. Bring some, then run the stages again"
+        elif name not in self.decoder.settings.tasks:
+            why = f"training.tasks has no {name}. Add it, then train again"
+        if why:
+            again = f": {self.retrain}" if self.retrain else "."
+            raise ConfigError(f"{task}: this run never learned it, {why}{again}")
         if not is_whole(k) or k < 1:
             raise ConfigError(f"{task}: k is {k!r}. Ask for a whole number of answers, 1 or more.")
 
@@ -252,16 +228,15 @@ class Recommender:
         """What may be answered as (N,) booleans, None: everything."""
         if allowed is None:
             return None
-        if np.asarray(allowed).dtype == bool:
-            if np.shape(allowed) != (self.items.count,):
-                raise ConfigError(
-                    f"{task}: allowed must be {self.items.count} booleans, one per item (see "
-                    "items_in), or item ids."
-                )
-            return np.asarray(allowed)
-        mask = np.zeros(self.items.count, dtype=bool)
-        mask[[self.items.row(item) for item in allowed]] = True
-        return mask
+        count = self.items.count
+        if np.asarray(allowed).dtype != bool:
+            return np.isin(np.arange(count), [self.items.row(item) for item in allowed])
+        if np.shape(allowed) != (count,):
+            raise ConfigError(
+                f"{task}: allowed must be {count} booleans, one per item (see items_in), or item "
+                "ids."
+            )
+        return np.asarray(allowed)
 
     def _event(self, entry: object) -> Event:
         """An entry of a history, checked, its item by row number: an item id, an `Event`, or a pair

@@ -15,11 +15,11 @@ from tqdm.auto import tqdm
 
 from gensar_lite.artifacts import TASKS, Workspace
 from gensar_lite.config import Config, DecodingConfig
-from gensar_lite.data import Seen, left_out
-from gensar_lite.decoding.batches import Batch, batches_of_like_width
+from gensar_lite.data import left_out
 from gensar_lite.decoding.beam import Decoder
 from gensar_lite.decoding.exact import search_as_set
 from gensar_lite.decoding.exclusion import distinct
+from gensar_lite.decoding.paths import batches_of_like_width
 from gensar_lite.machine.precision import how_computed
 from gensar_lite.machine.processes import gather_frame, my_share, rank_and_world
 from gensar_lite.metrics import ndcg_at
@@ -36,18 +36,21 @@ def decode(ws: Workspace) -> Path:
         targets = decoder.generator.corpus.targets(settings.split)
         run = rank_events(decoder, targets, settings, rank=rank, world=world)
         run.to_parquet(folder / "run.parquet", index=False)
-        counts = {"queries": len(targets), "rows": len(run)}
-        counts |= {"machine": how_computed(settings.precision)}
-        return counts | {"head": ws.config.training.head, "processes": world}
+        return {
+            "queries": len(targets),
+            "rows": len(run),
+            "machine": how_computed(settings.precision),
+            "head": ws.config.training.head,
+            "processes": world,
+        }
 
     return ws.build("decoding", make, rank=rank)
 
 
 def load_decoder(ws: Workspace) -> Decoder:
     """The run's trained model with its tries."""
-    generator, settings = load_generator(ws), ws.config.decoding
-    training = ws.config.training
-    return Decoder.of(generator, training, settings.precision, settings.renormalise).prepared()
+    how = (ws.config.training, ws.config.decoding.precision, ws.config.decoding.renormalise)
+    return Decoder.of(load_generator(ws), *how).prepared()
 
 
 def rank_events(
@@ -62,19 +65,23 @@ def rank_events(
     items each.
 
     From recommendations items of the history are left out, by the log's rule
-    (`gensar_lite.data.left_out`); every list is full all the same: it is shorter than
-    `settings.top_k` only where no more items are left to rank. Where `world` processes decode
-    together, each calls this with its `rank`, and all get the whole run: that of one process, bit
-    by bit.
+    (`gensar_lite.data.left_out`); a list is shorter than `settings.top_k` only where no more items
+    are left to rank. Where `world` processes decode together, each calls this with its `rank`, and
+    all get the whole run: that of one process, bit by bit.
     """
-    no_item, no_score = np.zeros((0, 1), np.int64), np.zeros((0, 1), np.float32)
-    parts = [to_run(no_item[:, 0], no_item, no_score, 1)]  # the columns, where nothing is asked
+    none = np.zeros((0, 1), np.int64)
+    parts = [to_run(none[:, 0], none, none.astype(np.float32), 1)]  # columns where nothing is asked
     bar = tqdm(total=len(targets), desc="decoding", unit="query", disable=not progress or rank > 0)
     for task in TASKS:
         rows = targets.loc[targets["task"] == task, "event_id"].to_numpy()
         seen = left_out(decoder.generator.corpus) if task == "recommend" and len(rows) else None
-        batches = my_share(_batches(decoder, task, rows, seen, settings), rank, world)
-        for places, num_beams in batches:
+        # how long each source is, and how many items it must not be answered with
+        lengths = decoder.generator.builder.lengths(TASK_OF_EVENTS[task], rows)
+        num_items = decoder.generator.corpus.num_items
+        met = distinct(seen.pairs(rows), num_items)[0] if seen else rows[:0]
+        counts = np.bincount(met, minlength=len(rows))
+        batches = batches_of_like_width(lengths, counts, settings.top_k, settings)
+        for places, num_beams in my_share(batches, rank, world):
             exclude = seen.pairs(rows[places]) if seen else None
             question = decoder.question(task, rows[places], exclude=exclude)
             answer = search_as_set(decoder, settings, question, num_beams, settings.top_k)
@@ -84,17 +91,6 @@ def rank_events(
     run = pd.concat(parts, ignore_index=True)
     run = gather_frame(run) if world > 1 else run  # each process had its share of the batches
     return run.sort_values(["event_id", "rank"], ignore_index=True)
-
-
-def _batches(
-    decoder: Decoder, task: str, rows: np.ndarray, seen: Seen | None, settings: DecodingConfig
-) -> list[Batch]:
-    """Events `rows` of one task in batches, whoever decodes them."""
-    lengths = decoder.generator.builder.lengths(TASK_OF_EVENTS[task], rows)
-    num_items = decoder.generator.corpus.num_items
-    met = distinct(seen.pairs(rows), num_items)[0] if seen else rows[:0]
-    counts = np.bincount(met, minlength=len(rows))  # items that each must not be answered with
-    return batches_of_like_width(lengths, counts, settings.top_k, settings)
 
 
 def to_run(
@@ -114,9 +110,10 @@ def to_run(
 def ranking_judge(config: Config) -> Callable[[Generator], Judge]:
     """A maker of judges for training: NDCG@10 and Recall@10 of both tasks on a fixed validation
     sample."""
+    settings, decoding = config.training, config.decoding
+    beams = DecodingConfig(num_beams=settings.eval_beams, top_k=10, batch_size=decoding.batch_size)
 
     def make(generator: Generator) -> Judge:
-        settings, decoding = config.training, config.decoding
         rng = np.random.default_rng(settings.seed)
         targets = {}
         for events, task in TASK_OF_EVENTS.items():
@@ -127,9 +124,6 @@ def ranking_judge(config: Config) -> Callable[[Generator], Judge]:
             chosen = np.sort(rng.permutation(len(pool))[: settings.eval_sample])
             targets[task.name] = pool.iloc[chosen]
         decoder = Decoder.of(generator, settings, settings.precision, decoding.renormalise)
-        beams = DecodingConfig(
-            num_beams=settings.eval_beams, top_k=10, batch_size=decoding.batch_size
-        )
 
         def judge(model) -> dict[str, float]:
             values = {}

@@ -3,10 +3,8 @@
 In: a `T5ForConditionalGeneration` and sources. Out: hidden states for the next position of n paths.
 A source is encoded once, and its cross-attention keys are projected once and shared by all paths,
 which is where `generate` spends most of its time. Weights are turned into the search's number
-format once per search, so that a model may be trained on between two of them, or once for all
-(`read_stacks`); the residual stream stays in fp32. This file does not know identifiers or tries.
-
-Shapes: B requests, n paths each, S source positions, t target positions, h heads of width k.
+format once per search, or once for all (`read_stacks`); the residual stream stays in fp32.
+Shapes: B requests, n paths each, S source positions, t target positions, width d, h heads of k.
 """
 
 from __future__ import annotations
@@ -15,10 +13,102 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from transformers import T5ForConditionalGeneration
 
-from gensar_lite.decoding.layers import Block, attend, heads, linear, normed, read_block
+from gensar_lite.training.backbones import weight_of
+
+# oneDNN's fp32 product is up to twice as fast as the default one on CPU, and as exact; torch offers
+# it by this private name only, so the public one stands in where it is missing
+_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+_LARGE = 2**24  # multiplications from which its overhead is worth it
+
+
+class Feed(NamedTuple):
+    """The feed-forward part of a block, (..., d) to (..., d): weights of the inner layer, perhaps
+    of another beside it, and of the outer one."""
+
+    act: nn.Module
+    weights: tuple[torch.Tensor, ...]
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        first, *gated, last = self.weights
+        inner = self.act(linear(x, first))
+        for weight in gated:  # one, or none
+            inner = inner * linear(x, weight)
+        return linear(inner, last)
+
+
+class Block(NamedTuple):
+    """Weights of one block in the search's number format; None for an encoder's cross-attention.
+
+    norms       RMS norms, which stay as they are
+    itself      (3 h k, d) queries, keys and values of self-attention
+    cross       (h k, d) queries of cross-attention; cross_keys (2 h k, d) its keys and values
+    """
+
+    num_heads: int
+    norms: tuple[nn.Module, ...]
+    itself: torch.Tensor
+    itself_out: torch.Tensor
+    feed: Feed
+    cross: torch.Tensor | None = None
+    cross_keys: torch.Tensor | None = None
+    cross_out: torch.Tensor | None = None
+
+
+def read_block(block: nn.Module, dtype: torch.dtype) -> Block:
+    """A Hugging Face T5 block's weights as `dtype`."""
+
+    def joined(*layers: nn.Linear) -> torch.Tensor:
+        weights = [weight_of(layer).to(dtype) for layer in layers]
+        return torch.cat(weights) if weights[1:] else weights[0]
+
+    attention, last = block.layer[0].SelfAttention, block.layer[-1].DenseReluDense
+    # T5 has one inner layer; T5 1.1 and its kin have a gate beside it
+    inner = (last.wi,) if hasattr(last, "wi") else (last.wi_0, last.wi_1)
+    weights = Block(
+        attention.n_heads,
+        tuple(layer.layer_norm for layer in block.layer),
+        joined(attention.q, attention.k, attention.v),
+        joined(attention.o),
+        Feed(last.act, tuple(joined(layer) for layer in (*inner, last.wo))),
+    )
+    if len(block.layer) == 2:  # an encoder's
+        return weights
+    cross = block.layer[1].EncDecAttention
+    keys, out = joined(cross.k, cross.v), joined(cross.o)
+    return weights._replace(cross=joined(cross.q), cross_keys=keys, cross_out=out)
+
+
+def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """``x @ weight.T`` in the weight's number format, by the fastest road there is."""
+    x = x.to(weight.dtype)
+    plain = x.device.type == "cpu" and x.dtype == torch.float32
+    if _ONEDNN and plain and x.numel() * len(weight) >= _LARGE:
+        return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
+    return F.linear(x, weight)
+
+
+def normed(x: torch.Tensor, norm: nn.Module) -> torch.Tensor:
+    """T5's layer norm: by the root mean square, no mean, no bias."""
+    return F.rms_norm(x, x.shape[-1:], norm.weight.float(), norm.variance_epsilon)
+
+
+def heads(x: torch.Tensor, num_heads: int) -> torch.Tensor:
+    """(B, T, h * k) -> (B * h, T, k)."""
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2).flatten(0, 1)
+
+
+def attend(
+    q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor, batch: int
+) -> torch.Tensor:
+    """Attention of queries (B * h, T, k) to keys (B * h, k, S) and values (B * h, S, k), as
+    (B, T, h * k). T5 does not scale by the width of a head."""
+    # q @ keys + bias in one product; the bias holds positions and hides padding
+    weights = torch.baddbmm(bias, q, keys).softmax(dim=-1)  # (B * h, T, S)
+    return torch.bmm(weights, values).unflatten(0, (batch, -1)).transpose(1, 2).flatten(2)
 
 
 class Stacks(NamedTuple):
@@ -28,23 +118,12 @@ class Stacks(NamedTuple):
     encoder: Iterable[Block]
     decoder: list[Block]
 
-    @property
-    def num_bytes(self) -> int:
-        """What they hold beside the model, at most: a weight in the model's own format may be the
-        model's."""
-        blocks = (*self.encoder, *self.decoder)
-        parts = (part for block in blocks for part in (*block, *block.feed.weights))
-        return sum(part.nbytes for part in parts if isinstance(part, torch.Tensor))
-
 
 @torch.no_grad()
 def read_stacks(model: T5ForConditionalGeneration, dtype: torch.dtype) -> Stacks:
     """A model's blocks as `dtype`. They do not follow the model when it is trained on."""
-    encoder, decoder = (
-        [read_block(block, dtype) for block in stack.block]
-        for stack in (model.encoder, model.decoder)
-    )
-    return Stacks(dtype, encoder, decoder)
+    stacks = (model.encoder, model.decoder)
+    return Stacks(dtype, *([read_block(block, dtype) for block in s.block] for s in stacks))
 
 
 class Cache:
@@ -67,14 +146,8 @@ class Cache:
             keys, values = _padded(linear(states, block.cross_keys), mask).chunk(2, dim=-1)
             self.cross.append((heads(keys, num_heads).transpose(1, 2), heads(values, num_heads)))
 
-    @property
-    def length(self) -> int:
-        """Target positions that have been read."""
-        return 0 if self.past[0] is None else self.past[0][0].shape[1]
-
     def select(self, paths: torch.Tensor) -> None:
-        """Keep, for each request, the paths (B, n) by number: path i goes on from the old path
-        ``paths[b, i]``."""
+        """Path i of request b goes on from the old path ``paths[b, i]``; `paths` (B, n)."""
         before = len(self.past[0][0]) // len(paths)  # paths per request
         rows = paths + before * torch.arange(len(paths), device=paths.device)[:, None]
         rows = rows.flatten()
@@ -87,8 +160,8 @@ def encode(
     mask: torch.Tensor,
     stacks: Stacks | None = None,
 ) -> Cache:
-    """Read sources (B, S) once. Under autocast, products are made in its number format from here
-    on. `stacks` are the model's, where they were read before in this format."""
+    """Read sources (B, S) once; under autocast, in its number format from here on. `stacks` are the
+    model's, where they were read before."""
     kind, stack, mask = source.device.type, model.encoder, mask.bool()
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
     if stacks is None or stacks.dtype != dtype:
@@ -114,7 +187,8 @@ def encode(
 
 def advance(model: T5ForConditionalGeneration, cache: Cache, tokens: torch.Tensor) -> torch.Tensor:
     """Append tokens (B, n), one to each path; hidden states (B, n, d) for what follows."""
-    stack, past = model.decoder, cache.length
+    stack = model.decoder
+    past = 0 if cache.past[0] is None else cache.past[0][0].shape[1]  # positions read before
     with torch.autocast(tokens.device.type, enabled=False):
         x = stack.embed_tokens(tokens.flatten()).float()  # (B * n, d)
         distance = torch.arange(past + 1, device=x.device) - past  # (t,) memory minus query place
@@ -154,7 +228,7 @@ def _cross_attention(
 
 def _padded(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Rows of real tokens (T, c) at their places in (B, S, c), zero elsewhere."""
-    padded = torch.zeros(*mask.shape, x.shape[-1], dtype=x.dtype, device=x.device)
+    padded = x.new_zeros(*mask.shape, x.shape[-1])
     padded[mask] = x
     return padded
 
@@ -172,7 +246,5 @@ def _position_bias(stack: nn.Module, distance: torch.Tensor) -> torch.Tensor:
 
 
 def _mask_bias(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """(B, 1, S): 0 for a real token, and for padding what no score outweighs, which bf16 can hold
-    too."""
-    bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
-    return bias.masked_fill_(~mask, -1e9)[:, None]
+    """(B, 1, S): 0 for a real token; what no score outweighs, and bf16 can hold, for padding."""
+    return torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, -1e9)[:, None]

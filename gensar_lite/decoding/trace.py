@@ -1,8 +1,7 @@
-"""One search, level by level: its prefixes, what they scored, what was cut, and where the item was
-lost.
+"""One search, level by level: its prefixes, their scores, what was cut, where the item was lost.
 
-In: a `Decoder` and one event or source. Out: a `Trace`: the answer of the very search that was
-watched, and a table of its prefixes. This file draws nothing; figures.py does.
+In: a `Decoder` and one event or source. Out: a `Trace` of the very search that was watched. This
+file draws nothing; figures.py does.
 """
 
 from __future__ import annotations
@@ -97,8 +96,10 @@ def _level(
     kept = kept[np.isfinite(flat[kept])]
     shown = np.r_[kept, order[~np.isin(order, kept)][:num_cut]]
     # the target is lost here if its prefix was there, may be continued, and is not kept
-    on_way = _number(prefixes, goal, level, size)
-    lost = None
+    on_way, lost = None, None
+    if goal is not None:
+        for path in np.flatnonzero((prefixes == goal[:level]).all(axis=1)):  # one, or none
+            on_way = int(path * size + goal[level])
     if on_way is not None and np.isfinite(flat[on_way]) and on_way not in kept:
         worst = float(flat[kept].min())
         lost = Lost(level + 1, int(place[on_way]), float(flat[on_way]), worst)
@@ -124,11 +125,3 @@ def _level(
     )
     longer = np.concatenate([prefixes[kept // size], (kept % size)[:, None]], axis=1)
     return rows, longer, lost
-
-
-def _number(prefixes: np.ndarray, goal: np.ndarray | None, level: int, size: int) -> int | None:
-    """The continuation that leads to the target, if its prefix is still there."""
-    if goal is None:
-        return None
-    path = np.flatnonzero((prefixes == goal[:level]).all(axis=1))
-    return int(path[0] * size + goal[level]) if len(path) else None

@@ -1,13 +1,13 @@
 """The trie of a catalogue: which codes may follow a prefix, and which item a whole sequence is.
 
-In: identifiers of one view (N, L), unique. Out: allowed children as masks, next nodes, item ids -
-all vectorised, all integers, and the smaller tries of a filter or of each request's own candidates.
-This file does not know models or scores.
+In: identifiers of one view (N, L), unique. Out: allowed children as masks, next nodes, item ids,
+and the smaller tries of a filter or of each request's own candidates. It does not know models.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -22,16 +22,12 @@ class Trie:
     """Level l's nodes are the distinct prefixes of length l, numbered in sorted order, by root
     first.
 
-    keys      per level (M_l,) sorted ``parent * K + code``: the children of all nodes of the level
-              before
-    tables    per level (M_{l-1}, K) allowed codes where that is small, or None: then they are read
-              from the keys
+    keys      per level (M_l,) sorted ``parent * K + code``: children of the level before's nodes
     item_ids  (N,) the item of each leaf
     num_roots roots, 0 to num_roots - 1: one for a catalogue, one per request for candidates
     """
 
     keys: tuple[np.ndarray, ...]
-    tables: tuple[np.ndarray | None, ...]
     item_ids: np.ndarray
     codebook_size: int
     num_roots: int = 1
@@ -55,10 +51,19 @@ class Trie:
     def num_levels(self) -> int:
         return len(self.keys)
 
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of all arrays."""
-        return sum(a.nbytes for a in (*self.keys, *self.tables, self.item_ids) if a is not None)
+    @cached_property
+    def tables(self) -> list[np.ndarray | None]:
+        """Per level (M_{l-1}, K) allowed codes, where that is small: a look-up is faster than a
+        search among the keys."""
+        tables, num_parents = [], self.num_roots
+        for key in self.keys:
+            table = None
+            if num_parents * self.codebook_size <= DENSE:
+                table = np.zeros((num_parents, self.codebook_size), dtype=bool)
+                table.ravel()[key] = True
+            tables.append(table)
+            num_parents = len(key)
+        return tables
 
     def restrict(self, allowed: np.ndarray) -> Trie:
         """The trie of the items in `allowed` (N,) alone, a mask over item ids. Node numbers
@@ -73,13 +78,12 @@ class Trie:
             # parents are numbered anew by those that are left; roots keep their numbers
             keys.append(key if level == 0 else (np.cumsum(first) - 1) * size + key % size)
             nodes = parent[first]
-        return _with_tables(tuple(reversed(keys)), self.item_ids[leaves], size, self.num_roots)
+        return Trie(tuple(reversed(keys)), self.item_ids[leaves], size, self.num_roots)
 
     def roots(self, num_queries: int) -> np.ndarray:
         """The node (B, 1) where each request starts."""
-        if self.num_roots == 1:
-            return np.zeros((num_queries, 1), dtype=np.int64)
-        return np.arange(num_queries)[:, None]
+        roots = np.arange(num_queries)[:, None]
+        return roots if self.num_roots > 1 else 0 * roots
 
     def allowed(self, nodes: np.ndarray, level: int) -> np.ndarray:
         """Which codes may follow nodes (...,) of depth `level`: a (..., K) boolean mask. Node -1
@@ -122,8 +126,14 @@ def _build(
     codes: np.ndarray, item_ids: np.ndarray, root: np.ndarray, codebook_size: int, num_roots: int
 ) -> Trie:
     """Sort once; then a level's nodes begin where a prefix differs from the one before it."""
+    number = root.astype(np.int64)
+    if num_roots * codebook_size ** codes.shape[1] < 2**63:
+        for column in codes.T:  # one number per sequence, which sorts faster
+            number = number * codebook_size + column
+        order = np.argsort(number, kind="stable")
+    else:
+        order = np.lexsort((*codes.T[::-1], root))
     # items of one prefix now stand side by side
-    order = _sorted_order(codes, root, codebook_size, num_roots)
     parent, keys = root[order], []
     differs = np.diff(parent, prepend=-1) != 0
     for level in range(codes.shape[1]):
@@ -134,32 +144,4 @@ def _build(
     twins = len(codes) - len(keys[-1])
     if twins:
         raise ValueError(f"trie: {twins} items share an identifier with another one")
-    return _with_tables(tuple(keys), item_ids[order], codebook_size, num_roots)
-
-
-def _sorted_order(
-    codes: np.ndarray, root: np.ndarray, codebook_size: int, num_roots: int
-) -> np.ndarray:
-    """Positions in the order of (root, codes)."""
-    if num_roots * codebook_size ** codes.shape[1] >= 2**63:
-        return np.lexsort((*codes.T[::-1], root))
-    number = root.astype(np.int64)  # one number per sequence fits into 63 bits, which is faster
-    for column in codes.T:
-        number = number * codebook_size + column
-    return np.argsort(number, kind="stable")
-
-
-def _with_tables(
-    keys: tuple[np.ndarray, ...], item_ids: np.ndarray, codebook_size: int, num_roots: int
-) -> Trie:
-    # a look-up in a table is faster than a search among keys, where the table is small
-    tables, num_parents = [], num_roots
-    for key in keys:
-        table = None
-        if num_parents * codebook_size <= DENSE:
-            table = np.zeros(num_parents * codebook_size, dtype=bool)
-            table[key] = True
-            table = table.reshape(num_parents, codebook_size)
-        tables.append(table)
-        num_parents = len(key)
-    return Trie(keys, tuple(tables), item_ids, codebook_size, num_roots)
+    return Trie(tuple(keys), item_ids[order], codebook_size, num_roots)
