@@ -11,6 +11,7 @@ import platform
 import statistics
 import threading
 import time
+import timeit
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
@@ -65,9 +66,7 @@ def measure(name: str, contest: Contest, rounds: int) -> dict[str, object]:
 
 def _figures(contest: Contest, rounds: int) -> dict[str, object]:
     calls = {"ours": contest.ours, "baseline": contest.baseline}
-    # calls of minutes are measured once: a median of one
     rounds = 1 if contest.once else rounds
-    run = _timed_apart if contest.isolated else timed
     answers: dict[str, object] = {}
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     peaks = dict.fromkeys(SIDES, 0.0)
@@ -79,7 +78,7 @@ def _figures(contest: Contest, rounds: int) -> dict[str, object]:
     # sides take turns, so that a busy machine slows both
     for _ in range(rounds):
         for side in SIDES:
-            answers[side], took, peak = run(calls[side])
+            answers[side], took, peak = timed(calls[side], apart=contest.isolated)
             seconds[side].append(took)
             peaks[side] = max(peaks[side], peak)
     ours, baseline = (statistics.median(seconds[side]) for side in SIDES)
@@ -95,14 +94,14 @@ def _figures(contest: Contest, rounds: int) -> dict[str, object]:
     }
 
 
-def _timed_apart(call: Callable[[], object]) -> tuple[object, float, float]:
-    """`timed` in a fresh process: its start and its imports are not counted."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(timed, call).result()
+def timed(call: Callable[[], object], apart: bool = False) -> tuple[object, float, float]:
+    """The answer of one call, its seconds, and how far resident memory rose, MiB (every 2 ms).
 
-
-def timed(call: Callable[[], object]) -> tuple[object, float, float]:
-    """The answer of one call, its seconds, and how far resident memory rose, MiB (every 2 ms)."""
+    With `apart` in a fresh process, whose start and imports are not counted.
+    """
+    if apart:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            return pool.submit(timed, call).result()
     process = psutil.Process()
     done = threading.Event()
     low = process.memory_info().rss
@@ -135,16 +134,12 @@ def machine() -> dict[str, object]:
     }
 
 
-def product_speed(dtype: torch.dtype, repeats: int = 9) -> float:
+def product_speed(dtype: torch.dtype) -> float:
     """GFLOP/s of a model's usual product on the CPU, (2048, 512) by (512, 2048), median.
 
     The ratio of two formats bounds what a change of format alone can gain.
     """
     x = torch.ones(2048, 512, dtype=dtype)
     weight = torch.ones(2048, 512, dtype=dtype)
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        torch.nn.functional.linear(x, weight)
-        seconds.append(time.perf_counter() - started)
+    seconds = timeit.repeat(lambda: torch.nn.functional.linear(x, weight), number=1, repeat=9)
     return round(2 * 2048 * 512 * 2048 / statistics.median(seconds) / 1e9, 1)

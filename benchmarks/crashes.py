@@ -47,12 +47,11 @@ def run_once(
     folder: Path,
     world: int = 1,
     tick: int = -1,
-    delay: float | None = None,
+    delay: float = math.inf,
     victim: int = 0,
 ) -> bool:
     """Start a run on `world` processes, and end it by SIGKILL at the `tick` of process `victim`, or
-    after `delay` seconds, or not at all. Returns whether it came to its end; its result then lies
-    in ``result.json``.
+    after `delay` seconds, or not at all. Returns whether it came to its end, see `result`.
 
     Raises `RuntimeError` with the end of its log when it failed by itself.
     """
@@ -64,15 +63,16 @@ def run_once(
 
 
 def run_together(
-    job: Callable[[int], None], folder: Path, world: int, delay: float | None = None
+    job: Callable[[int], None], folder: Path, world: int, delay: float = math.inf
 ) -> bool:
     """Fork `world` processes that find one another as a launcher's would, and call ``job(rank)`` in
     each. When one is killed, or `delay` seconds have passed, all are. Returns whether all came to
     their end."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    with socket.create_server(("127.0.0.1", 0)) as door:  # any port that is free now
+        port = door.getsockname()[1]
     waiting = {_fork(job, folder, rank, world, port) for rank in range(world)}  # process numbers
-    until = math.inf if delay is None else time.monotonic() + delay
+    until = time.monotonic() + delay
     codes: dict[int, int] = {}
     # 1. wait until all have ended, one ended badly, or the time has come
     while waiting and not any(codes.values()) and time.monotonic() < until:
@@ -86,8 +86,7 @@ def run_together(
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     # 3. a positive code without any negative one: nobody was killed, the job itself failed
-    killed = any(code < 0 for code in codes.values())
-    if any(code > 0 for code in codes.values()) and not killed:
+    if any(codes.values()) and min(codes.values()) >= 0:
         logs = [path.read_text()[-2000:] for path in sorted(folder.glob("rank-*.log"))]
         raise RuntimeError("\n".join(logs))
     return not waiting and not any(codes.values())
@@ -194,12 +193,6 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         if os.getppid() == 1:  # it has died already
             os._exit(1)
-
-
-def _free_port() -> int:
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        return door.getsockname()[1]
 
 
 def _digest(tensors: dict) -> str:

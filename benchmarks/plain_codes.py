@@ -16,18 +16,15 @@ from torch.utils.data import DataLoader, TensorDataset
 from gensar_lite.identifiers.rqvae import DualRQVAE
 
 
-def plain_sinkhorn(
-    distances: torch.Tensor, epsilon: float = 0.003, iterations: int = 50
-) -> torch.Tensor:
-    """The code with most mass per item, (n, K) -> (n,): rows and columns of the whole matrix are
-    scaled in turns."""
+def plain_sinkhorn(distances: torch.Tensor, epsilon: float = 0.003) -> torch.Tensor:
+    """The code with most mass per item, (n, K) -> (n,): the whole matrix is scaled in turns."""
     low = distances.min()
     high = distances.max()
     scaled = 2 * (distances - low) / (high - low + 1e-12) - 1
     mass = torch.exp(-scaled / epsilon)  # float64: the paper's epsilon leaves float32
     mass /= mass.sum()
     # rows get equal mass, then columns, in turns, until both nearly have it
-    for _ in range(iterations):
+    for _ in range(50):
         mass /= mass.sum(dim=1, keepdim=True) * mass.shape[0] + 1e-250
         mass /= mass.sum(dim=0, keepdim=True) * mass.shape[1] + 1e-250
     return mass.argmax(dim=1)

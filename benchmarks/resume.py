@@ -68,16 +68,14 @@ def _stress(make: Make, root: Path, kills: int, seed: int) -> dict[str, object]:
         # one run: killed once, and after each restart again with probability 1/3
         while done < kills and (not killed_at or rng.random() < 1 / 3):
             if rng.random() < 0.5:
-                delay = float(rng.uniform(0, took))
-                finished = run_once(make, folder, delay=delay)
-                killed_at.append(f"after {delay:.3f} s")
+                kill = {"delay": float(rng.uniform(0, took))}
                 phase = "a moment"
+                killed_at.append(f"after {kill['delay']:.3f} s")
             else:
-                tick = int(rng.integers(len(instants)))
-                finished = run_once(make, folder, tick=tick)
-                killed_at.append(instants[tick])
-                phase = instants[tick]
-            if finished:  # it was quicker: that was no kill
+                kill = {"tick": int(rng.integers(len(instants)))}
+                phase = instants[kill["tick"]]
+                killed_at.append(phase)
+            if run_once(make, folder, **kill):  # it was quicker: that was no kill
                 break
             done += 1
             phases[phase] += 1
@@ -126,14 +124,8 @@ def starting_point(config: Config, seed: int = 0) -> tuple[Generator, TaskMixtur
     generator = new_generator(corpus, identifiers, config.training)
     # the same weights in every process that starts
     torch.manual_seed(seed)
-    narrow = {
-        "d_model": 16,
-        "d_ff": 32,
-        "d_kv": 8,
-        "num_heads": 2,
-        "num_layers": 1,
-        "num_decoder_layers": 1,
-    }
+    narrow = {"d_model": 16, "d_ff": 32, "d_kv": 8, "num_heads": 2}
+    narrow |= {"num_layers": 1, "num_decoder_layers": 1}
     model = T5ForConditionalGeneration(T5Config(**generator.model.config.to_dict() | narrow))
     return generator._replace(model=model), new_mixture(generator, config.training)
 
