@@ -111,7 +111,7 @@ def _at(rows: pd.DataFrame, level: int) -> pd.DataFrame:
 
 def _level_lines(table: pd.DataFrame, pair: tuple[str, str]) -> list[str]:
     """A section with one row per view and level; nothing where the pair was not built."""
-    part = table[(table[PAIR] == pair).all(axis=1)]
+    part = table[(table[PAIR] == list(pair)).all(axis=1)]
     if part.empty:
         return []
     cells = part.set_index(["view", "level", "measure"])
