@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 
 from gensar_lite.config import TrainingConfig
+from gensar_lite.decoding.bonus import Bonus
 from gensar_lite.decoding.exclusion import forbid, spent_levels
 from gensar_lite.decoding.paths import Paths, Question, Ranking, keep_best
 from gensar_lite.decoding.read import Cache, advance, encode
@@ -80,7 +81,7 @@ class Decoder:
 
     def question(self, task: str, rows: np.ndarray, **limits) -> Question:
         """The `Question` of events `rows` (B,) of one task, each from its own history; `limits` are
-        ``allowed`` and ``exclude``."""
+        ``allowed``, ``exclude`` and ``bonus``."""
         return Question(task, *self.sources(task, rows), **limits)
 
     def search(self, task: str, rows: np.ndarray, num_beams: int, **limits) -> Ranking:
@@ -132,8 +133,12 @@ class Decoder:
         if question.exclude is not None:
             spent = spent_levels(trie, codes, batch, question.exclude)
         cache, tokens = self._read(question)
+        roots, bonus = trie.roots(batch), None
         scores = torch.zeros(batch, 1, device=self.device)
-        return Paths(view, trie, cache, 0, tokens, trie.roots(batch), scores, spent)
+        if question.bonus is not None:
+            bonus = Bonus(trie, question.bonus)
+            scores += torch.from_numpy(bonus.of(roots, 0)).to(scores)
+        return Paths(view, trie, cache, 0, tokens, roots, scores, spent, bonus)
 
     def _read(self, question: Question) -> tuple[Cache, torch.Tensor]:
         """A cache that has read the sources and what targets begin with, but for its last token
@@ -155,6 +160,8 @@ class Decoder:
         if self.renormalise:
             logp = logp.masked_fill(forbidden, -torch.inf).log_softmax(dim=-1)
         total = (paths.scores[..., None] + logp).masked_fill_(forbidden, -torch.inf)
+        if paths.bonus is not None:
+            total += torch.from_numpy(paths.bonus.steps(paths.nodes, paths.level)).to(total)
         return forbid(total, paths.nodes, paths.spent[paths.level]) if paths.spent else total
 
     def follow(self, paths: Paths, best: torch.Tensor, scores: torch.Tensor) -> Paths:

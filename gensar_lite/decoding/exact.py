@@ -77,7 +77,7 @@ def branch_and_bound(
         scores = np.zeros(0, dtype=np.float32)
         # chunks of prefixes (m, l) that wait, the one with the best score on top; at equal scores
         # the older first, so that arrays are never compared
-        heap = [(-0.0, 0, np.zeros((1, 0), dtype=np.int64))]
+        heap = [(-np.inf, 0, np.zeros((1, 0), dtype=np.int64))]
         number = 0
         while heap and -heap[0][0] >= floor:  # else nothing that waits reaches the best k
             _, _, prefixes = heapq.heappop(heap)

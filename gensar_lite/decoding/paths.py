@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from gensar_lite.config import DecodingConfig
+from gensar_lite.decoding.bonus import Bonus
 from gensar_lite.decoding.exclusion import Pairs, Spent
 from gensar_lite.decoding.read import Cache
 from gensar_lite.decoding.trie import Trie
@@ -32,6 +33,7 @@ class Question:
     allowed  the items that may be answered: None (all), a mask (N,), or each request's own
              candidates (B, C) as item ids, -1 for none
     exclude  pairs of request number and item id that must not be answered
+    bonus    (B, N) what each item is worth besides the model's score, finite: see `Bonus`
     """
 
     task: str
@@ -39,6 +41,7 @@ class Question:
     mask: torch.Tensor
     allowed: np.ndarray | None = None
     exclude: Pairs | None = None
+    bonus: np.ndarray | None = None
 
     def part(self, rows: np.ndarray) -> Question:
         """The question of the requests `rows` (b,) alone, numbered anew."""
@@ -51,6 +54,8 @@ class Question:
             number[rows] = np.arange(len(rows))
             request, item = number[self.exclude[0]], self.exclude[1]
             limits["exclude"] = (request[request >= 0], item[request >= 0])
+        if self.bonus is not None:
+            limits["bonus"] = self.bonus[rows]
         return replace(self, source=self.source[at], mask=self.mask[at], **limits)
 
 
@@ -82,7 +87,7 @@ class Paths(NamedTuple):
 
     tokens  (B, n) the last token of each, which the model has not read yet
     nodes   (B, n) nodes of the trie, -1 for a path that leads nowhere
-    scores  (B, n) log-probabilities
+    scores  (B, n) log-probabilities, with the worth of the nodes where there is a bonus
     spent   per level the continuations that lead to excluded items alone
     """
 
@@ -94,6 +99,7 @@ class Paths(NamedTuple):
     nodes: np.ndarray
     scores: torch.Tensor
     spent: list[Spent] | None = None
+    bonus: Bonus | None = None
 
 
 def keep_best(
