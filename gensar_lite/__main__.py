@@ -4,8 +4,6 @@ In: command-line words. Out: exit status 0, or 1 with a clear line on what to do
 does not know what the verbs do.
 """
 
-from __future__ import annotations
-
 import sys
 
 from gensar_lite.config import ConfigError

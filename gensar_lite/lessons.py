@@ -4,8 +4,6 @@ In: notebook files and a preset. Out: executed copies, a table of seconds and ve
 the manifest that a lesson's last cell writes: papermill itself is content with a dead kernel.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 In: a `Workspace`. Out: finished stage folders, and the run's report. This file computes nothing.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from gensar_lite.artifacts import Workspace

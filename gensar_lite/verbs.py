@@ -4,8 +4,6 @@ In: parsed words. Out: what the verb builds, and lines on standard output. What 
 imported when it runs: ``--help`` and a wrong word are answered at once.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -5,8 +5,6 @@ English stop words and plural endings: queries made from category paths have non
 This file counts and weighs nothing.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 from bm25s.stopwords import STOPWORDS_EN

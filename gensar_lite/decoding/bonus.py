@@ -7,8 +7,6 @@ of log-probabilities (floors, certificates, branch and bound) finds exact lists 
 This file does not know what the bonus means.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from gensar_lite.decoding.trie import Trie

@@ -3,8 +3,6 @@
 In: parsed words of the command line. Out: a table or JSON, as text.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import json

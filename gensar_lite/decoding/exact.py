@@ -7,8 +7,6 @@ k-th score so far; and for what is left, branch and bound (best prefixes first).
 rounding: the same prefix scores a little differently beside others, most in bf16.
 """
 
-from __future__ import annotations
-
 import heapq
 
 import numpy as np

@@ -5,8 +5,6 @@ continuations below which nothing else is left. As they are forbidden at every l
 spent on a prefix that leads to no answer: m beams return m items, or all that are left.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -12,8 +12,6 @@ sum is above every bound outside it (the threshold algorithm: Fagin, Lotem and N
 In: a `Decoder`, target events, weights. Out: a `Ranking` of sums. This file fits no weight.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ is read by steps.py, a decoder-only model here: the tokens of all paths are appe
 keys, and each path's row of a mask says which it sees, so that nothing is copied per path.
 """
 
-from __future__ import annotations
-
 import torch
 from transformers import DynamicCache, PreTrainedModel
 

@@ -4,8 +4,6 @@ In: the trained generator. Out: ``run.parquet`` with ``event_id, item_id, rank, 
 This file does not know metrics, except for the judge that training calls back.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -7,8 +7,6 @@ format once per search, or once for all (`read_stacks`); the residual stream sta
 Shapes: B requests, n paths each, S source positions, t target positions, width d, h heads of k.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ In: a `Decoder` and one event or source. Out: a `Trace` of the very search that 
 file draws nothing; figures.py does.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

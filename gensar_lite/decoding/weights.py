@@ -6,8 +6,6 @@ Each target is ranked among what any part alone ranks high, and among these ever
 small grid is tried. Test events are never read.
 """
 
-from __future__ import annotations
-
 from itertools import product
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ are made of their text neighbours'. Not judged: views that agree are cheap to fu
 differ know different things.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from gensar_lite.artifacts import ArtifactError

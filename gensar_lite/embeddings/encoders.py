@@ -4,8 +4,6 @@ In: ``embeddings.encoder``. Out: an `Encoder` row, a loaded sentence-transformer
 no model and is none of them. This file encodes nothing itself.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 from typing import NamedTuple

@@ -5,8 +5,6 @@ a row of figures per validation. After the bi-encoder of Penha et al. (arXiv 250
 laptop: small networks on frozen text vectors are trained, no text encoder. No text is read here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -4,8 +4,6 @@ In: something with ``scores(targets)`` and target events. Out: Recall@10 and NDC
 catalogue, for early stopping and lessons; tables with intervals are the evaluation stage's.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Iterator

@@ -4,8 +4,6 @@ In: (B, T) item ids, -1 for padding on the right. Out: hidden states, scores ove
 a loss that never holds all scores at once. This file does not know users, splits or files.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

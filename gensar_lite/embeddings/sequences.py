@@ -5,8 +5,6 @@ every target stands behind half a window of items or all that there are. Items o
 basket) have no order: what the step before knew predicts them all. No model is known here.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

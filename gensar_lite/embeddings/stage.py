@@ -4,8 +4,6 @@ In: the corpus. Out: ``embeddings.safetensors`` (the views and which items are c
 what was learned, its learning curves. This file does not know what quantizes the vectors.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

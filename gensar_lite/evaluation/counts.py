@@ -10,8 +10,6 @@ Nothing of size N x N is ever dense: 100,000 items work.
     query-clicks   what people took after typing the very same string: without clicks, popularity
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property

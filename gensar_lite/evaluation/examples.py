@@ -5,8 +5,6 @@ Without `with_texts` an item is only its id (that of a user's own files, else it
 real shops are not ours to publish. The page escapes what comes from here.
 """
 
-from __future__ import annotations
-
 from itertools import groupby
 
 import numpy as np

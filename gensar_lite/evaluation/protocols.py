@@ -7,8 +7,6 @@ counts as an answer, not only the clicked one. Sampled candidates flatter every 
 change their order (Krichene & Rendle 2020), so they are only ever shown beside ``full``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

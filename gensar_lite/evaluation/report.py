@@ -5,8 +5,6 @@ loads nothing from anywhere, every value escaped by jinja2's autoescape: page.ht
 inside, and a content policy that tells the browser so. This file reads no artefact.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path

@@ -4,8 +4,6 @@ In: matrices of scores or items. Out: runs, runs checked, runs as padded matrice
 This file does not know which system wrote a run, nor what the right answers are.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

@@ -5,8 +5,6 @@ value`` with a row for every query, answered or not, so that intervals and paire
 rerun; and summaries ``{system, task, protocol, metric, value, low, high, num_queries, seeds}``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

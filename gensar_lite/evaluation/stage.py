@@ -6,8 +6,6 @@ intervals), ``kinds.json`` (search by groups of queries), every system's run. It
 tunes the systems that count on validation, and decodes only the sampled candidates.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

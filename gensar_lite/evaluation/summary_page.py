@@ -5,8 +5,6 @@ page.html.j2, and three files beside it; other files of the folder are left alon
 passed on: item texts appear for the built-in shop only, cells and places of own files never.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import platform

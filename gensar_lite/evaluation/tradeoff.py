@@ -4,8 +4,6 @@ In: summaries (list of dicts, see scores.py). Out: points, the Pareto front, the
 Higher is better on both axes. This file draws nothing (plots.py).
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

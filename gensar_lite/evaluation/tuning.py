@@ -4,8 +4,6 @@ In: a corpus. Out: the best scorer of each system and what was chosen. A choice 
 events are never read. This file does not know how anything is counted (counts.py).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import product
 from typing import NamedTuple

@@ -9,8 +9,6 @@ is then Clopper and Pearson's (1934) for the share of queries that are different
 which bounds the mean of any metric in [0, 1], if more widely than need be.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -5,8 +5,6 @@ NDCG@10 and Recall@10 of both tasks over the whole catalogue on a sample of **va
 No stage of the run is touched. This file trains nothing itself.
 """
 
-from __future__ import annotations
-
 import functools
 import time
 from pathlib import Path

@@ -4,8 +4,6 @@ In: cells, each with a file and a function. Out: their results by name. A study 
 on with the first cell that is missing. This file does not know what a cell measures.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Sequence

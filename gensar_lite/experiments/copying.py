@@ -6,8 +6,6 @@ it finds answers that stand in the question, or in the training material. This f
 how a leak came about (`gensar_lite.data.leaks` does).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

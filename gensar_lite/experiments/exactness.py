@@ -5,8 +5,6 @@ In: a decoder and target events. Out: one row per task and beam width, and
 not look like misses. This file trains nothing.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import time

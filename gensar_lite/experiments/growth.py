@@ -4,8 +4,6 @@ In: item vectors, categories, settings. Out: a long table of how well held-out i
 ways. This file does not know workspaces or reports.
 """
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import replace
 

@@ -6,8 +6,6 @@ per pair of strategy and quantizer in ``cells/``, extended seed by seed; ``table
 item's text. This file fits nothing itself.
 """
 
-from __future__ import annotations
-
 import functools
 import time
 from collections.abc import Callable, Sequence

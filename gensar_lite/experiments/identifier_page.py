@@ -3,8 +3,6 @@
 In: tables of means over seeds, a folder. Out: files of the report. This file builds nothing.
 """
 
-from __future__ import annotations
-
 import itertools
 from pathlib import Path
 

@@ -6,8 +6,6 @@ beside what `gensar_lite.identifiers` says of the codes alone. Numbers only, no 
 file trains nothing itself.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import shutil

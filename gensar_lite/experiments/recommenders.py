@@ -6,8 +6,6 @@ every test target; ``metrics.json``, means over seeds with intervals over querie
 nothing itself.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json

@@ -5,8 +5,6 @@ Out: unique codes. Only the last code ever changes, or some are added, so prefix
 the shared trunk, stay as they were quantized. Items that have identifiers (`taken`) keep them.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 

@@ -5,8 +5,6 @@ spreads items, or within the capacity ceil(N / K); a codebook that fits them. fl
 paper's epsilon exponentials leave float32's range. Nothing is drawn: ties go to the lower code.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from gensar_lite.identifiers.quantizer import squared_distances

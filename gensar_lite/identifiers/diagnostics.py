@@ -4,8 +4,6 @@ In: identifiers, the codes before repair, item vectors, the corpus. Out: ``view,
 value``, and numbers for ``meta.json``. Nothing is judged: even codes need not rank well.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -4,8 +4,6 @@ In: latents of one or two views. Out: codebooks. No gradient, no epochs, seconds
 This file does not know items' texts nor their collisions.
 """
 
-from __future__ import annotations
-
 import faiss
 import numpy as np
 

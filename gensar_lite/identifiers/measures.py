@@ -4,8 +4,6 @@ In: codes (N, L) of one view, alone or beside labels, train events, item vectors
 level or prefix depth, from 1. Any identifier can be asked, whoever made it. Nothing is judged.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

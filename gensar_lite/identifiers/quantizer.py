@@ -4,8 +4,6 @@ In: latents (N, d), codebooks (L, K, d). Out: codes (N, L), the last residual (N
 not know how codebooks are fitted, nor which items collide.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ a prefix holds more items than the last level has codes, that level grows, or le
 count: items of equal vectors cannot be told apart by what they are. This file assigns nothing.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from typing import NamedTuple
 

@@ -6,8 +6,6 @@ encoders; latents of a fixed length cannot shrink or run away from their codewor
 from k-means when encoders say something; unused codewords move to items that are badly served.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 

@@ -5,8 +5,6 @@ In: the number of text tokens and an identifier layout. Out: integers, and back.
 level. This file does not know a tokenizer, a model, or what a code means.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ In: codes (N, L), texts and titles. Out: one row per code, to read in a notebook
 strangers': to be escaped where they are shown, never written to a report of real data.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix

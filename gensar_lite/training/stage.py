@@ -4,8 +4,6 @@ In: corpus and identifiers. Out: a Hugging Face model folder with its tokenizer,
 the learning curve. Ranking quality comes in as a callback: decoding lies downstream.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

@@ -4,8 +4,6 @@ In: a size, or any model. Out: a model; on a CPU with attention written out and 
 This file does not know batches or losses.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from transformers import (

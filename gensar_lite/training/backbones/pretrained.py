@@ -5,8 +5,6 @@ adapters (Hu et al., arXiv 2106.09685). Weights come as safetensors only, and no
 beside them is run. Tested on random models that the tests save; larger ones are untested.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path

@@ -5,8 +5,6 @@ In: groups of tensors, a record. Out: folders ``step-...``, renamed into place w
 identity). This file does not know what is trained.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

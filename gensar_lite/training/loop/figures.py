@@ -4,8 +4,6 @@ In: sums over batches, or a model and rows. Out: rows of named numbers, Accelera
 (its files lie in ``artifacts/<run>/training-logs/``). This file does not know epochs or ranking.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable

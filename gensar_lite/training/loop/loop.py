@@ -5,8 +5,6 @@ epoch. Order, dropout and learning rate depend on (seed, epoch, step, micro-batc
 was killed at any instant goes on from its last checkpoint as if nothing had happened.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 import time

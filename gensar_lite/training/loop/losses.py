@@ -4,8 +4,6 @@ In: a model and a `Batch` of tensors. Out: sums, so that parts of a step add up.
 know the kind of backbone, optimisers, nor in which order batches come.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from typing import NamedTuple

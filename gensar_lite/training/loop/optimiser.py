@@ -4,8 +4,6 @@ In: a model, settings, a step's plans. Out: an optimiser, rates, slots: function
 that 2 processes x 1 micro-batch and 1 process x 2 micro-batches compute the same step.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ In: what a user did, in time order, and perhaps a query. Out: the token ids that
 makes of equal events. This file does not know models, beams or whether an item exists.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ In: a `Corpus`, `Identifiers`, a `TextCodec`. Out: padded integer batches. All i
 examples, streams, histories of a running shop. This file does not know models, losses or beams.
 """
 
-from __future__ import annotations
-
 from functools import cached_property
 
 import numpy as np

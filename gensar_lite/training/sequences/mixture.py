@@ -4,8 +4,6 @@ In: a generator, settings. Out: batches of one task, each of similar lengths. He
 validation's, or a twentieth of the catalogue's items. This file does not build tokens.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections import Counter
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ sees its own event up to itself, and the events of strictly earlier time steps: 
 twin. So the states of an event are those of a decoder that reads the event's own history.
 """
 
-from __future__ import annotations
-
 from functools import cached_property
 
 import numpy as np
