@@ -20,7 +20,8 @@ def pytest_runtest_setup(item):
 
 @pytest.fixture(scope="session")
 def beauty():
-    """The whole of Amazon Beauty 2014 as a corpus; skips with a reason where its files cannot be had."""
+    """The whole of Amazon Beauty 2014 as a corpus; skips with a reason where its files cannot be
+    had."""
     from gensar_lite.config import preset
     from gensar_lite.data import build_corpus
     from gensar_lite.data.sources import load_source

@@ -1,4 +1,5 @@
-"""What several test files build on: a small corpus and identifiers whose every part is random but valid."""
+"""What several test files build on: a small corpus, and identifiers whose every part is random but
+valid."""
 
 from pathlib import Path
 
@@ -17,7 +18,8 @@ def small_corpus(
     twin_rate: float = 0.0,
     events: pd.DataFrame | None = None,
 ) -> Corpus:
-    """Random users, one event a time step; with `twin_rate` some recommendations have a search twin at their time.
+    """Random users, one event per time step; with `twin_rate` some recommendations have a search
+    twin at their time.
 
     With `events` that log is used instead of a random one.
     """

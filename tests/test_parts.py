@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from types import SimpleNamespace
 
@@ -9,19 +10,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers import random_identifiers, small_corpus
 from scripted import Scripted
 
 from gensar_lite.artifacts import Identifiers
-from gensar_lite.config import TrainingConfig
+from gensar_lite.config import ConfigError, DecodingConfig, TrainingConfig, override, preset
 from gensar_lite.decoding import Decoder
 from gensar_lite.decoding import parts as parts_file
 from gensar_lite.decoding.bonus import Bonus
+from gensar_lite.decoding.channel import Channel
 from gensar_lite.decoding.exact import branch_and_bound, search_exact
 from gensar_lite.decoding.likelihood import QueryLikelihood, WordCounts
 from gensar_lite.decoding.parts import Weights, search_sum, upper_bounds
 from gensar_lite.decoding.paths import Question
+from gensar_lite.decoding.stage import _decode_channel, read_weights
 from gensar_lite.decoding.trie import Trie
-from gensar_lite.decoding.weights import _best
+from gensar_lite.decoding.weights import _best, fit_weights
+from gensar_lite.training import new_generator
 
 LEVELS, SIZE = 3, 4
 
@@ -207,3 +212,82 @@ def test_a_part_that_knows_nothing_gets_no_weight():
     model[:, 0] += 5
     noise = [10 * rng.normal(size=model.shape).astype(np.float32) for _ in range(3)]
     assert _best(model, Weights(*noise)).weights == Weights()
+
+
+# ------------------------------------------------------------------------------------ joint+channel
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Decoder:
+    """An untrained model with opinions, on a log with searches of its own."""
+    training = TrainingConfig(num_text_tokens=400, dropout=0.0)
+    generator = new_generator(small_corpus(num_users=30), random_identifiers(40, 8), training)
+    with torch.no_grad():
+        for parameter in generator.model.parameters():
+            parameter.mul_(1.5)
+    generator.model.eval()
+    return Decoder.of(generator, training)
+
+
+WEIGHTS = {"seen": Weights(0.5, 2.0, 0.3), "unseen": Weights(0.0, 1.0, 0.0)}
+
+
+def test_joint_and_channel_rank_by_the_sum_of_their_parts(decoder):
+    """Every list is that of all 40 items, each scored alone, part by part."""
+    corpus = decoder.generator.corpus
+    targets = corpus.targets("test", "search")
+    channel = Channel.of(decoder, WEIGHTS)
+    channel = dataclasses.replace(channel, seen=np.array([True, False, True]))
+    every = np.tile(np.arange(40), (len(targets), 1))
+    words = channel.words.log_probability(corpus.queries["text"][targets["query_id"]].tolist())
+    counts = 1 + np.bincount(
+        corpus.events.loc[corpus.events["split"] == "train"].drop_duplicates(
+            ["user_id", "time", "item_id"]
+        )["item_id"],
+        minlength=40,
+    )
+    rows = targets["event_id"].to_numpy()
+    sums = decoder.score_rows("search", rows, every)
+    history = decoder.score_rows("recommend", rows, every)
+    for place, query in enumerate(targets["query_id"]):
+        weights = WEIGHTS["unseen" if query == 1 else "seen"]
+        sums[place] += weights.history * history[place] + weights.likelihood * words[place]
+        sums[place] += weights.popularity * np.log(counts / counts.sum())
+    np.testing.assert_allclose(channel.score_candidates(targets, every), sums, atol=1e-3)
+    settings = DecodingConfig(num_beams=4, top_k=6, batch_size=5)
+    answers = dict(
+        (event, (items, scores))
+        for events, ranking in channel.rank(targets, settings)
+        for event, items, scores in zip(events, ranking.items, ranking.scores, strict=True)
+    )
+    assert set(answers) == set(rows)
+    for place, event in enumerate(rows):
+        items, scores = answers[event]
+        np.testing.assert_allclose(scores, best(sums[place], 6), atol=1e-3)
+        np.testing.assert_allclose(sums[place][items], best(sums[place], 6), atol=1e-3)
+
+
+def test_weights_are_fitted_on_validation_alone(decoder):
+    fitted = fit_weights(decoder)
+    assert set(fitted) == {"seen", "unseen"}
+    searches = decoder.generator.corpus.targets("validation", "search")
+    assert fitted["seen"].num_targets == len(searches)  # too few to part
+    assert fitted["seen"] == fitted["unseen"]
+    assert fitted["seen"].ndcg >= fitted["seen"].ndcg_without
+
+
+@pytest.mark.parametrize("weights", [(), (0.5, 1.0, 0.0)])
+def test_the_stage_writes_the_second_run_and_its_weights(decoder, tmp_path, weights):
+    settings = DecodingConfig(num_beams=10, top_k=5, channel="words", weights=weights)
+    searches = decoder.generator.corpus.targets("test", "search")
+    _decode_channel(decoder, searches, settings, tmp_path)
+    run = pd.read_parquet(tmp_path / "run-channel.parquet")
+    assert run.groupby("event_id").size().tolist() == [5] * len(searches)
+    assert not run.duplicated(["event_id", "item_id"]).any()
+    chosen = read_weights(tmp_path)
+    if weights:
+        assert chosen == {"seen": Weights(*weights), "unseen": Weights(*weights)}
+    else:
+        assert chosen == {name: fit.weights for name, fit in fit_weights(decoder).items()}
+    with pytest.raises(ConfigError, match="2 weights, but there are three"):
+        override(preset("tiny"), {"decoding.channel": "words", "decoding.weights": "1,2"})

@@ -107,6 +107,8 @@ def test_a_right_value_is_accepted_up_to_the_bounds(key):
             companions["training.task_weights"] = (1.0,) * len(value)
         if key == "training.task_weights":
             companions["training.tasks"] = EVERY["training.tasks"].choices[: len(value)]
+        if key == "decoding.weights":  # none, or one per part
+            value = value * 3
         if key == "identifiers.quantizer" and value == "pq":
             companions["identifiers.strategy"] = "semantic"
         if key == "evaluation.ks":

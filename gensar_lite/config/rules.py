@@ -31,6 +31,11 @@ def check(config: Config) -> None:
             f"embeddings.dim: {dim} cannot be divided among {num_heads} heads. "
             "Set it to a multiple of embeddings.num_heads."
         )
+    if len(config.decoding.weights) not in (0, 3):
+        raise ConfigError(
+            f"decoding.weights: {len(config.decoding.weights)} weights, but there are three parts. "
+            "Name history, likelihood and popularity, or none to fit them."
+        )
     deepest, top_k = max(config.evaluation.ks), config.decoding.top_k
     if deepest > top_k:
         raise ConfigError(

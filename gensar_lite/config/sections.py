@@ -224,6 +224,11 @@ class DecodingConfig:
     exact: bool = setting(False, "widen a query's beams until its list is provably the best top_k")
     # lonely items gain by it
     renormalise: bool = setting(False, "a code competes with codes that the trie allows only")
+    # joint+channel: the model's search, times how likely the query's words are, given the item
+    channel: Literal["none", "words"] = setting("none", "also search by joint+channel")
+    weights: tuple[float, ...] = setting(
+        (), "channel: history, likelihood, popularity; empty: fitted on validation", low=0
+    )
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """The decoding stage: ranked items for every target of a split.
 
-In: the trained generator. Out: ``run.parquet`` with ``event_id, item_id, rank, score``.
+In: the trained generator. Out: ``run.parquet`` with ``event_id, item_id, rank, score``; with
+``decoding.channel`` also ``run-channel.parquet`` (searches by ``joint+channel``) and its weights.
 This file does not know metrics, except for the judge that training calls back.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,13 +13,16 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from gensar_lite.artifacts import TASKS, Workspace
+from gensar_lite.artifacts import TASKS, Workspace, write_json
 from gensar_lite.config import Config, DecodingConfig
 from gensar_lite.data import left_out
 from gensar_lite.decoding.beam import Decoder
+from gensar_lite.decoding.channel import Channel
 from gensar_lite.decoding.exact import search_as_set
 from gensar_lite.decoding.exclusion import distinct
+from gensar_lite.decoding.parts import Weights
 from gensar_lite.decoding.paths import batches_of_like_width
+from gensar_lite.decoding.weights import fit_weights
 from gensar_lite.machine.precision import how_computed
 from gensar_lite.machine.processes import gather_frame, my_share, rank_and_world
 from gensar_lite.metrics import ndcg_at
@@ -34,15 +39,58 @@ def decode(ws: Workspace) -> Path:
         targets = decoder.generator.corpus.targets(settings.split)
         run = rank_events(decoder, targets, settings, rank=rank, world=world)
         run.to_parquet(folder / "run.parquet", index=False)
-        return {
+        statistics = {
             "queries": len(targets),
             "rows": len(run),
             "machine": how_computed(settings.precision),
             "head": ws.config.training.head,
             "processes": world,
         }
+        searches = targets[targets["task"] == "search"]
+        if settings.channel == "words" and len(searches):
+            statistics["channel"] = _decode_channel(decoder, searches, settings, folder)
+        return statistics
 
     return ws.build("decoding", make, rank=rank)
+
+
+def _decode_channel(
+    decoder: Decoder, searches: pd.DataFrame, settings: DecodingConfig, folder: Path
+) -> dict:
+    """Write the run of ``joint+channel`` and its weights; returns the weights, and how they were
+    chosen."""
+    rank, world = rank_and_world()
+    if settings.weights:
+        given = Weights(*settings.weights)._asdict()
+        chosen = {"seen": given, "unseen": given}
+    else:
+        fitted = fit_weights(decoder)
+        chosen = {
+            name: fit.weights._asdict()
+            | {key: value for key, value in fit._asdict().items() if key != "weights"}
+            for name, fit in fitted.items()
+        }
+    write_json(folder / "channel.json", chosen)
+    parts = [
+        to_run(rows, answer.items, answer.scores, settings.top_k)
+        for rows, answer in Channel.of(decoder, read_weights(folder)).rank(
+            searches, settings, rank, world
+        )
+    ]
+    run = pd.concat(parts, ignore_index=True)
+    run = gather_frame(run) if world > 1 else run
+    run = run.sort_values(["event_id", "rank"], ignore_index=True)
+    run.to_parquet(folder / "run-channel.parquet", index=False)
+    return chosen
+
+
+def read_weights(folder: Path) -> dict[str, Weights]:
+    """The weights of ``joint+channel`` in a decoding folder, by group of queries."""
+    chosen = json.loads((folder / "channel.json").read_text())
+    return {
+        name: Weights(*(values[part] for part in Weights._fields))
+        for name, values in chosen.items()
+    }
 
 
 def load_decoder(ws: Workspace) -> Decoder:

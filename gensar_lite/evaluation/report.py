@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from gensar_lite.artifacts import ArtifactError, write_text
+from gensar_lite.decoding.channel import SYSTEM
 from gensar_lite.drawing.canvas import figure_uri
 from gensar_lite.drawing.palette import TASK_TITLE
 from gensar_lite.evaluation.protocols import ALL_RELEVANT, FULL
@@ -24,7 +25,8 @@ QUERY_GROUPS = {
     "seen": "Search by queries that training has seen, and others",
     "kind and seen": "Search by both",
 }
-GROUPED = ("joint", "category-popularity", "query-clicks", "bm25", "oracle")  # rows of those tables
+# rows of those tables
+GROUPED = ("joint", "joint+channel", "category-popularity", "query-clicks", "bm25", "oracle")
 _CELL = 22  # characters of a column in the terminal
 
 
@@ -105,26 +107,26 @@ def group_tables(rows: list[dict]) -> list[dict]:
 
 
 def verdicts(metrics: list[dict]) -> list[str]:
-    """A sentence per task: how the joint model stands to the best other system, in the recorded
-    numbers."""
+    """A sentence per task and system of ours: how it stands to the best of the others, in the
+    recorded numbers."""
     lines = []
     for task, title in TASK_TITLE.items():
         wanted = (task, "ndcg@10", FULL)
         rows = [row for row in metrics if (row["task"], row["metric"], row["protocol"]) == wanted]
         value = {row["system"]: row["value"] for row in rows}
-        others = {name: v for name, v in value.items() if name not in ("joint", "oracle")}
-        if "joint" not in value or not others:
-            continue
-        best, joint = max(others, key=others.get), value["joint"]  # the first of equal ones
-        word = "level with"
-        if joint != others[best]:
-            word = "ahead of" if joint > others[best] else "behind"
-        line = f"{title}: joint reaches ndcg@10 {short(joint)}, {word} {best} "
-        line += f"({short(others[best])})"
-        if value.get("oracle"):
-            share = f"{joint / value['oracle']:.0%}"
-            line += f"; that is {share} of the oracle's {short(value['oracle'])}"
-        lines.append(line + ".")
+        ours = [name for name in ("joint", SYSTEM) if name in value]
+        others = {name: v for name, v in value.items() if name not in (*ours, "oracle")}
+        for name in ours if others else ():
+            best, reached = max(others, key=others.get), value[name]  # the first of equal ones
+            word = "level with"
+            if reached != others[best]:
+                word = "ahead of" if reached > others[best] else "behind"
+            line = f"{title}: {name} reaches ndcg@10 {short(reached)}, {word} {best} "
+            line += f"({short(others[best])})"
+            if value.get("oracle"):
+                share = f"{reached / value['oracle']:.0%}"
+                line += f"; that is {share} of the oracle's {short(value['oracle'])}"
+            lines.append(line + ".")
     return lines
 
 

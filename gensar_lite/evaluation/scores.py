@@ -17,7 +17,15 @@ from gensar_lite.metrics import Qrels, relevance_metrics, target_metrics
 
 SCORE_COLUMNS = ["system", "protocol", "task", "metric", "event_id", "value"]
 SYSTEMS = (  # the order of tables
-    *("joint", "popularity", "category-popularity", "query-clicks", "bm25", "transitions"),
+    *(
+        "joint",
+        "joint+channel",
+        "popularity",
+        "category-popularity",
+        "query-clicks",
+        "bm25",
+        "transitions",
+    ),
     *("item-knn", "svd", "sasrec-bpr", "sasrec-bce", "sasrec-ce", "oracle"),
 )
 

@@ -17,6 +17,8 @@ from gensar_lite.config import Config
 from gensar_lite.data import Seen, left_out
 from gensar_lite.data.shop.truth import Truth
 from gensar_lite.decoding import load_decoder
+from gensar_lite.decoding.channel import SYSTEM, Channel
+from gensar_lite.decoding.stage import read_weights
 from gensar_lite.embeddings import load_ranker
 from gensar_lite.evaluation import baselines
 from gensar_lite.evaluation.protocols import (
@@ -107,6 +109,10 @@ def _full_runs(
     runs, silent = {}, []
     for task, rows in targets.items():
         runs["joint", task] = run[run["event_id"].isin(rows["event_id"])]
+    path = ws.folder("decoding") / "run-channel.parquet"
+    if path.exists():
+        searches = targets["search"]["event_id"].to_numpy()
+        runs[SYSTEM, "search"] = check_run(pd.read_parquet(path), corpus.num_items, searches)
     for task, rows in targets.items():
         for system, scorer in scorers[task].items():
             depth, name = ws.config.decoding.top_k, f"{system} {task}"
@@ -140,7 +146,12 @@ def _sampled_runs(
             items = random_candidates(part, without, corpus.num_items, *draw)
         # padding (-1) is scored as item 0 and never ranked
         scores = decoder.score_candidates(part, np.maximum(items, 0))  # (B, C)
-        runs["joint", task] = run_from_scores(part["event_id"].to_numpy(), scores, depth, items)
+        events = part["event_id"].to_numpy()
+        runs["joint", task] = run_from_scores(events, scores, depth, items)
+        if task == "search" and ws.config.decoding.channel != "none":
+            channel = Channel.of(decoder, read_weights(ws.folder("decoding")))
+            scores = channel.score_candidates(part, np.maximum(items, 0))
+            runs[SYSTEM, task] = run_from_scores(events, scores, depth, items)
         for system, scorer in scorers[task].items():
             runs[system, task] = baselines.top_k_run(scorer, part, depth, candidates=items)
     return sampled, runs
