@@ -1,7 +1,8 @@
 """gensar_lite: unified generative search and recommendation, one room per stage.
 
-Imports point left: config <- artifacts <- notebook, data <- embeddings <- identifiers <- training
-<- decoding <- evaluation <- pipeline <- __main__.
+Imports point left: config <- machine <- metrics, drawing <- artifacts <- notebook, data <-
+embeddings <- identifiers <- training <- decoding <- evaluation <- pipeline <- experiments <-
+lessons, doctor <- verbs <- __main__.
 """
 
 import os

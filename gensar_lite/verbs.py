@@ -194,6 +194,8 @@ SAMPLE = option("--sample", type=int, default=500, help="targets per task, a fix
 def _exactness(words: argparse.Namespace) -> str:
     from gensar_lite.experiments.exactness import measure_exactness
 
+    if words.sample < 1:
+        raise ConfigError(f"--sample {words.sample}: write a whole number from 1.")
     rows, path = measure_exactness(open_workspace(words), words.sample)
     table = rows.to_string(index=False, float_format="{:.4g}".format)
     return f"{table}\nexactness: {path}"

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from gensar_lite.artifacts import ArtifactError
-from gensar_lite.config import preset, section_dict, without_constants
+from gensar_lite.config import as_of_today, preset, section_dict
 from gensar_lite.experiments import cells as room
 from gensar_lite.experiments.cells import Cell, read_rows, run_cells
 
@@ -111,11 +111,11 @@ def test_kept_cells_of_the_repository_name_only_settings_of_today():
     assert len({stage for stage, _ in recorded}) == 2
     for stage, settings in recorded:
         known = set(section_dict(getattr(preset("tour"), stage)))
-        assert set(without_constants(stage, settings)) | {"seed"} == known
+        assert set(as_of_today(stage, settings)) | {"seed"} == known
 
 
 def test_a_setting_that_became_a_constant_makes_no_cell_stale(tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "without_constants", lambda stage, s: {"lr": s["lr"]})
+    monkeypatch.setattr(room, "as_of_today", lambda stage, s: {"lr": s["lr"]})
     path = tmp_path / "cell.json"
     path.write_text(json.dumps({"settings": {"lr": 0.1, "clip": 1.0}, "score": 0.5}))
     cell = Cell("one", path, {"settings": {"lr": 0.1}}, dict, stage="training")

@@ -23,13 +23,13 @@ from gensar_lite.config import (
     STAGES,
     Config,
     ConfigError,
+    as_of_today,
     changed_settings,
     flat,
     one_of,
     override,
     preset,
     section_dict,
-    without_constants,
 )
 from gensar_lite.config.declare import Setting
 from gensar_lite.config.tree import CONSTANTS, settings_of, settings_rows, settings_table
@@ -107,6 +107,8 @@ def test_a_right_value_is_accepted_up_to_the_bounds(key):
             companions["training.task_weights"] = (1.0,) * len(value)
         if key == "training.task_weights":
             companions["training.tasks"] = EVERY["training.tasks"].choices[: len(value)]
+        if key == "training.stream":
+            companions["training.backbone"] = "gpt-micro"
         if key == "decoding.weights":  # none, or one per part
             value = value * 3
         if key == "identifiers.quantizer" and value == "pq":
@@ -159,6 +161,12 @@ def test_the_message_of_a_wrong_value(key, value, expected):
     [
         ({"training.tasks": "nrip"}, "1 tasks need as many positive weights"),
         ({"training.task_weights": "1"}, "2 tasks need as many positive weights"),
+        ({"training.stream": "true"}, "Set training.backbone to a decoder-only one"),
+        ({"training.lora_rank": "4"}, "there are no weights to adapt"),
+        ({"training.backbone": "t5-mirco"}, "Did you mean t5-micro"),
+        ({"training.tracker": "tensorbord"}, "Did you mean tensorboard"),
+        ({"embeddings.encoder": "minilmm"}, "Did you mean minilm"),
+        ({"training.pseudo_queries": "statistcs"}, "Did you mean statistics"),
         ({"embeddings.dim": 63}, "cannot be divided among 2 heads"),
         ({"identifiers.num_shared": 4}, "Set it to 0 to 3"),
         ({"identifiers.num_levels": 0, "identifiers.num_shared": 32}, "Set it to 0 to 31"),
@@ -268,9 +276,9 @@ def test_recorded_settings_of_earlier_versions():
     for stage, constants in CONSTANTS.items():
         for name, value in constants.items():
             assert f"{stage}.{name}" not in EVERY
-            assert without_constants(stage, {"seed": 0, name: value}) == {"seed": 0}
+            assert as_of_today(stage, {"seed": 0, name: value}) == {"seed": 0}
             other = {"seed": 0, name: -1}
-            assert without_constants(stage, other) == other
+            assert as_of_today(stage, other) == other
     told = {"identifiers": built | {"weight_decay": 1e-5, "no_longer": 3}}
     assert recorded_config(told, "x").identifiers == preset("beauty").identifiers
     with pytest.raises(ArtifactError, match=r"artifacts/x .*identifiers\.quantizer.*Build it"):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gensar_lite.artifacts.records import ArtifactError
 from gensar_lite.artifacts.workspace import Workspace
-from gensar_lite.config import PRESETS, STAGES, Config, ConfigError, flat, override, preset
+from gensar_lite.config import PRESETS, STAGES, Config, ConfigError, flat, overlay, preset
 
 
 def open_run(folder: Path | str) -> Workspace:
@@ -80,7 +80,7 @@ def recorded_config(sections: dict[str, dict], run: str) -> Config:
         return sum(base[key] != value for key, value in pairs.items()), name != run
 
     try:
-        return override(preset(min(PRESETS, key=distance)), pairs)
+        return overlay(preset(min(PRESETS, key=distance)), pairs)
     except ConfigError as error:
         raise ArtifactError(
             f"run: artifacts/{run} was built with a setting that this version refuses: {error} "

@@ -14,9 +14,9 @@ from gensar_lite.config import (
     STAGES,
     Config,
     ConfigError,
+    as_of_today,
     changed_settings,
     section_dict,
-    without_constants,
 )
 
 # what each stage reads; a change upstream makes everything below stale
@@ -95,7 +95,7 @@ class RunFolders:
         if meta is None:
             return "has not been built"
         settings = section_dict(getattr(self.config, stage))
-        built = without_constants(stage, meta["settings"])
+        built = as_of_today(stage, meta["settings"])
         if built != settings:  # the first reason that a user can do something about
             keys = [k for k in settings | built if settings.get(k) != built.get(k)]
             pairs = [f"{stage}.{k} {built.get(k)!r} -> {settings.get(k)!r}" for k in keys]

@@ -4,10 +4,11 @@ In: the whole tree. Out: nothing, or a `ConfigError` that names both settings an
 This file does not know how a setting is used.
 """
 
+import difflib
 from collections.abc import Iterable
 from typing import get_args
 
-from gensar_lite.config.declare import ConfigError
+from gensar_lite.config.declare import ConfigError, one_of
 from gensar_lite.config.sections import MAX_LEVELS, Config, OneView
 
 MIN_SHOP_EVENTS = 5  # events of each user of the built-in shop, at least
@@ -20,8 +21,26 @@ VALID_PAIRS = {(strategy, quantizer) for strategy in _STRATEGIES for quantizer i
 VALID_PAIRS |= {(strategy, "pq") for strategy in get_args(OneView)} | {("random", "none")}
 
 
+# names of ours among settings that may be any name or folder
+OUR_NAMES = {
+    "embeddings.encoder": ("minilm", "lsa", "bge", "e5", "gte", "multilingual"),
+    "training.backbone": (
+        *("t5-micro", "t5-mini", "t5-small"),
+        *("gpt-micro", "gpt-mini", "gpt-small"),
+    ),
+    "training.pseudo_queries": ("statistics",),
+    "training.tracker": ("none", "tensorboard"),
+}
+ALIKE = 0.85  # a name that is so like one of ours, and is none, is taken for a slip
+
+
 def check(config: Config) -> None:
-    """Raise `ConfigError` where two settings do not fit."""
+    """Raise `ConfigError` where two settings do not fit, or a name is a slip of one of ours."""
+    for key, names in OUR_NAMES.items():
+        stage, _, name = key.partition(".")
+        value = getattr(getattr(config, stage), name)
+        if value not in names and difflib.get_close_matches(value, names, n=1, cutoff=ALIKE):
+            one_of(key, value, names)
     _check_shop(config)
     _check_identifiers(config)
     _check_training(config)
@@ -89,8 +108,19 @@ def _check_training(config: Config) -> None:
             f"training.task_weights: {len(settings.tasks)} tasks need as many positive weights, "
             f"got {list(settings.task_weights)}. Set it together with training.tasks."
         )
+    if settings.lora_rank and settings.backbone in OUR_NAMES["training.backbone"]:
+        raise ConfigError(
+            f"training.lora_rank: {settings.backbone} starts from scratch, there are no weights "
+            "to adapt. Set it to 0, or training.backbone to a pretrained model."
+        )
     if settings.stream and (settings.history_separator or not settings.behaviour_tokens):
         raise ConfigError(
             "training.stream: events are parted by behaviour tokens alone. Set "
             "training.behaviour_tokens=true and training.history_separator=false."
+        )
+    is_fresh_t5 = settings.backbone in ("t5-micro", "t5-mini", "t5-small")
+    if settings.stream and is_fresh_t5:
+        raise ConfigError(
+            f"training.stream: {settings.backbone} reads a source and writes a target, it has no "
+            "stream. Set training.backbone to a decoder-only one, e.g. gpt-micro."
         )

@@ -21,6 +21,8 @@ CONSTANTS = {
     "training": {"compile": False},
     "evaluation": {"num_examples": 6},
 }
+# settings that came later: runs that did not record them were built with these values
+ADDED = {"decoding": {"channel": "none", "weights": []}}
 
 NAME_WIDTH, DEFAULT_WIDTH, LINE_WIDTH = 25, 17, 100  # of the table
 
@@ -65,6 +67,14 @@ def override(config: Config, changes: dict[str, object]) -> Config:
     that has one; of two changes of one setting the later wins. Raises `ConfigError` for an unknown
     key, a wrong value, or settings that do not fit each other once all changes are made.
     """
+    config = overlay(config, changes)
+    check(config)
+    return config
+
+
+def overlay(config: Config, changes: dict[str, object]) -> Config:
+    """`override` that leaves open whether the settings fit each other: recorded ones come from
+    stages that were built at different times."""
     changed: dict[str, dict[str, object]] = {}
     for key, value in changes.items():
         for row in _places(key):
@@ -75,9 +85,7 @@ def override(config: Config, changes: dict[str, object]) -> Config:
         stage: dataclasses.replace(getattr(config, stage), **values)
         for stage, values in changed.items()
     }
-    config = dataclasses.replace(config, **sections)
-    check(config)
-    return config
+    return dataclasses.replace(config, **sections)
 
 
 def for_own_files(changes: dict[str, object]) -> dict[str, object]:
@@ -113,10 +121,12 @@ def section_dict(section: object) -> dict[str, object]:
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
 
-def without_constants(stage: str, recorded: dict[str, object]) -> dict[str, object]:
-    """The settings that a stage recorded, without those that are `CONSTANTS` of the same value."""
+def as_of_today(stage: str, recorded: dict[str, object]) -> dict[str, object]:
+    """The settings that a stage recorded, as this version would: without those that are
+    `CONSTANTS` of the same value, with those that were `ADDED` since."""
     constants = CONSTANTS.get(stage, {})
-    return {k: v for k, v in recorded.items() if k not in constants or v != constants[k]}
+    kept = {k: v for k, v in recorded.items() if k not in constants or v != constants[k]}
+    return ADDED.get(stage, {}) | kept
 
 
 def own_files(config: Config) -> list[tuple[str, str]]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from gensar_lite.artifacts import TASKS, ArtifactError, Corpus, Identifiers, Workspace
-from gensar_lite.config import Config, override
+from gensar_lite.artifacts import TASKS, ArtifactError, Corpus, Identifiers, Workspace, say
+from gensar_lite.config import Config, ConfigError, override
 from gensar_lite.decoding import ranking_judge
 from gensar_lite.experiments.cells import Cell, about, read_rows, run_cells
 from gensar_lite.training import TASK_OF_EVENTS, new_generator
@@ -59,10 +59,16 @@ def ablate(
     cells = []
     for seed in seeds:
         for name in names:
-            cell_config = override(config, VARIANTS[name] | {"training.seed": seed})
+            try:
+                cell_config = override(config, VARIANTS[name] | {"training.seed": seed})
+            except ConfigError as problem:  # streams cannot do without behaviour tokens
+                say(f"ablations: without {name!r}, which these settings do not allow: {problem}")
+                continue
             key = {"variant": name, "seed": seed}
             make = functools.partial(_row, key, corpus, identifiers, cell_config)
             cells.append(Cell(f"{name}, seed {seed}", path, made_from, make, key))
+    if not cells:
+        raise ArtifactError("ablations: these settings allow none of the variants; see above.")
     run_cells("ablations", cells)
     return read_ablation(path)
 
@@ -96,7 +102,8 @@ def _row(
     # the curve has one row per epoch; those without a validation have no score
     best = max(trainer.fit(), key=lambda epoch: epoch.get("score", -1.0))
     row = dict(key)
-    for task in TASKS:
+    judged = [task for task in TASKS if f"{TASK_OF_EVENTS[task].name}/ndcg@10" in best]
+    for task in judged:
         for metric in ("ndcg@10", "recall@10"):
             row[f"{metric}/{task}"] = round(best[f"{TASK_OF_EVENTS[task].name}/{metric}"], 6)
         # the judge ranks a sample, or all where there are fewer

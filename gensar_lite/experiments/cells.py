@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from gensar_lite.artifacts import ArtifactError, Workspace, replacing, say, write_json
-from gensar_lite.config import Config, ConfigError, changed_settings, without_constants
+from gensar_lite.config import Config, ConfigError, as_of_today, changed_settings
 
 Result = pd.DataFrame | dict[str, object]
 
@@ -91,7 +91,7 @@ def _content(cell: Cell) -> Result | None:
         record = _load(cell.path)
         content = {name: value for name, value in record.items() if name not in cell.made_from}
     if cell.stage and "settings" in record:
-        record["settings"] = without_constants(cell.stage, record["settings"])
+        record["settings"] = as_of_today(cell.stage, record["settings"])
     # the file may say more than this, e.g. the caption of a figure made of all rows
     same = all(record.get(name) == value for name, value in cell.made_from.items())
     return content if same else None

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from gensar_lite.artifacts import TASKS, Workspace
+from gensar_lite.artifacts import TASKS, Corpus, Workspace
 from gensar_lite.data import left_out
 from gensar_lite.decoding import Decoder, Question, load_decoder, search_exact
 from gensar_lite.decoding.paths import Ranking
@@ -134,15 +134,16 @@ def measure_exactness(ws: Workspace, sample: int) -> tuple[pd.DataFrame, Path]:
         "inputs": input_digests(ws, "training"),
     }
     load = functools.cache(lambda: load_decoder(ws))  # once, and only where something is missing
+    corpus = Corpus.load(ws.require("data"))
+    tasks = [task for task in TASKS if len(corpus.targets(settings.split, task))]
 
     def measured(task: str) -> pd.DataFrame:
-        targets = load().generator.corpus.targets(settings.split, task)
-        targets = sample_targets(targets, sample, seed)
+        targets = sample_targets(corpus.targets(settings.split, task), sample, seed)
         return pd.DataFrame(beam_misses(load(), targets, batch_size=settings.batch_size))
 
     cells = [
         Cell(task, path, made_from, functools.partial(measured, task), {"task": task})
-        for task in TASKS
+        for task in tasks
     ]
     results, _ = run_cells("exactness", cells)
     return pd.concat(results.values(), ignore_index=True), path

@@ -60,6 +60,13 @@ def rank_identifiers(
     """
     check_pairs(pairs)
     path = report_folder(ws) / "ranking.json"
+    corpus = Corpus.load(ws.require("data"))
+    missing = [task for task in TASKS if corpus.targets("validation", task).empty]
+    if missing:
+        raise ArtifactError(
+            f"identifier-ranking: it compares both tasks, and this log has no {missing[0]} target "
+            "in validation. Choose a run with both, e.g. --preset tour."
+        )
     made_from = about(ws, ws.config, *SHARED)
     cells = []
     for seed in seeds:

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gensar_lite.artifacts import ArtifactError, file_digest, say, write_json
+from gensar_lite.config import as_of_today
 from gensar_lite.machine.atomic import sync
 
 Tensors = dict[str, torch.Tensor]
@@ -125,6 +126,11 @@ class Checkpoints:
 
     def _refuse_another(self, identity: dict) -> None:
         mine = self.identity
+        prefix = "training."
+        recorded = {k.removeprefix(prefix): v for k, v in identity.items() if k.startswith(prefix)}
+        others = {k: v for k, v in identity.items() if not k.startswith(prefix)}
+        settings = as_of_today("training", recorded)
+        identity = others | {f"{prefix}{k}": v for k, v in settings.items()}
         # what either has and the other has not, or otherwise
         keys = [k for k in dict.fromkeys([*identity, *mine]) if identity.get(k) != mine.get(k)]
         if not keys:

@@ -67,12 +67,8 @@ class Trainer:
         # how many processes share an epoch changes its steps: a checkpoint of two is none of one
         identity |= {"processes": self.world, **(inputs or {})}
         folder = Checkpoints(checkpoints, identity, tqdm.write) if checkpoints else None
-        # products are in bf16 as in the checkpoint, else as set or measured
-        begun = folder.begun_with("bf16") if folder else None
         self.threads = lambda: threads_for(model.config.hidden_size)
-        with self.threads():
-            bf16 = use_bf16(settings.precision) if begun is None else begun
-        self.bf16 = self._first_decides(bf16)
+        self.bf16 = self._first_decides(self._number_format(folder))
         self.accelerator = new_accelerator(settings.tracker, self.bf16, logs)
         objective = Objective(model, builder.layout, settings)
         optimiser = new_optimiser(model, settings)
@@ -85,6 +81,14 @@ class Trainer:
         progress = Progress(self._no_sums(), bf16=self.bf16)
         self.state = State(model, self.optimiser.optimizer, progress, folder, self.rank)
         self.saved = time.monotonic()
+
+    def _number_format(self, checkpoints: Checkpoints | None) -> bool:
+        """Whether products are in bf16: as in the checkpoint, else as set or measured."""
+        begun = checkpoints.begun_with("bf16") if checkpoints else None
+        if begun is not None:
+            return begun
+        with threads_for(self.model.config.hidden_size):
+            return use_bf16(self.settings.precision)
 
     @property
     def step(self) -> int:
