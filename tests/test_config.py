@@ -17,7 +17,7 @@ from gensar_lite.config import (
     preset,
     section_dict,
 )
-from gensar_lite.config.tree import settings_of
+from gensar_lite.config.tree import ADDED, as_of_today, settings_of
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -157,3 +157,42 @@ def test_a_section_as_plain_values():
     values = section_dict(preset("tour").evaluation)
     assert values["ks"] == [5, 10, 20]
     assert json.loads(json.dumps(values)) == values
+
+
+def test_a_finished_run_opens_whatever_the_preset_says_beside_it():
+    """A run decoded 5 deep stands beside a preset that evaluates 20 deep."""
+    from gensar_lite.artifacts.opening import recorded_config
+
+    decoding = section_dict(preset("tiny").decoding) | {"top_k": 5}
+    opened = recorded_config({"decoding": decoding}, "mine")
+    assert opened.decoding.top_k == 5
+    with pytest.raises(ConfigError, match="deeper than the 5 items"):
+        override(opened, {"decoding.num_beams": 5})  # who builds on is told
+
+
+def test_settings_that_came_later_do_not_age_a_run():
+    recorded = section_dict(preset("tiny").decoding)
+    for name in ADDED["decoding"]:
+        del recorded[name]
+    assert as_of_today("decoding", recorded) == section_dict(preset("tiny").decoding)
+    assert as_of_today("decoding", recorded | {"channel": "words"})["channel"] == "words"
+
+
+def test_a_checkpoint_of_a_version_with_more_settings_goes_on(tmp_path):
+    import torch
+
+    from gensar_lite.artifacts import ArtifactError
+    from gensar_lite.training.loop.checkpoint import Checkpoints, Group, checkpoint_name
+
+    identity = {"training.lr": 0.1, "processes": 1}
+    for compiled in (False, True):
+        folder = tmp_path / str(compiled)
+        old = Checkpoints(folder, identity | {"training.compile": compiled}, print)
+        group = {"model": Group("weights-1", {"w": torch.ones(1)})}
+        old.save(checkpoint_name(1, 0), group, {})
+        new = Checkpoints(folder, identity, print)
+        if compiled:  # which made other weights
+            with pytest.raises(ArtifactError, match=r"training\.compile True"):
+                new.newest()
+        else:
+            assert new.newest() is not None

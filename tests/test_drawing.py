@@ -18,7 +18,7 @@ from gensar_lite.embeddings.fused import principal_axes
 
 ROOT = Path(__file__).parent.parent
 # the palette itself, and the page's style sheet
-EXCEPT = {"drawing/palette.py", "drawing/canvas.py", "evaluation/page.py"}
+EXCEPT = {"drawing/palette.py", "drawing/canvas.py"}
 FILES = [
     path
     for path in sorted((ROOT / "gensar_lite").rglob("*.py"))
