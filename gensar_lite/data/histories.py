@@ -115,3 +115,11 @@ def repeated(events: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
     again = np.zeros(len(rows), dtype=bool)
     again[place[item == events["item_id"].to_numpy()[rows[place]]]] = True
     return again
+
+
+def train_counts(corpus: Corpus) -> np.ndarray:
+    """How often each item occurs in train events of both tasks, (N,); one user's purchase and its
+    search twin (same user, time and item) are one occurrence."""
+    train = corpus.events[corpus.events["split"] == "train"]
+    train = train.drop_duplicates(["user_id", "time", "item_id"])
+    return np.bincount(train["item_id"], minlength=corpus.num_items)

@@ -51,6 +51,7 @@ class Decoder:
         precision: str = "fp32",
         renormalise: bool = False,
     ) -> Decoder:
+        """Of a generator: its tries are built here."""
         ids = generator.identifiers
         views = ("semantic", "collaborative")
         tries = {view: Trie.build(ids.view(view), ids.codebook_size) for view in views}

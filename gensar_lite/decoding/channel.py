@@ -15,10 +15,10 @@ from tqdm.auto import tqdm
 
 from gensar_lite.config import DecodingConfig
 from gensar_lite.decoding.beam import Decoder
-from gensar_lite.decoding.likelihood import QueryLikelihood, WordCounts
+from gensar_lite.decoding.likelihood import QueryLikelihood
 from gensar_lite.decoding.parts import Weights, search_sum
 from gensar_lite.decoding.paths import Ranking
-from gensar_lite.decoding.weights import SMOOTHING, is_seen, log_popularity
+from gensar_lite.decoding.weights import Known
 from gensar_lite.machine.processes import my_share
 
 SYSTEM = "joint+channel"
@@ -38,10 +38,9 @@ class Channel:
     seen: np.ndarray  # (Q,)
 
     @classmethod
-    def of(cls, decoder: Decoder, weights: dict[str, Weights]) -> Self:
-        corpus = decoder.generator.corpus
-        words = QueryLikelihood(WordCounts.of(corpus), SMOOTHING)
-        return cls(decoder, weights, words, log_popularity(corpus), is_seen(corpus))
+    def of(cls, decoder: Decoder, weights: dict[str, Weights], known: Known | None = None) -> Self:
+        """`known` is made here where nobody hands it on."""
+        return cls(decoder, weights, *(known or Known.of(decoder.generator.corpus)))
 
     def known(self, targets: pd.DataFrame, weights: Weights) -> np.ndarray:
         """(B, N) what is known of every item without the model."""

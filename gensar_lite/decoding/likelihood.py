@@ -35,6 +35,7 @@ class WordCounts:
 
     @staticmethod
     def of(corpus: Corpus) -> WordCounts:
+        """Of every item's title and text."""
         lists = item_words(corpus)
         number: dict[str, int] = {}
         word = [number.setdefault(name, len(number)) for words in lists for name in words]

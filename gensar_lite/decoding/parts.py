@@ -42,14 +42,15 @@ class Bounds(NamedTuple):
 
 def upper_bounds(decoder: Decoder, question: Question, num_beams: int) -> Bounds:
     """What a beam search tells of every item: its own score, or that of its last prefix read."""
-    trie = decoder.begin(question).trie
     batch = len(question.source)
-    # scores of the nodes of one depth, (B, M); a node that nobody read has its parent's
-    bounds = np.zeros((batch, trie.num_roots), dtype=np.float32)
-    read = np.zeros((batch, trie.num_roots), dtype=bool)
+    trie = bounds = read = None
 
     def watch(paths: Paths, total, best) -> None:
-        nonlocal bounds, read
+        nonlocal trie, bounds, read
+        trie = paths.trie
+        if paths.level == 0:
+            # scores of the nodes of one depth, (B, M); a node that nobody read has its parent's
+            bounds = np.zeros((batch, trie.num_roots), dtype=np.float32)
         parent, code = np.divmod(trie.keys[paths.level], trie.codebook_size)
         place = np.full((batch, bounds.shape[1]), -1)  # which path stands at a node, if any
         row, path = np.nonzero(paths.nodes >= 0)

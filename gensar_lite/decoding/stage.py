@@ -22,7 +22,7 @@ from gensar_lite.decoding.exact import search_as_set
 from gensar_lite.decoding.exclusion import distinct
 from gensar_lite.decoding.parts import Weights
 from gensar_lite.decoding.paths import batches_of_like_width
-from gensar_lite.decoding.weights import fit_weights
+from gensar_lite.decoding.weights import Known, fit_weights
 from gensar_lite.machine.precision import how_computed
 from gensar_lite.machine.processes import gather_frame, my_share, rank_and_world
 from gensar_lite.metrics import ndcg_at
@@ -60,26 +60,24 @@ def _decode_channel(
     """Write the run of ``joint+channel`` and its weights; returns the weights, and how they were
     chosen."""
     rank, world = rank_and_world()
+    known = Known.of(decoder.generator.corpus)
     if settings.weights:
         given = Weights(*settings.weights)._asdict()
         chosen = {"seen": given, "unseen": given}
     else:
-        fitted = fit_weights(decoder)
+        fitted = fit_weights(decoder, known=known)
         chosen = {
             name: fit.weights._asdict()
             | {key: value for key, value in fit._asdict().items() if key != "weights"}
             for name, fit in fitted.items()
         }
     write_json(folder / "channel.json", chosen)
+    channel = Channel.of(decoder, read_weights(folder), known)
     parts = [
         to_run(rows, answer.items, answer.scores, settings.top_k)
-        for rows, answer in Channel.of(decoder, read_weights(folder)).rank(
-            searches, settings, rank, world
-        )
+        for rows, answer in channel.rank(searches, settings, rank, world)
     ]
-    run = pd.concat(parts, ignore_index=True)
-    run = gather_frame(run) if world > 1 else run
-    run = run.sort_values(["event_id", "rank"], ignore_index=True)
+    run = _whole_run(parts, world)
     run.to_parquet(folder / "run-channel.parquet", index=False)
     return chosen
 
@@ -134,8 +132,13 @@ def rank_events(
             parts.append(to_run(rows[places], answer.items, answer.scores, settings.top_k))
             bar.update(len(places))
     bar.close()
+    return _whole_run(parts, world)
+
+
+def _whole_run(parts: list[pd.DataFrame], world: int) -> pd.DataFrame:
+    """One sorted run of the parts of all processes, each of which had its share of the batches."""
     run = pd.concat(parts, ignore_index=True)
-    run = gather_frame(run) if world > 1 else run  # each process had its share of the batches
+    run = gather_frame(run) if world > 1 else run
     return run.sort_values(["event_id", "rank"], ignore_index=True)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from gensar_lite.artifacts import Corpus
+from gensar_lite.data.histories import train_counts
 from gensar_lite.decoding.beam import Decoder
 from gensar_lite.decoding.likelihood import QueryLikelihood, WordCounts
 from gensar_lite.decoding.parts import Weights
@@ -42,6 +43,23 @@ class Fitted(NamedTuple):
     num_targets: int
 
 
+class Known(NamedTuple):
+    """What is known of items and queries without the model; its words are counted once.
+
+    words  the likelihood of a query; prior (N,) log popularity; seen (Q,) as `is_seen` says
+    """
+
+    words: QueryLikelihood
+    prior: np.ndarray
+    seen: np.ndarray
+
+    @staticmethod
+    def of(corpus: Corpus) -> "Known":
+        """Of a corpus: items' texts and train events."""
+        words = QueryLikelihood(WordCounts.of(corpus), SMOOTHING)
+        return Known(words, log_popularity(corpus), is_seen(corpus))
+
+
 def is_seen(corpus: Corpus) -> np.ndarray:
     """(Q,) whether a train search has this query."""
     events = corpus.events
@@ -51,40 +69,41 @@ def is_seen(corpus: Corpus) -> np.ndarray:
 
 def log_popularity(corpus: Corpus) -> np.ndarray:
     """(N,) log of each item's share of train events, one more counted for all."""
-    train = corpus.events[corpus.events["split"] == "train"]
-    train = train.drop_duplicates(["user_id", "time", "item_id"])
-    counts = 1.0 + np.bincount(train["item_id"], minlength=corpus.num_items)
+    counts = 1.0 + train_counts(corpus)
     return np.log(counts / counts.sum()).astype(np.float32)
 
 
-def fit_weights(decoder: Decoder, seed: int = 0) -> dict[str, Fitted]:
-    """``{"seen": ..., "unseen": ...}``; empty where validation has no search."""
+def fit_weights(decoder: Decoder, seed: int = 0, known: Known | None = None) -> dict[str, Fitted]:
+    """``{"seen": ..., "unseen": ...}``; empty where validation has no search. `known` is made
+    here where nobody hands it on."""
     corpus = decoder.generator.corpus
     targets = corpus.targets("validation", "search")
     if targets.empty:
         return {}
-    seen = is_seen(corpus)[targets["query_id"]]
+    known = known or Known.of(corpus)
+    seen = known.seen[targets["query_id"]]
     groups = {"seen": targets[seen], "unseen": targets[~seen]}
     rng = np.random.default_rng(seed)
     fitted = {}
     for name, pool in groups.items():
         if len(pool) >= MIN_TARGETS:
             chosen = np.sort(rng.permutation(len(pool))[:MAX_TARGETS])
-            fitted[name] = _best(*part_scores(decoder, pool.iloc[chosen]))
+            fitted[name] = _best(*part_scores(decoder, pool.iloc[chosen], known))
     if not fitted:
         chosen = np.sort(rng.permutation(len(targets))[:MAX_TARGETS])
-        fitted["all"] = _best(*part_scores(decoder, targets.iloc[chosen]))
+        fitted["all"] = _best(*part_scores(decoder, targets.iloc[chosen], known))
     # a group that is too small takes the weights of the other, or of all
     return {name: fitted.get(name) or next(iter(fitted.values())) for name in groups}
 
 
-def part_scores(decoder: Decoder, targets: pd.DataFrame) -> tuple[np.ndarray, Weights]:
+def part_scores(
+    decoder: Decoder, targets: pd.DataFrame, known: Known
+) -> tuple[np.ndarray, Weights]:
     """Log-probabilities of the model (B, C), and of every other part, for candidates of B search
     targets: the target in column 0, -inf where a place is empty."""
     corpus = decoder.generator.corpus
     texts = corpus.queries["text"].to_numpy()[targets["query_id"]]
-    words = QueryLikelihood(WordCounts.of(corpus), SMOOTHING).log_probability(texts)  # (B, N)
-    prior = log_popularity(corpus)
+    words = known.words.log_probability(texts)  # (B, N)
     rows = targets["event_id"].to_numpy()
     lists = [targets["item_id"].to_numpy()[:, None], np.argsort(-words, axis=1)[:, :DEEP]]
     for task in ("search", "recommend"):
@@ -96,13 +115,10 @@ def part_scores(decoder: Decoder, targets: pd.DataFrame) -> tuple[np.ndarray, We
     first[repeat | (first == candidates[:, :1])] = -1
     candidates = np.concatenate([candidates[:, :1], first], axis=1)  # (B, C)
     items = np.maximum(candidates, 0)
-    model = np.zeros(items.shape, dtype=np.float32)
-    history = np.zeros_like(model)
-    for task, scores in (("search", model), ("recommend", history)):
-        for part in decoder.batches(task, np.arange(len(rows)), rows, 16):
-            scores[part] = decoder.score_rows(task, rows[part], items[part])
+    model = decoder.score_candidates(targets, items, 16)
+    history = decoder.score_candidates(targets.assign(task="recommend"), items, 16)
     model[candidates < 0] = -np.inf
-    return model, Weights(history, np.take_along_axis(words, items, axis=1), prior[items])
+    return model, Weights(history, np.take_along_axis(words, items, axis=1), known.prior[items])
 
 
 def _lists(decoder: Decoder, task: str, rows: np.ndarray) -> np.ndarray:

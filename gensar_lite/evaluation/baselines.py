@@ -7,19 +7,17 @@ reads a validation or test event, but for what the user had met before the targe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol
 
 import bm25s
 import numpy as np
 import pandas as pd
-from bm25s.stopwords import STOPWORDS_EN
 from tqdm.auto import tqdm
 
 from gensar_lite.artifacts import Corpus
 from gensar_lite.data import Seen
-from gensar_lite.data.queries import stem
-from gensar_lite.data.words import WRITTEN, words_of
+from gensar_lite.data.histories import train_counts
+from gensar_lite.data.index_words import index_words, item_words
 from gensar_lite.evaluation.runs import run_from_scores
 
 
@@ -28,14 +26,6 @@ class Scorer(Protocol):
     higher is better, -inf is never answered."""
 
     def scores(self, targets: pd.DataFrame) -> np.ndarray: ...
-
-
-def train_counts(corpus: Corpus) -> np.ndarray:
-    """How often each item occurs in train events of both tasks, (N,); one user's purchase and its
-    search twin (same user, time and item) are one occurrence."""
-    train = corpus.events[corpus.events["split"] == "train"]
-    train = train.drop_duplicates(["user_id", "time", "item_id"])
-    return np.bincount(train["item_id"], minlength=corpus.num_items)
 
 
 @dataclass(frozen=True)
@@ -94,10 +84,7 @@ class BM25:
 
     def __init__(self, corpus: Corpus):
         self.queries, self.num_items = corpus.queries["text"].tolist(), corpus.num_items
-        pairs = zip(corpus.items["title"].fillna(""), corpus.items["text"].fillna(""), strict=True)
-        # a text that begins with its title says it once
-        texts = [text if text.startswith(title) else f"{title} {text}" for title, text in pairs]
-        texts = [index_words(text) for text in texts]
+        texts = item_words(corpus)
         self.index = bm25s.BM25()
         if any(texts):  # bm25s refuses to count nothing
             self.index.index(texts, show_progress=False)
@@ -113,16 +100,6 @@ class BM25:
                 values = self.index.get_scores(known)  # (N,), 0 where no word matches
                 table[row] = np.where(values > 0, values, -np.inf)
         return table[back]
-
-
-def index_words(text: str) -> list[str]:
-    """Words of two letters or more, without English stop words and plural endings: queries made
-    from category paths have none either. Only the first 2,000 characters of a text are read."""
-    return [_stem(word) for word in words_of(text[:2000], WRITTEN, 2) if word not in _STOP_WORDS]
-
-
-_STOP_WORDS = frozenset(STOPWORDS_EN)
-_stem = lru_cache(1 << 18)(stem)
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,8 @@ from scipy.sparse import csr_matrix, dia_matrix, diags, vstack
 
 from gensar_lite.artifacts import Corpus
 from gensar_lite.data import Seen
-from gensar_lite.data.histories import run_starts
+from gensar_lite.data.histories import run_starts, train_counts
 from gensar_lite.data.splitting import user_steps
-from gensar_lite.evaluation.baselines import train_counts
 
 MAX_STEP = 200  # items of one time step: what follows a longer one follows nothing in particular
 MAX_TRAIN = 1000  # of a user's train items, the latest, that count as taken together: bounds work
