@@ -46,7 +46,8 @@ class Fitted(NamedTuple):
 class Known(NamedTuple):
     """What is known of items and queries without the model; its words are counted once.
 
-    words  the likelihood of a query; prior (N,) log popularity; seen (Q,) as `is_seen` says
+    words  the likelihood of a query; prior (N,) log popularity; seen (Q,) whether a train
+           search has the query's string
     """
 
     words: QueryLikelihood
@@ -57,14 +58,7 @@ class Known(NamedTuple):
     def of(corpus: Corpus) -> "Known":
         """Of a corpus: items' texts and train events."""
         words = QueryLikelihood(WordCounts.of(corpus), SMOOTHING)
-        return Known(words, log_popularity(corpus), is_seen(corpus))
-
-
-def is_seen(corpus: Corpus) -> np.ndarray:
-    """(Q,) whether a train search has this query."""
-    events = corpus.events
-    asked = events.loc[(events["split"] == "train") & (events["task"] == "search"), "query_id"]
-    return np.isin(np.arange(len(corpus.queries)), asked)
+        return Known(words, log_popularity(corpus), corpus.queries["seen"].to_numpy())
 
 
 def log_popularity(corpus: Corpus) -> np.ndarray:
