@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scripted import random_codes
 
 from gensar_lite.decoding import Trie
-from gensar_lite.decoding import trie as module
+from gensar_lite.identifiers import trie as module
 
 shapes = st.tuples(st.integers(1, 30), st.integers(2, 5), st.integers(1, 4), st.integers(0, 99))
 

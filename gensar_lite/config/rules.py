@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import get_args
 
 from gensar_lite.config.declare import ConfigError, one_of
-from gensar_lite.config.sections import MAX_LEVELS, Config, OneView
+from gensar_lite.config.sections import MAX_LEVELS, Config, OneView, TrainingConfig
 
 MIN_SHOP_EVENTS = 5  # events of each user of the built-in shop, at least
 MAX_SHOP_SHARE = 8  # events are at most one in 8 of user x item: nobody meets an item twice
@@ -21,12 +21,15 @@ VALID_PAIRS = {(strategy, quantizer) for strategy in _STRATEGIES for quantizer i
 VALID_PAIRS |= {(strategy, "pq") for strategy in get_args(OneView)} | {("random", "none")}
 
 
+TREES = ("tree-micro", "tree-mini", "tree-small")
+TREE_TASKS = ("nrip", "nsip", "adhoc")  # what a tree can learn: all that ends in an item
 # names of ours among settings that may be any name or folder
 OUR_NAMES = {
     "embeddings.encoder": ("minilm", "lsa", "bge", "e5", "gte", "multilingual"),
     "training.backbone": (
         *("t5-micro", "t5-mini", "t5-small"),
         *("gpt-micro", "gpt-mini", "gpt-small"),
+        *TREES,
     ),
     "training.pseudo_queries": ("statistics",),
     "training.tracker": ("none", "tensorboard"),
@@ -118,9 +121,33 @@ def _check_training(config: Config) -> None:
             "training.stream: events are parted by behaviour tokens alone. Set "
             "training.behaviour_tokens=true and training.history_separator=false."
         )
+    _check_tree(settings)
     is_fresh_t5 = settings.backbone in ("t5-micro", "t5-mini", "t5-small")
     if settings.stream and is_fresh_t5:
         raise ConfigError(
             f"training.stream: {settings.backbone} reads a source and writes a target, it has no "
             "stream. Set training.backbone to a decoder-only one, e.g. gpt-micro."
+        )
+
+
+def _check_tree(settings: TrainingConfig) -> None:
+    """A tree reads events and writes identifiers; other backbones know nothing of both views."""
+    if settings.backbone not in TREES:
+        if settings.views != "own":
+            raise ConfigError(
+                f"training.views: {settings.views} needs a tree, {settings.backbone} writes one "
+                f"identifier. Set training.backbone to one of {', '.join(TREES)}, or views to own."
+            )
+        return
+    other = [name for name in settings.tasks if name not in TREE_TASKS]
+    if other:
+        raise ConfigError(
+            f"training.tasks: {settings.backbone} cannot learn {', '.join(other)}: it writes "
+            f"identifiers of items only. Choose from {', '.join(TREE_TASKS)}."
+        )
+    wrong = {"head": settings.head != "level", "stream": settings.stream}
+    wrong |= {"warm_embeddings": settings.warm_embeddings}
+    for name in (name for name, is_wrong in wrong.items() if is_wrong):
+        raise ConfigError(
+            f"training.{name}: has no meaning for {settings.backbone}. Leave it at its default."
         )

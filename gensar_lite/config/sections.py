@@ -154,7 +154,9 @@ class TrainingConfig:
     seed: int = setting(0, "seed of weights, order, prompts, dropout", low=0, high=MAX_SEED)
     # pretrained: a T5 or mT5, or a decoder such as Llama or Qwen
     backbone: str = setting(
-        "t5-micro", "t5-micro | -mini | -small | gpt-... | pretrained: name or folder", needed=True
+        "t5-micro",
+        "t5-micro | -mini | -small | gpt-... | tree-... | pretrained: name or folder",
+        needed=True,
     )
     revision: str = setting("", "pretrained: commit, tag or branch; '': its newest")
     lora_rank: int = setting(0, "pretrained: rank of LoRA's adapters; 0: train all weights", low=0)
@@ -174,6 +176,12 @@ class TrainingConfig:
     num_text_tokens: int = setting(2000, "from scratch: size of the BPE vocabulary", low=260)
     # word pieces come with them
     warm_embeddings: bool = setting(False, "from scratch: word vectors of all-MiniLM-L6-v2")
+    # a tree's answer: own: each task by its identifier; recommend, search, both: these tasks by the
+    # even mixture of both identifiers
+    views: Literal["own", "recommend", "search", "both"] = setting(
+        "own", "tree: which tasks are answered by both identifiers"
+    )
+    max_history: int = setting(50, "tree: items per history; longer ones: windows", low=1)
     max_recommend: int = setting(5, "recommended items per prompt's history (paper: 5)", low=0)
     max_search: int = setting(5, "search sessions per prompt's history (paper: 5)", low=0)
     history_queries: bool = setting(True, "past searches show query and click; false: the click")

@@ -22,7 +22,10 @@ CONSTANTS = {
     "evaluation": {"num_examples": 6},
 }
 # settings that came later: runs that did not record them were built with these values
-ADDED = {"decoding": {"channel": "none", "weights": []}}
+ADDED = {
+    "training": {"views": "own", "max_history": 50},
+    "decoding": {"channel": "none", "weights": []},
+}
 
 NAME_WIDTH, DEFAULT_WIDTH, LINE_WIDTH = 25, 17, 100  # of the table
 

@@ -10,7 +10,7 @@ from gensar_lite.decoding.paths import Question
 from gensar_lite.decoding.recommender import Recommender
 from gensar_lite.decoding.stage import decode, load_decoder, rank_events, ranking_judge
 from gensar_lite.decoding.trace import trace_event
-from gensar_lite.decoding.trie import Trie
+from gensar_lite.identifiers.trie import Trie
 
 __all__ = [
     "Decoder",

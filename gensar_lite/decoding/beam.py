@@ -22,10 +22,14 @@ from gensar_lite.decoding.exclusion import forbid, spent_levels
 from gensar_lite.decoding.paths import Paths, Question, Ranking, keep_best
 from gensar_lite.decoding.read import Cache, advance, encode
 from gensar_lite.decoding.steps import Stacks, linear, read_stacks
-from gensar_lite.decoding.trie import Trie
+from gensar_lite.decoding.whole import catalogue_scores
+from gensar_lite.identifiers.trie import Trie
 from gensar_lite.machine.precision import use_bf16
 from gensar_lite.training import TASK_OF_EVENTS, Generator
 from gensar_lite.training.backbones import output_rows
+from gensar_lite.training.backbones.tree import TreeModel
+from gensar_lite.training.sequences.ragged import pad_and_mask
+from gensar_lite.training.text import PAD
 
 # is shown the paths, their continuations (B, n, K) and the numbers of those that are kept (B, m)
 Watch = Callable[[Paths, torch.Tensor, torch.Tensor], None]
@@ -61,7 +65,7 @@ class Decoder:
         """For a model that will not change any more: its weights are turned into the search's form
         once, not anew in every search: a sixth of a single query's time for t5-small in bf16."""
         model = self.generator.model
-        if not model.config.is_encoder_decoder:  # runs as it is
+        if self.is_tree or not model.config.is_encoder_decoder:  # runs as it is
             return self
         dtype = torch.bfloat16 if use_bf16(self.precision) else torch.float32
         return dataclasses.replace(self, stacks=read_stacks(model, dtype))
@@ -70,6 +74,11 @@ class Decoder:
     def device(self) -> torch.device:
         return self.generator.model.device
 
+    @property
+    def is_tree(self) -> bool:
+        """Whether the model scores the whole catalogue at once, see whole.py."""
+        return isinstance(self.generator.model, TreeModel)
+
     def autocast(self) -> torch.autocast:
         """The number format of products, as a context."""
         half = use_bf16(self.precision)
@@ -77,7 +86,11 @@ class Decoder:
 
     def sources(self, task: str, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """What the model reads for events `rows` (B,): token ids (B, S) and their mask."""
-        batch = self.generator.builder.batch(TASK_OF_EVENTS[task], rows)
+        builder = self.generator.builder
+        if self.is_tree:
+            source, mask = pad_and_mask(builder.sources(TASK_OF_EVENTS[task], rows), PAD)
+            return torch.from_numpy(source).to(self.device), torch.from_numpy(mask).to(self.device)
+        batch = builder.batch(TASK_OF_EVENTS[task], rows)
         return tuple(torch.from_numpy(part).to(self.device) for part in (batch.source, batch.mask))
 
     def question(self, task: str, rows: np.ndarray, **limits) -> Question:
@@ -182,6 +195,8 @@ class Decoder:
         """(B, n, K) log-probabilities of the next level's codes."""
         layout, model = self.generator.layout, self.generator.model
         hidden = advance(model, paths.cache, paths.tokens)  # (B, n, d)
+        if self.is_tree:
+            return hidden.float()
         offset = layout.level_offset(paths.view, paths.level)
         rows = slice(offset, offset + layout.codebook_size)
         logits = output_rows(model, hidden, rows).float()
@@ -198,6 +213,9 @@ class Decoder:
     def score(self, question: Question, candidates: np.ndarray) -> np.ndarray:
         """Log-probabilities (B, C) of candidate items (B, C), exact: no beam, their codes are
         given."""
+        if self.is_tree:
+            scores = catalogue_scores(self.generator.model, question)
+            return scores.cpu().numpy()[np.arange(len(scores))[:, None], candidates]
         with self.autocast():
             paths = self.begin(question)
             codes = self.generator.identifiers.view(paths.view)[candidates]  # (B, C, L)

@@ -9,7 +9,7 @@ This file does not know what the bonus means.
 
 import numpy as np
 
-from gensar_lite.decoding.trie import Trie
+from gensar_lite.identifiers.trie import Trie
 from gensar_lite.machine.ranges import ranges
 
 

@@ -15,6 +15,7 @@ import torch
 from gensar_lite.config import DecodingConfig
 from gensar_lite.decoding.beam import Decoder
 from gensar_lite.decoding.paths import MAX_PATHS, Question, Ranking
+from gensar_lite.decoding.whole import rank_all
 
 WIDER = 4  # how many times wider each further beam is
 WIDEST = 1024  # beams per request, beyond which branch and bound takes over
@@ -26,7 +27,7 @@ def search_as_set(
     decoder: Decoder, settings: DecodingConfig, question: Question, num_beams: int, k: int
 ) -> Ranking:
     """A beam, or with ``settings.exact`` the exact best `k`."""
-    if settings.exact:
+    if settings.exact or decoder.is_tree:  # a tree knows the whole list anyway
         return search_exact(decoder, question, num_beams, k)
     return decoder.answer(question, num_beams)
 
@@ -37,6 +38,8 @@ def search_exact(
     """`Decoder.answer` whose first `k` items per request are certified, or all where there are
     fewer; it has as many places as the first beam, `num_beams` and at least `k`."""
     beams = max(num_beams, k)
+    if decoder.is_tree:
+        return rank_all(decoder.generator.model, question, beams)
     # 1. One beam for all. What it cut bounds what it may have missed.
     shape, all_rows = (len(question.source), beams), np.arange(len(question.source))
     ranking = Ranking(np.zeros(shape, int), np.zeros(shape, np.float32), np.zeros(shape[0]))

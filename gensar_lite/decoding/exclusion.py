@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from gensar_lite.decoding.trie import Trie
+from gensar_lite.identifiers.trie import Trie
 
 Pairs = tuple[np.ndarray, np.ndarray]  # request numbers and item ids, flat
 

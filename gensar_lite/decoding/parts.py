@@ -20,6 +20,7 @@ import numpy as np
 from gensar_lite.decoding.beam import Decoder
 from gensar_lite.decoding.exact import search_exact
 from gensar_lite.decoding.paths import Paths, Question, Ranking
+from gensar_lite.decoding.whole import catalogue_scores
 
 GROWTH = 4  # how many times more items are scored in full where a list is not settled
 BEAMS = 50  # of the search that bounds what history alone prefers
@@ -85,6 +86,10 @@ def search_sum(
     """
     if other is None or not weight:
         return search_exact(decoder, replace(question, bonus=known), num_beams, k)
+    if decoder.is_tree:
+        scores = catalogue_scores(decoder.generator.model, other).cpu().numpy()
+        whole = replace(question, bonus=(known + weight * scores).astype(np.float32))
+        return search_exact(decoder, whole, num_beams, k)
     bounds = upper_bounds(decoder, other, max(BEAMS, k))
     ceiling = known + weight * bounds.values  # (B, N)
     size = len(question.source)

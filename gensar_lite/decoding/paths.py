@@ -16,7 +16,7 @@ from gensar_lite.config import DecodingConfig
 from gensar_lite.decoding.bonus import Bonus
 from gensar_lite.decoding.exclusion import Pairs, Spent
 from gensar_lite.decoding.read import Cache
-from gensar_lite.decoding.trie import Trie
+from gensar_lite.identifiers.trie import Trie
 
 WIDTHS = 10  # beams beyond the setting come in multiples of it: nearly equal ones share a batch
 WIDENED = 250  # left-out items up to which each brings a beam; a list is full without them too

@@ -5,11 +5,17 @@ is read by steps.py, a decoder-only model here: the tokens of all paths are appe
 keys, and each path's row of a mask says which it sees, so that nothing is copied per path.
 """
 
+import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from gensar_lite.decoding import steps
+from gensar_lite.identifiers.tokens import BEHAVIOURS
+from gensar_lite.machine.ranges import ranges
 from gensar_lite.training.backbones import forward, seen_after, visible
+from gensar_lite.training.backbones.tree import TreeModel
+from gensar_lite.training.backbones.tree_head import node_log_probabilities
+from gensar_lite.training.text import SPECIAL
 
 
 class DecoderOnlyCache:
@@ -30,7 +36,88 @@ class DecoderOnlyCache:
         self.sees = self.sees[rows, paths]
 
 
-Cache = steps.Cache | DecoderOnlyCache
+class TreeCache:
+    """Log-probabilities of every node of the tree for B requests, and where n paths stand.
+
+    A tree reads nothing code by code: a path is a node, and what follows is known of all.
+    """
+
+    def __init__(self, model: TreeModel, source: torch.Tensor):
+        self.model = model
+        self.states, self.words, self.first = tree_inputs(model, source)
+        self.level = -1  # before the behaviour token, which says what is written
+        self.nodes = self.values = self.view = None
+
+    def advance(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Append tokens (B, n): log-probabilities (B, n, K) of the next level's codes, -inf where
+        there is no such child."""
+        model, size = self.model, self.model.config.codebook_size
+        if self.level < 0:
+            is_recommend = bool(tokens[0, 0] == model.config.recommend_token)
+            task = "recommend" if is_recommend else "search"
+            context = tree_context(model, self.states, self.words, self.first, task)
+            self.view = model.views_of(task)[0]
+            tree, nodes = model.branches[self.view], model.nodes()[self.view]
+            self.values = node_log_probabilities(context, tree, nodes)
+            self.nodes = torch.zeros_like(tokens)
+        else:
+            code = ((tokens - model.config.num_text - len(BEHAVIOURS)) % size).cpu().numpy()
+            self.nodes = torch.from_numpy(self._child(self.nodes.cpu().numpy(), code))
+        self.level += 1
+        return self._children()
+
+    def select(self, paths: torch.Tensor) -> None:
+        """Path i of request b goes on from the old path ``paths[b, i]``; `paths` (B, n)."""
+        self.nodes = self.nodes.expand(len(paths), -1).gather(1, paths)
+
+    def _child(self, nodes: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """The child (B, n) of nodes (B, n) by codes (B, n), 0 where there is none: whoever asks
+        knows the trie, and has ruled that path out."""
+        tree = self.model.branches[self.view]
+        keys = tree.parent[self.level].numpy() * self.model.config.codebook_size
+        keys = keys + tree.code[self.level].numpy()
+        wanted = nodes * self.model.config.codebook_size + codes
+        place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        return np.where(keys[place] == wanted, place, 0)
+
+    def _children(self) -> torch.Tensor:
+        """(B, n, K) log-probabilities of the children of the paths' nodes."""
+        tree, values = self.model.branches[self.view], self.values[self.level]
+        nodes = self.nodes.cpu().numpy()
+        count = tree.count[self.level][nodes.ravel()]
+        child = ranges(tree.first[self.level][nodes.ravel()], count)
+        path = np.repeat(np.arange(nodes.size), count)
+        table = values.new_full((nodes.size, self.model.config.codebook_size), -torch.inf)
+        code = tree.code[self.level][child]
+        table[path, code] = values[path // nodes.shape[1], child]
+        return table.view(*nodes.shape, -1)
+
+
+def tree_inputs(
+    model: TreeModel, source: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What a tree reads of sources (B, S): states (B, d), words (E,), where each query's begin."""
+    is_item = source >= model.config.first_item
+    is_word = (source >= len(SPECIAL)) & (source < model.config.num_text)
+    length = is_item.sum(dim=1).cpu().numpy()
+    # items stand before words
+    items = (source - model.config.first_item).masked_fill(~is_item, -1)
+    items = items[:, : max(int(length.max(initial=0)), 1)]
+    states = model.states(items, np.arange(len(source)), length - 1)
+    count = is_word.sum(dim=1)
+    return states, source[is_word], count.cumsum(0) - count
+
+
+def tree_context(
+    model: TreeModel, states: torch.Tensor, words: torch.Tensor, first: torch.Tensor, task: str
+) -> torch.Tensor:
+    """The context (B, width) that a task is answered from."""
+    if task == "recommend":
+        return model.recommending(states)
+    return model.searching(states, words, first)
+
+
+Cache = steps.Cache | DecoderOnlyCache | TreeCache
 
 
 def encode(
@@ -41,6 +128,8 @@ def encode(
 ) -> Cache:
     """Read sources (B, S), padded on the right, once; `mask` is (B, S), or (B, S + 1, S) as streams
     have it."""
+    if isinstance(model, TreeModel):
+        return TreeCache(model, source)
     if model.config.is_encoder_decoder:
         return steps.encode(model, source, mask, prepared)
     cache = DecoderOnlyCache(model, mask)
@@ -51,7 +140,10 @@ def encode(
 
 
 def advance(model: PreTrainedModel, cache: Cache, tokens: torch.Tensor) -> torch.Tensor:
-    """Append tokens (B, n), one to each path; hidden states (B, n, d) for what follows."""
+    """Append tokens (B, n), one to each path; hidden states (B, n, d) for what follows. A tree has
+    log-probabilities (B, n, K) instead."""
+    if isinstance(model, TreeModel):
+        return cache.advance(tokens)
     if model.config.is_encoder_decoder:
         return steps.advance(model, cache, tokens)
     batch, count = tokens.shape

@@ -66,7 +66,7 @@ def train_sequences(corpus: Corpus, max_length: int) -> Sequences:
     # 4. a user is read up to the last place that a question needs, and cut into windows
     read = np.zeros(len(users), dtype=np.int64)
     np.maximum.at(read, owner, place + 1)  # (U,)
-    first, length, home = _windows(read, max_length)  # (W,) each
+    first, length, home = windows(read, max_length)  # (W,) each
     inputs = np.full((len(first), max_length), -1, dtype=np.int64)
     filled = np.repeat(np.arange(len(first)), length), within(length)
     inputs[filled] = item[ranges(start[home] + first, length)]
@@ -80,7 +80,7 @@ def train_sequences(corpus: Corpus, max_length: int) -> Sequences:
     return Sequences(inputs, users[home], row[order], (place - first[row])[order], target[order])
 
 
-def _windows(read: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def windows(read: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Windows over users who read `read` (U,) items: ``first, length, user``, (W,) each, in order.
 
     A user's last window ends with the last item, as a history does when a model is asked; each one

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from transformers import PreTrainedModel
 
@@ -20,24 +21,26 @@ from gensar_lite.embeddings.encoders import local_folder
 from gensar_lite.identifiers import TokenLayout, layout_for
 from gensar_lite.training.backbones import load_model, new_model
 from gensar_lite.training.backbones.fresh import SIZES
+from gensar_lite.training.backbones.new_tree import is_tree, new_tree
 from gensar_lite.training.backbones.pretrained import loading, merge_lora, pretrained_config
 from gensar_lite.training.loop.checkpoint import remove_checkpoints
 from gensar_lite.training.loop.figures import Watch, evaluate_loss
 from gensar_lite.training.loop.loop import Judge, Trainer
+from gensar_lite.training.sequences.events import EventBuilder
 from gensar_lite.training.sequences.examples import SequenceBuilder
 from gensar_lite.training.sequences.mixture import new_mixture, present_tasks, task_rows
 from gensar_lite.training.sequences.pseudo import NO_QUERIES, PseudoQueries, make_pseudo_queries
 from gensar_lite.training.sequences.streams import StreamBuilder
 from gensar_lite.training.sequences.tasks import PROMPTS
-from gensar_lite.training.text import TextCodec, warm_start
+from gensar_lite.training.text import TextCodec, WordCodec, warm_start
 
 
 class Generator(NamedTuple):
     """A model with everything needed to speak to it."""
 
     model: PreTrainedModel
-    builder: SequenceBuilder
-    codec: TextCodec
+    builder: SequenceBuilder | EventBuilder
+    codec: TextCodec | WordCodec
     corpus: Corpus
     identifiers: Identifiers
 
@@ -47,9 +50,14 @@ class Generator(NamedTuple):
         return self.builder.layout
 
 
-def train_codec(corpus: Corpus, settings: TrainingConfig) -> TextCodec:
+def train_codec(corpus: Corpus, settings: TrainingConfig) -> TextCodec | WordCodec:
     """The backbone's own tokenizer, or a vocabulary of what training reads: titles, descriptions
     where a task reads them, train queries, prompts."""
+    if is_tree(settings.backbone):
+        # a word of the train log that no item has is learned from its clicks
+        asked = corpus.targets("train", "search")["query_id"].unique()
+        titles, texts = corpus.items["title"], corpus.items["text"]
+        return WordCodec.of([*titles, *texts], corpus.queries["text"].iloc[np.sort(asked)])
     if settings.backbone not in SIZES:
         with loading(settings.backbone):
             codec = TextCodec.load(settings.backbone, revision=settings.revision)
@@ -74,7 +82,11 @@ def new_generator(
 
     `cache`: see `make_pseudo_queries`.
     """
-    if settings.warm_embeddings and settings.backbone not in SIZES:
+    if (
+        settings.warm_embeddings
+        and settings.backbone not in SIZES
+        and not is_tree(settings.backbone)
+    ):
         raise ConfigError(
             f"training.warm_embeddings: {settings.backbone} brings word vectors of its own. Set it "
             "to false."
@@ -83,6 +95,10 @@ def new_generator(
     layout = layout_for(identifiers, codec.num_tokens)
     asks = "adhoc" in settings.tasks
     pseudo = make_pseudo_queries(corpus.items, settings, cache) if asks else NO_QUERIES
+    if is_tree(settings.backbone):
+        builder = EventBuilder(corpus, identifiers, layout, codec, settings, pseudo)
+        model = new_tree(settings, layout, corpus, identifiers, codec)
+        return Generator(model, builder, codec, corpus, identifiers)
     # after the vocabulary: its embedding table has a row per token of text, behaviour and code
     model = new_model(settings, layout)
     if settings.warm_embeddings:
@@ -158,7 +174,7 @@ def train(
 def model_files(settings: TrainingConfig) -> dict[str, Path]:
     """Folders of models of the user's own that training reads, by the setting's name."""
     folders = {}
-    if settings.backbone not in SIZES:
+    if settings.backbone not in SIZES and not is_tree(settings.backbone):
         folders |= local_folder("backbone", settings.backbone)
     if "adhoc" in settings.tasks and settings.pseudo_queries != "statistics":
         folders |= local_folder("pseudo_queries", settings.pseudo_queries)
@@ -181,8 +197,9 @@ def load_generator(ws: Workspace) -> Generator:
     corpus = Corpus.load(ws.require("data"))
     identifiers = Identifiers.load(ws.require("identifiers"))
     layout = TokenLayout(**json.loads((folder / "layout.json").read_text()))
-    codec = TextCodec.load(folder, layout.num_text)
+    tree = is_tree(settings.backbone)
+    codec = WordCodec.load(folder) if tree else TextCodec.load(folder, layout.num_text)
     pseudo = PseudoQueries.load(folder / "pseudo_queries.parquet")
-    kind = StreamBuilder if settings.stream else SequenceBuilder
+    kind = StreamBuilder if settings.stream else EventBuilder if tree else SequenceBuilder
     builder = kind(corpus, identifiers, layout, codec, settings, pseudo)
     return Generator(load_model(folder), builder, codec, corpus, identifiers)

@@ -16,10 +16,13 @@ from safetensors import safe_open
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
+from gensar_lite.artifacts import write_json
+from gensar_lite.data.index_words import index_words
 from gensar_lite.embeddings.encoders import minilm_folder
 
 PAD = 0
 EOS = 1
+WORDS_FILE = "words.json"  # of a `WordCodec`
 SPECIAL = ["<pad>", "</s>", "<unk>"]  # by id
 FOREIGN = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # the text encoder's own special tokens
 
@@ -103,6 +106,65 @@ class TextCodec:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids."""
         return self.tokenizer.decode(list(ids))
+
+
+class WordCodec:
+    """Whole words as an index has them (see `index_words`), for models that read bags of words.
+
+    A text that is one of `phrases`, in any order of its words, has a number of its own beside those
+    of its words: a model learns by heart what is asked often, and reads the words of the rest. A
+    word that is not in `words` is left out: it says nothing of any item.
+    """
+
+    def __init__(self, words: list[str], phrases: list[str]):
+        self.words, self.phrases = words, phrases
+        self._word = {word: number for number, word in enumerate(words, len(SPECIAL))}
+        self._phrase = {phrase: number for number, phrase in enumerate(phrases, self.first_phrase)}
+
+    @property
+    def first_phrase(self) -> int:
+        """Numbers from here on are phrases."""
+        return len(SPECIAL) + len(self.words)
+
+    @property
+    def num_tokens(self) -> int:
+        return self.first_phrase + len(self.phrases)
+
+    @staticmethod
+    def of(texts: Iterable[str], queries: Iterable[str]) -> WordCodec:
+        """All words of texts and queries; queries of several words are the phrases."""
+        asked = [index_words(query) for query in queries]
+        words = dict.fromkeys(word for text in texts for word in index_words(text))
+        words |= dict.fromkeys(word for row in asked for word in row)
+        phrases = dict.fromkeys(_phrase(row) for row in asked if len(row) > 1)
+        return WordCodec(list(words), list(phrases))
+
+    @staticmethod
+    def load(folder: Path) -> WordCodec:
+        """The words that `save` has written."""
+        return WordCodec(**json.loads((folder / WORDS_FILE).read_text(encoding="utf-8")))
+
+    def save(self, folder: Path) -> None:
+        """To a file of a model's folder."""
+        write_json(folder / WORDS_FILE, {"words": self.words, "phrases": self.phrases})
+
+    def encode(self, texts: Iterable[str], max_tokens: int | None = None) -> list[list[int]]:
+        """Numbers of each text's words, cut after `max_tokens`, and of the phrase that it is."""
+        rows = []
+        for words in map(index_words, texts):
+            row = [self._word[word] for word in words if word in self._word][:max_tokens]
+            phrase = self._phrase.get(_phrase(words))
+            rows.append(row if phrase is None else [*row, phrase])
+        return rows
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The words of numbers, in order, without phrases."""
+        known = (i - len(SPECIAL) for i in ids if i < self.first_phrase)
+        return " ".join(self.words[i] for i in known)
+
+
+def _phrase(words: list[str]) -> str:
+    return " ".join(sorted(words))
 
 
 @torch.no_grad()

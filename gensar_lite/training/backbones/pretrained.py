@@ -6,6 +6,7 @@ beside them is run. Tested on random models that the tests save; larger ones are
 """
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import TrainingConfig
 from gensar_lite.identifiers import TokenLayout
 from gensar_lite.training.backbones.fresh import SIZES, suited
+from gensar_lite.training.backbones.tree import TreeConfig, TreeModel
 
 # what a configuration may call its rates of dropout
 DROPOUTS = ("dropout_rate", "hidden_dropout", "resid_pdrop", "embd_pdrop")
@@ -81,6 +83,11 @@ def pretrained(settings: TrainingConfig, layout: TokenLayout) -> PreTrainedModel
 
 def load_model(folder: Path | str) -> PreTrainedModel:
     """A model that training has saved, ready to be decoded from."""
+    if (
+        json.loads((Path(folder) / "config.json").read_text())["model_type"]
+        == TreeConfig.model_type
+    ):
+        return TreeModel.from_pretrained(folder, use_safetensors=True).eval()
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     return suited(_saved_model(folder, config).eval())
 

@@ -18,6 +18,9 @@ from gensar_lite.artifacts import VIEWS
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.identifiers import TokenLayout
 from gensar_lite.training.backbones import forward, hidden_states, output_layer, output_rows
+from gensar_lite.training.backbones.tree import TreeModel
+from gensar_lite.training.backbones.tree_head import path_loss
+from gensar_lite.training.sequences.events import EventBatch
 from gensar_lite.training.sequences.tasks import Batch
 from gensar_lite.training.text import PAD
 
@@ -71,14 +74,16 @@ class Objective(nn.Module):
 
 
 def task_loss(
-    model: PreTrainedModel, batch: Batch, layout: TokenLayout, settings: TrainingConfig
+    model: PreTrainedModel, batch: Batch | EventBatch, layout: TokenLayout, settings: TrainingConfig
 ) -> Loss:
-    """The loss of a batch of one task, or of a stream (see streams.py).
+    """The loss of a batch of one task, of a stream (see streams.py), or of questions to a tree.
 
     With the level head a behaviour token before codes is given, not predicted, each code competes
     with the K codes of its level, and text with text; with the vocabulary head every token competes
     with every token, as in the paper.
     """
+    if isinstance(batch, EventBatch):
+        return tree_loss(model, batch)
     if batch.weight is not None:
         return stream_loss(model, batch, layout, settings)
     target = batch.target
@@ -102,6 +107,29 @@ def task_loss(
     hits = right.sum()[None] if is_text else right.sum(dim=0)[-num_levels:]
     tokens, count = loss.new_tensor([target.numel(), len(target)])
     return Loss(loss.sum(), tokens, hits, count)
+
+
+def tree_loss(model: TreeModel, batch: EventBatch) -> Loss:
+    """The loss of questions to a tree: each identifier that answers a task, level by level."""
+    count = batch.num_recommend
+    states = model.states(batch.items, batch.row, batch.place)  # (P, d)
+    contexts = {
+        "recommend": model.recommending(states[:count]),
+        "search": model.searching(states[count:], batch.words, batch.first),
+    }
+    parts = {"recommend": slice(0, count), "search": slice(count, None)}
+    total = states.new_zeros((), dtype=torch.float32)
+    hits, answers = torch.zeros_like(batch.weight[:1]), torch.zeros_like(total)
+    for view, (tree, nodes) in enumerate(zip(model.branches, model.nodes(), strict=True)):
+        tasks = [task for task in contexts if view in model.views_of(task)]
+        if not tasks:
+            continue
+        context = torch.cat([contexts[task] for task in tasks])
+        weight = torch.cat([batch.weight[parts[task]] for task in tasks])
+        target = np.concatenate([batch.target[parts[task]] for task in tasks])
+        loss = path_loss(context, target, weight, tree, nodes)
+        total, hits, answers = total + loss.total, hits + loss.hits, answers + weight.sum()
+    return Loss(total, answers * model.num_levels, hits, answers)
 
 
 def level_logits(model: PreTrainedModel, hidden: Tensor, layout: TokenLayout, view: str) -> Tensor:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gensar_lite.config import TrainingConfig
+from gensar_lite.training.sequences.events import EventBuilder
 from gensar_lite.training.sequences.examples import SequenceBuilder
 from gensar_lite.training.sequences.ragged import Ragged, hstack
 from gensar_lite.training.sequences.streams import StreamBuilder
@@ -39,7 +40,7 @@ def recent(history: Sequence[Event], settings: TrainingConfig) -> list[Event]:
 
 
 def adhoc_sources(
-    builder: SequenceBuilder,
+    builder: SequenceBuilder | EventBuilder,
     task: Task,
     histories: Sequence[Sequence[Event]],
     queries: Sequence[str] = (),
@@ -50,6 +51,8 @@ def adhoc_sources(
     has a moment of its own. `queries` are as many as `histories` where the task reads a query, else
     none. All texts of a call are tokenised together, each once.
     """
+    if isinstance(builder, EventBuilder):
+        return _event_sources(builder, histories, queries if "query" in task.reads else ())
     settings, is_stream = builder.settings, isinstance(builder, StreamBuilder)
     windows = histories if is_stream else [recent(history, settings) for history in histories]
     events = [event for window in windows for event in window]
@@ -79,6 +82,16 @@ def adhoc_sources(
     history = builder.spell_history(items, is_search, past_queries)
     parts = [history.merge(history_of, len(windows)), asked_queries]
     return hstack(parts) if is_stream else builder.frame(task, parts)
+
+
+def _event_sources(
+    builder: EventBuilder, histories: Sequence[Sequence[Event]], queries: Sequence[str]
+) -> Ragged:
+    """As `adhoc_sources`, for a tree: the items of the newest events, the words of the query."""
+    read = builder.settings.max_history
+    items = Ragged.of([event.item_id for event in history[-read:]] for history in histories)
+    words = builder.spell_queries(list(queries) or [""] * len(histories))
+    return builder.spell(items, words)
 
 
 def _fitting(lengths: np.ndarray, history_of: np.ndarray, room: np.ndarray) -> np.ndarray:

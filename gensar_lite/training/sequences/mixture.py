@@ -13,6 +13,7 @@ import numpy as np
 
 from gensar_lite.artifacts import ArtifactError, Corpus
 from gensar_lite.config import TrainingConfig
+from gensar_lite.training.sequences.events import EventBuilder
 from gensar_lite.training.sequences.tasks import PROMPTS, STREAM, TASK_NAMES, TASKS, variants
 
 HELD_OUT_RATE = 0.05  # of the items, in tasks whose rows are items or their pseudo-queries
@@ -107,6 +108,31 @@ class StreamMixture:
         return [plans[i] for i in rng.permutation(len(plans))]
 
 
+class WindowMixture:
+    """Every window of events once per epoch, `batch_size` per step, each with a seed for what is
+    drawn anew: its pseudo-queries."""
+
+    def __init__(self, num_windows: int, batch_size: int, seed: int):
+        self.rows = {STREAM.name: np.arange(num_windows)}
+        self.batch_size, self.seed = batch_size, seed
+        self.num_batches = -(-num_windows // batch_size)
+
+    def num_examples(self, task: str) -> int:
+        """Windows per epoch."""
+        return len(self.rows[task])
+
+    def epoch(self, epoch: int) -> list[Plan]:
+        """As of a `TaskMixture`."""
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(len(self.rows[STREAM.name]))
+        draw = rng.integers(2**31, size=len(order))
+        cuts = range(0, len(order), self.batch_size)
+        return [
+            Plan(STREAM.name, order[low : low + self.batch_size], draw[low : low + self.batch_size])
+            for low in cuts
+        ]
+
+
 def present_tasks(corpus: Corpus, settings: TrainingConfig) -> TrainingConfig:
     """`settings` without the tasks of which the corpus has no event at all (a log without queries
     has no search), and without those on item texts where no text has a word.
@@ -152,7 +178,7 @@ def task_rows(generator, settings: TrainingConfig, split: str) -> dict[str, np.n
     return rows_by_task
 
 
-def new_mixture(generator, settings: TrainingConfig) -> TaskMixture | StreamMixture:
+def new_mixture(generator, settings: TrainingConfig) -> TaskMixture | StreamMixture | WindowMixture:
     """Every train row of a task is one example; with streams, the events of a user are one."""
     builder = generator.builder
     rows_by_task = task_rows(generator, settings, "train")
@@ -162,6 +188,8 @@ def new_mixture(generator, settings: TrainingConfig) -> TaskMixture | StreamMixt
                 f"training: there is no train example of {name}. Leave it out of training.tasks "
                 "and its weight out of training.task_weights."
             )
+    if isinstance(builder, EventBuilder):
+        return WindowMixture(len(builder.train[0]), settings.batch_size, settings.seed)
     if settings.stream:  # these are learned inside the streams
         rows_by_task = {k: v for k, v in rows_by_task.items() if not TASKS[k].events}
     lengths = {name: builder.lengths(TASKS[name], rows) for name, rows in rows_by_task.items()}

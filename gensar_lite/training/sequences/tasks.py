@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from gensar_lite.artifacts import VIEWS
+from gensar_lite.artifacts import VIEW_OF_TASK, VIEWS
 
 
 class Task(NamedTuple):
@@ -64,6 +64,15 @@ def variants(name: str, one_view: bool) -> list[Task]:
     """The tasks behind one of `TASK_NAMES`: one per view, or one where views are one identifier."""
     tasks = [task for task in _TASKS if task.base == name]
     return tasks[:1] if one_view else tasks
+
+
+def answering_views(task: str, views: str, num_views: int) -> list[int]:
+    """The identifiers, by place in `VIEWS`, that answer a task (recommend, search), its own first:
+    see ``training.views``. One where both views are the same identifier."""
+    if num_views == 1:
+        return [0]
+    own = VIEWS.index(VIEW_OF_TASK[task])
+    return [own, 1 - own] if views in ("both", task) else [own]
 
 
 class Batch(NamedTuple):

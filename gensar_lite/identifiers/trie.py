@@ -115,6 +115,13 @@ class Trie:
             low, high = np.searchsorted(keys, (low * self.codebook_size, high * self.codebook_size))
         return low, high
 
+    def ancestors(self) -> list[np.ndarray]:
+        """Per level (N,) the node on the way to each leaf, the leaf itself last."""
+        nodes = [np.arange(len(self.item_ids))]
+        for keys in reversed(self.keys[1:]):
+            nodes.insert(0, keys[nodes[0]] // self.codebook_size)
+        return nodes
+
     def items(self, leaves: np.ndarray) -> np.ndarray:
         """Item ids (...,) of leaf nodes, -1 for node -1."""
         if not len(self.item_ids):

@@ -1,0 +1,59 @@
+"""A tree backbone for a catalogue: its sizes, and what its buffers hold.
+
+In: settings, a corpus, identifiers, the numbers of words. Out: an untrained `TreeModel`.
+"""
+
+import numpy as np
+import torch
+
+from gensar_lite.artifacts import Corpus, Identifiers
+from gensar_lite.config import TrainingConfig
+from gensar_lite.data.histories import train_counts
+from gensar_lite.identifiers import TokenLayout
+from gensar_lite.training.backbones.branches import word_weights
+from gensar_lite.training.backbones.tree import TREE_SIZES, TreeConfig, TreeModel, views_of
+from gensar_lite.training.text import WordCodec
+
+
+def is_tree(backbone: str) -> bool:
+    """Whether a backbone's name is one of `TREE_SIZES`."""
+    return backbone in TREE_SIZES
+
+
+def new_tree(
+    settings: TrainingConfig,
+    layout: TokenLayout,
+    corpus: Corpus,
+    identifiers: Identifiers,
+    codec: WordCodec,
+) -> TreeModel:
+    """A tree of random weights over a catalogue."""
+    titles, texts = (corpus.items[name].fillna("").tolist() for name in ("title", "text"))
+    whole = [f"{title} {text}" for title, text in zip(titles, texts, strict=True)]
+    # an item's text is no query: it has words and no phrase
+    words = [[w for w in row if w < codec.first_phrase] for row in codec.encode(whole)]
+    words = word_weights(words, codec.num_tokens)  # (N, num_text)
+    nodes = []
+    for view in views_of(identifiers):
+        codes = identifiers.view(view)
+        levels = range(1, codes.shape[1] + 1)
+        nodes.append([len(np.unique(codes[:, :level], axis=0)) for level in levels])
+    width, event_size, num_layers, num_heads = TREE_SIZES[settings.backbone]
+    torch.manual_seed(settings.seed)
+    config = TreeConfig(
+        hidden_size=width,
+        event_size=event_size,
+        num_layers=num_layers,
+        num_heads=num_heads,
+        dropout=settings.dropout,
+        max_history=settings.max_history,
+        num_items=corpus.num_items,
+        num_text=layout.num_text,
+        num_pairs=words.nnz,
+        codebook_size=layout.codebook_size,
+        nodes=nodes,
+        first_item=layout.size,
+        recommend_token=layout.recommend_item,
+        views=settings.views,
+    )
+    return TreeModel(config).learn_catalogue(identifiers, words, train_counts(corpus))
