@@ -460,6 +460,8 @@ def test_run_builds_every_stage_and_prints_one_table(road):
         assert (root / "artifacts/tiny" / stage / "meta.json").exists()
     rows = {line.split()[0] for line in said.splitlines() if line.strip()}
     assert {"joint", "popularity", "category-popularity", "bm25", "sasrec-ce", "oracle"} <= rows
+    assert any(line.startswith("sasrec x likelihood  ") for line in said.splitlines())
+    assert any(line.startswith("dense  ") for line in said.splitlines())
     (line,) = [line for line in said.splitlines() if line.startswith("report: ")]
     assert Path(line.removeprefix("report: ")) == root.resolve() / "reports/tiny/index.html"
     assert (root / "reports/tiny/index.html").stat().st_size > 10_000
@@ -483,7 +485,8 @@ def test_metrics_have_the_promised_form(road):
         assert row["num_queries"] > 0
         assert row["seeds"] == [0]
     full = {row["system"] for row in rows if row["protocol"] == "full" and row["task"] == "search"}
-    assert full == {"joint", "popularity", "category-popularity", "query-clicks", "bm25", "oracle"}
+    counted = {"popularity", "category-popularity", "query-clicks", "bm25"}
+    assert full == {"joint", *counted, "dense", "sasrec x likelihood", "oracle"}
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from gensar_lite.drawing import canvas
 from gensar_lite.drawing.canvas import figure_png
 from gensar_lite.drawing.palette import no_formula
 from gensar_lite.embeddings.maps import flat_map
-from gensar_lite.evaluation import plots, stage
+from gensar_lite.evaluation import dense, plots, stage
 from gensar_lite.evaluation.baselines import (
     BM25,
     CategoryPopularity,
@@ -29,6 +29,7 @@ from gensar_lite.evaluation.baselines import (
     Popularity,
     top_k_run,
 )
+from gensar_lite.evaluation.bayes import bayes_name
 from gensar_lite.evaluation.plots import (
     curve_figure,
     identifier_map,
@@ -390,6 +391,10 @@ def test_flat_rows():
 # ----------------------------------------------------------------------------------- stage and page
 
 
+SEARCH_SYSTEMS = {"joint", "popularity", "category-popularity", "bm25"}
+SEARCH_SYSTEMS |= {"dense", "sasrec x likelihood"}
+
+
 class FakeRanker:
     def __init__(self, seed: int = 0):
         self.table = np.random.default_rng(seed).standard_normal((99, NUM_ITEMS)).astype(np.float32)
@@ -400,6 +405,12 @@ class FakeRanker:
     def score_candidates(self, targets, candidates):
         assert candidates.min() >= 0
         return np.take_along_axis(self.scores(targets), candidates, axis=1)
+
+
+def fake_vectors(queries, texts, settings, cache=None) -> np.ndarray:
+    """Query vectors as wide as the made-up item vectors, by a query's length alone."""
+    rows = np.array([np.cos(len(query) * np.arange(1, 5)) for query in queries], dtype=np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def finished_workspace(
@@ -454,6 +465,7 @@ def finished_workspace(
         ws.build(make.__name__, make, say=lambda _: None)
     monkeypatch.setattr(stage, "load_decoder", lambda ws: FakeRanker())
     monkeypatch.setattr(stage, "load_ranker", lambda ws, corpus: ("sasrec-ce", FakeRanker(1)))
+    monkeypatch.setattr(dense, "encode_queries", fake_vectors)
     return ws
 
 
@@ -473,7 +485,9 @@ def test_evaluate_writes_scores_and_metrics(tmp_path, monkeypatch, capsys):
         task: {r["system"] for r in metrics if r["task"] == task}
         for task in ("search", "recommend")
     }
-    assert systems["search"] == {"joint", "popularity", "category-popularity", "bm25"}
+    for protocol in ("full", "full/all-relevant", "bm25-4"):
+        rows = {r["system"] for r in metrics if (r["task"], r["protocol"]) == ("search", protocol)}
+        assert rows == systems["search"] == SEARCH_SYSTEMS
     assert systems["recommend"] == {"joint", "popularity", "transitions", "item-knn", "sasrec-ce"}
     assert all(
         0 <= r["low"] <= r["value"] <= r["high"] <= 1 and r["num_queries"] == 3 for r in metrics
@@ -493,7 +507,46 @@ def test_evaluate_writes_scores_and_metrics(tmp_path, monkeypatch, capsys):
         "seen": {"seen": 2, "unseen": 1},
         "kind and seen": {"category, seen": 1, "category, unseen": 1, "misspelling, seen": 1},
     }
-    assert {r["system"] for r in kinds} == {"joint", "popularity", "category-popularity", "bm25"}
+    assert {r["system"] for r in kinds} == SEARCH_SYSTEMS
+    assert pd.read_parquet(folder / "run-sasrec x likelihood-search.parquet")["rank"].max() > 1
+    statistics = ws.meta("evaluation")["statistics"]
+    chosen = statistics["tuned"]["sasrec x likelihood"]
+    assert set(chosen) >= {"history", "popularity", "likelihood", "mu", "validation_ndcg@10"}
+    assert chosen["targets"] == 3  # validation searches
+    assert statistics["without_encoder"] == []
+
+
+def test_an_encoder_that_is_not_at_hand_costs_one_row_and_no_stage(tmp_path, monkeypatch, capsys):
+    ws = finished_workspace(tmp_path, monkeypatch)
+
+    def offline(*_):
+        raise ArtifactError("embeddings: the encoder 'far' could not be loaded. Check the network.")
+
+    monkeypatch.setattr(dense, "encode_queries", offline)
+    _, page = report_of(ws)
+    said = capsys.readouterr().out
+    assert "WARN evaluation: the tables have no row dense" in said
+    assert "Check the network. Once the encoder loads, delete artifacts/hand/evaluation" in said
+    metrics = json.loads((ws.report / "metrics.json").read_text())
+    assert {r["system"] for r in metrics if r["task"] == "search"} == SEARCH_SYSTEMS - {"dense"}
+    assert "dense is not shown: its text encoder could not be loaded" in page.text
+    assert "cosine" not in page.text
+
+
+@pytest.mark.parametrize("name", ["sasrec x likelihood", "svd x likelihood"])
+def test_the_page_names_the_search_baselines_and_says_what_they_are(tmp_path, monkeypatch, name):
+    ws = finished_workspace(tmp_path, monkeypatch)
+    recommender = {"sasrec": "sasrec-ce", "svd": "svd"}[name.split()[0]]
+    monkeypatch.setattr(stage, "load_ranker", lambda ws, corpus: (recommender, FakeRanker(1)))
+    text, page = report_of(ws)
+    words = " ".join(page.text.split())
+    assert f"{name} is Bayes' rule for search: the recommender after the history" in words
+    assert "dense is the cosine of query and item as the text encoder (minilm) has them" in words
+    assert "transitions, item-knn only count train events, with parameters" in words
+    # in the tables of full, all relevant and sampled ranking, and in three by kinds of query
+    for system in (name, "dense"):
+        assert text.count(f'<th scope="row">{system}</th>') == 6
+        assert f"{system} 0." in page.alts[1]  # bars
 
 
 def test_evaluate_twice_gives_the_same_files(tmp_path, monkeypatch):
@@ -715,9 +768,20 @@ def test_held_out_losses_are_a_row_a_task():
 
 def test_no_two_systems_of_a_run_look_alike():
     """Every run has one collaborative recommender; whichever it is, it looks like no other row."""
-    rest = [name for name in SYSTEMS if name != "svd" and not name.startswith("sasrec-")]
-    for recommender in set(SYSTEMS) - set(rest):
-        assert len({plots._style(name) for name in [*rest, recommender]}) == len(rest) + 1
+    of_one = {name for name in SYSTEMS if name.startswith(("svd", "sasrec"))}
+    rest = [name for name in SYSTEMS if name not in of_one]
+    for recommender in of_one:
+        run = [*rest, recommender]
+        if "likelihood" not in recommender:
+            run.append(bayes_name(recommender))
+        assert len({plots._style(name) for name in run}) == len(run)
+
+
+def test_no_two_lines_of_search_alone_have_one_colour():
+    """A system of one task has no point and so no marker in the figure of both tasks."""
+    names = ("joint+channel", "category-popularity", "query-clicks", "bm25", "dense")
+    for likelihood in ("svd x likelihood", "sasrec x likelihood"):
+        assert len({plots._style(name)[0] for name in (*names, likelihood)}) == len(names) + 1
 
 
 def test_a_page_of_somebody_else_is_not_replaced(tmp_path):

@@ -1266,6 +1266,8 @@ def test_the_whole_road_on_own_data(tmp_path, capsys):
         "popularity",
         "query-clicks",
         "bm25",
+        "dense",
+        "sasrec x likelihood",
     }
     counting = {"transitions", "item-knn"}
     assert set(full.loc[full["task"] == "recommend", "system"]) == {

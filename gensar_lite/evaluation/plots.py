@@ -21,8 +21,10 @@ COLOURS = (*OKABE_ITO, DARK_GREY)
 NUM_FREQUENT = len(OKABE_ITO) - 1  # groups that a map tells apart
 _PLACES = (  # of a system in COLOURS and MARKERS
     *("joint", "popularity", "category-popularity", "bm25", "recommender", "oracle"),
-    *("transitions", "item-knn", "query-clicks"),
+    *("transitions", "item-knn", "query-clicks", "joint+channel"),
 )
+# systems of search alone are lines of one colour without a marker: none that another such line has
+_APART = {"svd x likelihood": 13, "sasrec x likelihood": 13, "dense": 16}
 _BESIDE = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "frameon": False}  # a legend
 _SIZE = {"ms": 8, "capsize": 3}  # of a point and its error bars
 Drawn = tuple[Figure, str]
@@ -210,7 +212,7 @@ def _style(system: str) -> tuple[str, str]:
     if system == "svd" or system.startswith("sasrec-"):
         system = "recommender"  # a run has one of them
     other = len(_PLACES) + sum(map(ord, system)) % 2  # a name that this file does not know
-    place = _PLACES.index(system) if system in _PLACES else other
+    place = _PLACES.index(system) if system in _PLACES else _APART.get(system, other)
     # markers are shifted when they begin again, so that no two systems have both in common
     return COLOURS[place % len(COLOURS)], MARKERS[(place + place // len(MARKERS)) % len(MARKERS)]
 

@@ -26,7 +26,10 @@ QUERY_GROUPS = {
     "kind and seen": "Search by both",
 }
 # rows of those tables
-GROUPED = ("joint", "joint+channel", "category-popularity", "query-clicks", "bm25", "oracle")
+GROUPED = (
+    *("joint", "joint+channel", "category-popularity", "query-clicks", "bm25", "dense"),
+    *("svd x likelihood", "sasrec x likelihood", "oracle"),
+)
 _CELL = 22  # characters of a column in the terminal
 
 

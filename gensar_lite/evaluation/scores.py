@@ -17,16 +17,9 @@ from gensar_lite.metrics import Qrels, relevance_metrics, target_metrics
 
 SCORE_COLUMNS = ["system", "protocol", "task", "metric", "event_id", "value"]
 SYSTEMS = (  # the order of tables
-    *(
-        "joint",
-        "joint+channel",
-        "popularity",
-        "category-popularity",
-        "query-clicks",
-        "bm25",
-        "transitions",
-    ),
-    *("item-knn", "svd", "sasrec-bpr", "sasrec-bce", "sasrec-ce", "oracle"),
+    *("joint", "joint+channel", "popularity", "category-popularity", "query-clicks", "bm25"),
+    *("dense", "svd x likelihood", "sasrec x likelihood", "transitions", "item-knn"),
+    *("svd", "sasrec-bpr", "sasrec-bce", "sasrec-ce", "oracle"),
 )
 
 

@@ -3,7 +3,8 @@ not beatable.
 
 In: every earlier stage. Out: ``scores.parquet`` (one value per query), ``metrics.json`` (means with
 intervals), ``kinds.json`` (search by groups of queries), every system's run. It trains nothing,
-tunes the systems that count on validation, and decodes only the sampled candidates.
+tunes the systems that count and weigh on validation, encodes the targets' queries, and decodes only
+the sampled candidates.
 """
 
 import json
@@ -12,7 +13,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gensar_lite.artifacts import TASKS, Corpus, Workspace, say, write_json
+from gensar_lite.artifacts import (
+    TASKS,
+    ArtifactError,
+    Corpus,
+    ItemEmbeddings,
+    Workspace,
+    say,
+    write_json,
+)
 from gensar_lite.config import Config
 from gensar_lite.data import Seen, left_out
 from gensar_lite.data.shop.truth import Truth
@@ -21,6 +30,8 @@ from gensar_lite.decoding.channel import SYSTEM, Channel
 from gensar_lite.decoding.stage import read_weights
 from gensar_lite.embeddings import load_ranker
 from gensar_lite.evaluation import baselines
+from gensar_lite.evaluation.bayes import bayes_name, tune_bayes
+from gensar_lite.evaluation.dense import Dense
 from gensar_lite.evaluation.protocols import (
     ALL_RELEVANT,
     FULL,
@@ -50,10 +61,7 @@ def _evaluate(ws: Workspace, folder: Path) -> dict:
     """Write the stage's files; returns its statistics."""
     config, corpus = ws.config, Corpus.load(ws.require("data"))
     targets, without = split_targets(corpus, config), left_out(corpus)
-    scorers = _baselines(ws, corpus)
-    counting = counting_systems(corpus, targets, config.evaluation.seed)
-    for task, systems in counting.items():
-        scorers[task] |= {name: tuned.scorer for name, tuned in systems.items()}
+    scorers, chosen = _systems(ws, corpus, targets)
 
     runs, silent = _full_runs(ws, corpus, targets, without, scorers)
     for (system, task), run in runs.items():
@@ -72,7 +80,10 @@ def _evaluate(ws: Workspace, folder: Path) -> dict:
         "num_sampled": {task: len(rows) for task, rows in sampled.items()},
         "systems": sorted({system for system, _ in runs}),
         "without_an_answer": [f"{system}/{task}" for system, task in silent],
-        "tuned": {name: t.record for systems in counting.values() for name, t in systems.items()},
+        "without_encoder": []
+        if "dense" in scorers["search"] or "search" not in targets
+        else ["dense"],
+        "tuned": chosen,
         "joint": {f"{r['task']}/{r['metric']}": r["value"] for r in headline},
     }
 
@@ -83,12 +94,27 @@ def split_targets(corpus: Corpus, config: Config) -> Targets:
     return {task: rows for task, rows in targets.items() if len(rows)}
 
 
+def _systems(ws: Workspace, corpus: Corpus, targets: Targets) -> tuple[Scorers, dict[str, dict]]:
+    """Every system beside the generative model, and of those with a choice how it was made."""
+    scorers, seed = _baselines(ws, corpus), ws.config.evaluation.seed
+    recommender, ranker = load_ranker(ws, corpus)
+    scorers["recommend"][recommender] = ranker
+    chosen = counting_systems(corpus, targets, seed)
+    if "search" in targets:
+        chosen["search"][bayes_name(recommender)] = tune_bayes(corpus, ranker, seed)
+        scorers["search"] |= _dense(ws, corpus, targets["search"])
+    records = {}
+    for task, systems in chosen.items():
+        scorers[task] |= {name: tuned.scorer for name, tuned in systems.items()}
+        records |= {name: tuned.record for name, tuned in systems.items()}
+    return scorers, records
+
+
 def _baselines(ws: Workspace, corpus: Corpus) -> Scorers:
     """The systems of each task that need no choice; the oracle exists where the true process was
     kept (the built-in shop)."""
     popularity = baselines.Popularity.fit(corpus)
-    recommender, ranker = load_ranker(ws, corpus)
-    recommend, search = {"popularity": popularity, recommender: ranker}, {"popularity": popularity}
+    recommend, search = {"popularity": popularity}, {"popularity": popularity}
     # a real log tells what was clicked, not what would have answered: no look-up to compare with
     if not corpus.relevance.empty:
         search["category-popularity"] = baselines.CategoryPopularity.fit(corpus)
@@ -97,6 +123,22 @@ def _baselines(ws: Workspace, corpus: Corpus) -> Scorers:
         truth = Truth.load(ws.folder("data"))
         search["oracle"] = recommend["oracle"] = baselines.Oracle(truth, Seen.of_log(corpus.events))
     return {"recommend": recommend, "search": search}
+
+
+def _dense(ws: Workspace, corpus: Corpus, searches: pd.DataFrame) -> dict[str, baselines.Scorer]:
+    """Search by the text encoder that made the item vectors; nothing, and a warning, where it
+    cannot be loaded now: a page with one row less is better than none."""
+    items = ItemEmbeddings.load(ws.require("embeddings")).semantic
+    cache = ws.root / "artifacts" / "cache"
+    try:
+        return {"dense": Dense.fit(corpus, items, searches, ws.config.embeddings, cache)}
+    except ArtifactError as error:
+        say(
+            "WARN evaluation: the tables have no row dense, for its queries were not encoded. "
+            f"{error} Once the encoder loads, delete {ws.place('evaluation')} and run "
+            "the evaluation again."
+        )
+        return {}
 
 
 def _full_runs(
