@@ -2,13 +2,14 @@
 
 In: a corpus, identifiers, a `WordCodec`. Out: `EventBatch` records, and sources as token ids:
 words, then items from `first_item` on. One row of training is a window of a user's items with all
-that is asked about it: every purchase and search of the user, and for every purchase a search that
-could have led to it, with a query made from the item's text and drawn anew in each epoch.
+that is asked about it: every purchase and search, and for each purchase as many searches that could
+have led to it as ``adhoc`` weighs, by queries made from the item's text, drawn anew in each epoch.
 This file does not know models, losses or beams.
 """
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import NamedTuple
 
@@ -214,6 +215,11 @@ class EventBuilder:
         edges = np.searchsorted(self.pseudo.item, np.arange(self.num_items + 1))
         return edges[:-1], np.diff(edges)
 
+    @property
+    def num_made(self) -> int:
+        """Searches made for a purchase: ``adhoc``'s weight, or the next whole number."""
+        return math.ceil(self.weights.get("adhoc", 0.0))
+
     @cached_property
     def _counted(self) -> np.ndarray:
         """(P + 1,) how much the questions before each one count, its pseudo-query with it."""
@@ -239,16 +245,19 @@ class EventBuilder:
         recommend = np.flatnonzero(asked.is_recommend[chosen] & ("nrip" in self.weights))
         search = np.flatnonzero((asked.query[chosen] >= 0) & ("nsip" in self.weights))
         made = np.flatnonzero(self._may_be_made[chosen] & ("adhoc" in self.weights))
-        # a pseudo-query of the bought item, as the window's seed has it
+        made = np.tile(made, self.num_made)
+        # a pseudo-query of the bought item, as the window's seed and the number of the draw have it
         begin, size = (part[asked.target[chosen[made]]] for part in self._pool)
-        number = begin + (_uniform(draw[row[made]], chosen[made]) * size).astype(np.int64)
+        turn = np.repeat(np.arange(self.num_made), len(made) // max(self.num_made, 1))
+        number = begin + (_uniform(draw[row[made]] + turn, chosen[made]) * size).astype(np.int64)
         asked_words = self.queries.take(asked.query[chosen[search]])
         asked_words = self._without_phrases(asked_words, draw[row[search]], chosen[search])
         words = [asked_words, self.pseudo_queries.take(number)]
         first = np.r_[words[0].offsets[:-1], words[0].offsets[-1] + words[1].offsets[:-1]]
         order = np.r_[recommend, search, made]
         sizes = zip(("nrip", "nsip", "adhoc"), (recommend, search, made), strict=True)
-        weight = [np.full(len(part), self.weights.get(name, 0.0)) for name, part in sizes]
+        each = self.weights | {"adhoc": self.weights.get("adhoc", 0.0) / max(self.num_made, 1)}
+        weight = [np.full(len(part), each.get(name, 0.0)) for name, part in sizes]
         items = table[rows]
         items = items[:, : max(int((items >= 0).sum(axis=1).max(initial=0)), 1)]
         return EventBatch(
@@ -266,7 +275,7 @@ class EventBuilder:
         """Queries without their phrases' numbers, a share `PHRASE_DROPOUT` of them: what is known
         by heart must be learned from words, too."""
         owner = np.repeat(np.arange(len(number)), words.lengths)
-        dropped = _uniform(draw + 1, number) < PHRASE_DROPOUT
+        dropped = _uniform(draw - 1, number) < PHRASE_DROPOUT
         kept = (words.flat < self.codec.first_phrase) | ~dropped[owner]
         return Ragged.cut(words.flat[kept], np.bincount(owner[kept], minlength=len(number)))
 
