@@ -104,37 +104,6 @@ def test_a_decoder_only_model_scores_and_searches_as_its_forward_pass_does(head,
         np.testing.assert_allclose(scores[i], np.sort(wanted[i])[::-1], atol=5e-4)
 
 
-@pytest.mark.parametrize("task", ["recommend", "search"])
-@pytest.mark.parametrize("queries", [True, False])
-def test_decoding_after_a_stream_equals_reading_the_whole_of_it(task, queries):
-    """Shared keys and paths against one pass over history and target, with twins in the
-    histories."""
-    generator = generator_of(backbone="gpt-micro", stream=True, history_queries=queries)
-    builder, layout, view = generator.builder, generator.layout, TASK_OF_EVENTS[task].view
-    decoder, rows = Decoder.of(generator, builder.settings), test_rows(generator, task)
-    got = decoder.score_rows(task, rows, np.tile(ITEMS, (len(rows), 1)))
-    twins = 0
-    for i, row in enumerate(rows):
-        batch = builder.batch(TASK_OF_EVENTS[task], np.array([row])).to("cpu")
-        twins += not torch.equal(
-            batch.mask[0, :-1], batch.mask[0, :-1].new_ones(batch.mask.shape[-1:] * 2).tril()
-        )
-        target = torch.from_numpy(layout.tokens(generator.identifiers.view(view), view))
-        target = torch.cat([torch.full((40, 1), batch.target[0, 0]), target], dim=1)
-        with torch.no_grad():
-            hidden = hidden_states(
-                generator.model, batch.source.expand(40, -1), batch.mask.expand(40, -1, -1), target
-            )  # fmt: skip
-            for level in range(3):
-                offset = layout.level_offset(view, level)
-                logp = output_rows(
-                    generator.model, hidden[:, level], slice(offset, offset + 8)
-                ).log_softmax(-1)
-                got[i] -= logp.gather(1, target[:, level + 1, None] - offset)[:, 0].numpy()
-    np.testing.assert_allclose(got, 0, atol=5e-4)
-    assert twins > 0
-
-
 def test_a_decoder_only_model_lists_what_generate_lists():
     generator = generator_of(backbone="gpt-micro", head="vocabulary")
     decoder, rows = (
@@ -361,9 +330,7 @@ def test_rows_of_the_output_layer_are_the_models_own_logits(tmp_path, family):
 
 
 def test_pretrained_weights_of_half_precision_are_trained_in_full(tmp_path):
-    generator, _ = trained_on(
-        publish(tmp_path / "theirs", "llama", dtype=torch.bfloat16), stream=True
-    )
+    generator, _ = trained_on(publish(tmp_path / "theirs", "llama", dtype=torch.bfloat16))
     assert {p.dtype for p in generator.model.parameters()} == {torch.float32}
     same_after_reload(generator, tmp_path / "ours")
 

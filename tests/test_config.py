@@ -178,6 +178,41 @@ def test_settings_that_came_later_do_not_age_a_run():
     assert as_of_today("decoding", recorded | {"channel": "words"})["channel"] == "words"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_was_trained_before_streams_were_gone(stream, tmp_path):
+    """Where they were off, run and checkpoint are as of today; else both say what to do."""
+    import torch
+
+    from gensar_lite.artifacts import ArtifactError, Workspace
+    from gensar_lite.artifacts.opening import open_run
+    from gensar_lite.training.loop.checkpoint import Checkpoints, Group, checkpoint_name
+
+    settings = section_dict(preset("tiny").training)
+    old = settings | {"stream": stream, "max_stream_tokens": 99, "batch_tokens": 7}
+    ws = Workspace.open(preset("tiny"), tmp_path)
+    for stage in ("data", "embeddings", "identifiers", "training"):
+        ws.folder(stage).mkdir(parents=True)
+        recorded = old if stage == "training" else section_dict(getattr(ws.config, stage))
+        meta = {"stage": stage, "settings": recorded, "files": {}, "digest": stage[0]}
+        reads = {"data": "d", "embeddings": "e", "identifiers": "i"}
+        (ws.folder(stage) / "meta.json").write_text(json.dumps(meta | {"inputs": reads}))
+    identity = {f"training.{name}": value for name, value in old.items()}
+    group = {"model": Group("weights-1", {"w": torch.ones(1)})}
+    Checkpoints(tmp_path / "steps", identity, print).save(checkpoint_name(1, 0), group, {})
+    new = {f"training.{name}": value for name, value in settings.items()}
+    checkpoints = Checkpoints(tmp_path / "steps", new, print)
+    opened = open_run(ws.folder("training").parent)
+    assert opened.config.training == ws.config.training
+    if not stream:
+        assert opened.require("training") == ws.folder("training")
+        assert checkpoints.newest() is not None
+        return
+    with pytest.raises(ArtifactError, match=r"streams of tokens are gone.*gensar training"):
+        opened.require("training")
+    with pytest.raises(ArtifactError, match=r"streams of tokens are gone.*Delete that folder"):
+        checkpoints.newest()
+
+
 def test_a_checkpoint_of_a_version_with_more_settings_goes_on(tmp_path):
     import torch
 

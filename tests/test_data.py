@@ -199,7 +199,6 @@ def test_a_few_training_steps_on_beauty_lower_the_loss(beauty):
         preset("beauty-quick"),
         {
             "training.backbone": "t5-micro",
-            "training.stream": False,
             "training.batch_size": 128,
             "training.epochs": 1,
             "training.warmup_rate": 0.005,

@@ -31,7 +31,6 @@ from gensar_lite.decoding.console import answer_table
 from gensar_lite.decoding.recommender import Answer
 from gensar_lite.training import TASK_OF_EVENTS, Event, SequenceBuilder, new_generator
 from gensar_lite.training.sequences.adhoc import adhoc_sources, recent
-from gensar_lite.training.sequences.streams import StreamBuilder
 from gensar_lite.training.stage import save_generator
 
 N = 40
@@ -107,30 +106,6 @@ def test_adhoc_sources_equal_the_builders(adhoc_parts, seed, window, cut, flags)
         assert got.lengths.tolist() == wanted.lengths.tolist()
         assert got.flat.tolist() == wanted.flat.tolist()
         assert got.flat.dtype == wanted.flat.dtype
-
-
-@given(seed=st.integers(0, 5), room=st.integers(12, 60), queries=st.booleans())
-@settings(max_examples=12, deadline=None)
-def test_adhoc_sources_of_a_stream_equal_the_builders(adhoc_parts, seed, room, queries):
-    """As many of the newest events as fit, neither prompt nor end; with queries hidden, what is
-    left of the tokens."""
-    corpus, ids, codec, layout = adhoc_parts[seed]
-    changed = TrainingConfig(
-        backbone="gpt-micro", stream=True, max_stream_tokens=room, history_queries=queries
-    )
-    builder = StreamBuilder(corpus, ids, layout, codec, changed)
-    for events, task in TASK_OF_EVENTS.items():
-        rows = corpus.targets("test", events)["event_id"].to_numpy()
-        histories = [history_before(corpus, row, builder.start, builder.end) for row in rows]
-        asked = (
-            [corpus.queries["text"][builder.query[row]] for row in rows]
-            if events == "search"
-            else []
-        )
-        got, batch = adhoc_sources(builder, task, histories, asked), builder.batch(task, rows)
-        for place in range(len(rows)):
-            seen = batch.mask[place, -1]  # what the target sees
-            assert got[place].tolist() == batch.source[place][seen].tolist()
 
 
 @pytest.fixture(scope="module")

@@ -107,8 +107,6 @@ def test_a_right_value_is_accepted_up_to_the_bounds(key):
             companions["training.task_weights"] = (1.0,) * len(value)
         if key == "training.task_weights":
             companions["training.tasks"] = EVERY["training.tasks"].choices[: len(value)]
-        if key == "training.stream":
-            companions["training.backbone"] = "gpt-micro"
         if key == "decoding.weights":  # none, or one per part
             value = value * 3
         if key == "identifiers.quantizer" and value == "pq":
@@ -161,7 +159,7 @@ def test_the_message_of_a_wrong_value(key, value, expected):
     [
         ({"training.tasks": "nrip"}, "1 tasks need as many positive weights"),
         ({"training.task_weights": "1"}, "2 tasks need as many positive weights"),
-        ({"training.stream": "true"}, "Set training.backbone to a decoder-only one"),
+        ({"training.stream": "true"}, r"streams of tokens are gone.*tree-mini"),
         ({"training.lora_rank": "4"}, "there are no weights to adapt"),
         ({"training.backbone": "t5-mirco"}, "Did you mean t5-micro"),
         ({"training.tracker": "tensorbord"}, "Did you mean tensorboard"),
@@ -175,8 +173,7 @@ def test_the_message_of_a_wrong_value(key, value, expected):
             {"identifiers.strategy": "multitask", "embeddings.joint": "none"},
             "embeddings.joint=adapter",
         ),
-        ({"training.stream": True, "training.behaviour_tokens": False}, "training.behaviour_to"),
-        ({"training.stream": True, "training.history_separator": True}, "history_separator=fal"),
+        ({"training.backbone": "tree-mini", "training.prompts": False}, "training.prompts: has no"),
         ({"evaluation.ks": "5,50"}, "50 is deeper than the 20 items"),
         ({"data.num_events": 14_999}, "Set it to 15000 to 562500"),
         ({"data.num_events": 562_501}, "Set it to 15000 to 562500"),

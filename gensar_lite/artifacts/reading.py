@@ -16,6 +16,7 @@ from gensar_lite.config import (
     ConfigError,
     as_of_today,
     changed_settings,
+    gone,
     section_dict,
 )
 
@@ -96,6 +97,8 @@ class RunFolders:
             return "has not been built"
         settings = section_dict(getattr(self.config, stage))
         built = as_of_today(stage, meta["settings"])
+        if problem := gone(stage, built):
+            return f"was built by an earlier version: {problem}"
         if built != settings:  # the first reason that a user can do something about
             keys = [k for k in settings | built if settings.get(k) != built.get(k)]
             pairs = [f"{stage}.{k} {built.get(k)!r} -> {settings.get(k)!r}" for k in keys]

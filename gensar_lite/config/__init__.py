@@ -23,6 +23,7 @@ from gensar_lite.config.tree import (
     changed_settings,
     flat,
     for_own_files,
+    gone,
     overlay,
     override,
     own_files,

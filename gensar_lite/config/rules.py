@@ -116,18 +116,7 @@ def _check_training(config: Config) -> None:
             f"training.lora_rank: {settings.backbone} starts from scratch, there are no weights "
             "to adapt. Set it to 0, or training.backbone to a pretrained model."
         )
-    if settings.stream and (settings.history_separator or not settings.behaviour_tokens):
-        raise ConfigError(
-            "training.stream: events are parted by behaviour tokens alone. Set "
-            "training.behaviour_tokens=true and training.history_separator=false."
-        )
     _check_tree(settings)
-    is_fresh_t5 = settings.backbone in ("t5-micro", "t5-mini", "t5-small")
-    if settings.stream and is_fresh_t5:
-        raise ConfigError(
-            f"training.stream: {settings.backbone} reads a source and writes a target, it has no "
-            "stream. Set training.backbone to a decoder-only one, e.g. gpt-micro."
-        )
 
 
 def _check_tree(settings: TrainingConfig) -> None:
@@ -145,8 +134,8 @@ def _check_tree(settings: TrainingConfig) -> None:
             f"training.tasks: {settings.backbone} cannot learn {', '.join(other)}: it writes "
             f"identifiers of items only. Choose from {', '.join(TREE_TASKS)}."
         )
-    wrong = {"head": settings.head != "level", "stream": settings.stream}
-    wrong |= {"warm_embeddings": settings.warm_embeddings}
+    wrong = {"head": settings.head != "level", "warm_embeddings": settings.warm_embeddings}
+    wrong |= {name: not getattr(settings, name) for name in ("prompts", "behaviour_tokens")}
     for name in (name for name, is_wrong in wrong.items() if is_wrong):
         raise ConfigError(
             f"training.{name}: has no meaning for {settings.backbone}. Leave it at its default."

@@ -160,12 +160,6 @@ class TrainingConfig:
     )
     revision: str = setting("", "pretrained: commit, tag or branch; '': its newest")
     lora_rank: int = setting(0, "pretrained: rank of LoRA's adapters; 0: train all weights", low=0)
-    # every event in it is a target
-    stream: bool = setting(False, "decoder-only: a user's whole behaviour is one row")
-    # longer users take several rows, overlapping by half
-    max_stream_tokens: int = setting(256, "streams: tokens per row", low=1)
-    # padding included
-    batch_tokens: int = setting(16384, "streams: tokens per step and process", low=1)
     # nrip, nsip, nsqp: next recommended item, search item, search query; desc2id, id2desc: an
     # item's text <-> its identifiers; adhoc: a query made from an item's text -> the item
     tasks: tuple[TaskName, ...] = setting(("nrip", "nsip"), "what is learned together", needed=True)

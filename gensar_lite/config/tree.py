@@ -18,8 +18,15 @@ STAGES = ("data", "embeddings", "identifiers", "training", "decoding", "evaluati
 # settings of earlier versions that became constants: runs that recorded these values still fit
 CONSTANTS = {
     "identifiers": {"weight_decay": 1e-5},
-    "training": {"compile": False},
+    "training": {"compile": False, "stream": False},
     "evaluation": {"num_examples": 6},
+}
+# settings of earlier versions that meant something only where a `GONE` one was on
+IDLE = {"training": ("max_stream_tokens", "batch_tokens")}
+# what earlier versions could do and this one cannot: for whoever asks for it, or has built with it
+GONE = {
+    "training.stream": "streams of tokens are gone, trees over events took their place; train "
+    "again, e.g. with training.backbone=tree-mini",
 }
 # settings that came later: runs that did not record them were built with these values
 ADDED = {
@@ -126,10 +133,15 @@ def section_dict(section: object) -> dict[str, object]:
 
 def as_of_today(stage: str, recorded: dict[str, object]) -> dict[str, object]:
     """The settings that a stage recorded, as this version would: without those that are
-    `CONSTANTS` of the same value, with those that were `ADDED` since."""
-    constants = CONSTANTS.get(stage, {})
+    `CONSTANTS` of the same value or `IDLE`, with those that were `ADDED` since."""
+    constants, idle = CONSTANTS.get(stage, {}), IDLE.get(stage, ())
     kept = {k: v for k, v in recorded.items() if k not in constants or v != constants[k]}
-    return ADDED.get(stage, {}) | kept
+    return ADDED.get(stage, {}) | {k: v for k, v in kept.items() if k not in idle}
+
+
+def gone(stage: str, built: dict[str, object]) -> str | None:
+    """Why this version cannot make what a stage was `built` with (`as_of_today`); None: it can."""
+    return next((GONE[key] for key in (f"{stage}.{name}" for name in built) if key in GONE), None)
 
 
 def own_files(config: Config) -> list[tuple[str, str]]:
@@ -187,6 +199,8 @@ def _places(key: str) -> list[Setting]:
     every = _every()
     if key in every:
         return [every[key]]
+    if key in GONE:
+        raise ConfigError(f"{key}: {GONE[key]}.")
     if key == "seed":
         return [row for row in every.values() if row.key.endswith(".seed")]
     stage = key.partition(".")[0]

@@ -29,7 +29,7 @@ class Question:
 
     task     recommend or search
     source   (B, S) token ids that the model reads
-    mask     (B, S) which of them are real; (B, S + 1, S) for streams
+    mask     (B, S) which of them are real
     allowed  the items that may be answered: None (all), a mask (N,), or each request's own
              candidates (B, C) as item ids, -1 for none
     exclude  pairs of request number and item id that must not be answered

@@ -12,7 +12,7 @@ from transformers import DynamicCache, PreTrainedModel
 from gensar_lite.decoding import steps
 from gensar_lite.identifiers.tokens import BEHAVIOURS
 from gensar_lite.machine.ranges import ranges
-from gensar_lite.training.backbones import forward, seen_after, visible
+from gensar_lite.training.backbones import forward, visible
 from gensar_lite.training.backbones.tree import TreeModel
 from gensar_lite.training.backbones.tree_head import node_log_probabilities
 from gensar_lite.training.text import SPECIAL
@@ -27,7 +27,7 @@ class DecoderOnlyCache:
 
     def __init__(self, model: PreTrainedModel, mask: torch.Tensor):
         self.keys = DynamicCache(config=model.config)
-        self.sees = seen_after(mask)
+        self.sees = mask.bool()[:, None]
         self.place = self.sees.sum(dim=-1)
 
     def select(self, paths: torch.Tensor) -> None:
@@ -126,8 +126,7 @@ def encode(
     mask: torch.Tensor,
     prepared: steps.Stacks | None = None,
 ) -> Cache:
-    """Read sources (B, S), padded on the right, once; `mask` is (B, S), or (B, S + 1, S) as streams
-    have it."""
+    """Read sources (B, S), padded on the right, once; `mask` (B, S) says which tokens are real."""
     if isinstance(model, TreeModel):
         return TreeCache(model, source)
     if model.config.is_encoder_decoder:

@@ -61,7 +61,7 @@ def ablate(
         for name in names:
             try:
                 cell_config = override(config, VARIANTS[name] | {"training.seed": seed})
-            except ConfigError as problem:  # streams cannot do without behaviour tokens
+            except ConfigError as problem:  # a tree has neither
                 say(f"ablations: without {name!r}, which these settings do not allow: {problem}")
                 continue
             key = {"variant": name, "seed": seed}

@@ -1,7 +1,7 @@
 """Memory that was freed but not given back.
 
 In: nothing. Out: nothing; the process shrinks. Batches of ever new sizes leave holes in the C
-library's heap: a training over streams whose dearest step needs 2.7 GiB held 8.1, and 2.5 after
+library's heap: a training whose dearest step needs 2.7 GiB held 8.1, and 2.5 after
 this call. This file does not know what is allocated.
 """
 

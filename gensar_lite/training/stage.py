@@ -30,7 +30,6 @@ from gensar_lite.training.sequences.events import EventBuilder
 from gensar_lite.training.sequences.examples import SequenceBuilder
 from gensar_lite.training.sequences.mixture import new_mixture, present_tasks, task_rows
 from gensar_lite.training.sequences.pseudo import NO_QUERIES, PseudoQueries, make_pseudo_queries
-from gensar_lite.training.sequences.streams import StreamBuilder
 from gensar_lite.training.sequences.tasks import PROMPTS
 from gensar_lite.training.text import TextCodec, WordCodec, warm_start
 
@@ -103,14 +102,7 @@ def new_generator(
     model = new_model(settings, layout)
     if settings.warm_embeddings:
         warm_start(model, codec)
-    if settings.stream and model.config.is_encoder_decoder:
-        raise ConfigError(
-            f"training.stream: {settings.backbone} has an encoder; a stream needs a decoder-only "
-            "model. Set training.backbone=gpt-mini or training.stream=false."
-        )
-    # what turns rows into batches: single examples, or whole streams
-    kind = StreamBuilder if settings.stream else SequenceBuilder
-    builder = kind(corpus, identifiers, layout, codec, settings, pseudo)
+    builder = SequenceBuilder(corpus, identifiers, layout, codec, settings, pseudo)
     return Generator(model, builder, codec, corpus, identifiers)
 
 
@@ -200,6 +192,6 @@ def load_generator(ws: Workspace) -> Generator:
     tree = is_tree(settings.backbone)
     codec = WordCodec.load(folder) if tree else TextCodec.load(folder, layout.num_text)
     pseudo = PseudoQueries.load(folder / "pseudo_queries.parquet")
-    kind = StreamBuilder if settings.stream else EventBuilder if tree else SequenceBuilder
+    kind = EventBuilder if tree else SequenceBuilder
     builder = kind(corpus, identifiers, layout, codec, settings, pseudo)
     return Generator(load_model(folder), builder, codec, corpus, identifiers)

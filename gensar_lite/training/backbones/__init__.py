@@ -43,20 +43,15 @@ def new_model(settings: TrainingConfig, layout: TokenLayout) -> PreTrainedModel:
 
 
 def hidden_states(model: PreTrainedModel, source: Tensor, mask: Tensor, target: Tensor) -> Tensor:
-    """States (B, T', d) of which the last T' - t predict ``target[:, t:]``.
-
-    source (B, S), target (B, T). With `mask` (B, S) of real tokens T' is T. With `mask`
-    (B, S + 1, S), of an event read as in a stream, the target's first token is given, not
-    predicted, and T' is T - 1. See `Batch`.
-    """
+    """States (B, T, d) that predict a target (B, T), after a source (B, S) with a `mask` (B, S) of
+    real tokens."""
     if not model.config.is_encoder_decoder:
-        after = shift_right(target) if mask.ndim == 2 else target[:, :-1]  # (B, T')
-        (batch, size), count = source.shape, after.shape[1]
+        (batch, size), count = source.shape, target.shape[1]
         sees = source.new_zeros(batch, size + count, size + count, dtype=torch.bool)
         sees[:, :size, :size] = visible(mask)  # among the source
-        sees[:, size:, :size] = seen_after(mask)  # what follows sees of the source
+        sees[:, size:, :size] = mask.bool()[:, None]  # what follows sees all of the source
         sees[:, size:, size:] = sees.new_ones(count, count).tril()  # and of itself
-        return forward(model, torch.cat([source, after], dim=1), sees)[:, size:]
+        return forward(model, torch.cat([source, shift_right(target)], dim=1), sees)[:, size:]
     read = model.get_encoder()(input_ids=source, attention_mask=mask).last_hidden_state  # (B, S, d)
     return model.get_decoder()(
         input_ids=shift_right(target),
@@ -76,8 +71,8 @@ def forward(
 ) -> Tensor:
     """Hidden states (B, N, d) of tokens (B, N), where ``sees[b, i, j]``: token i sees token j.
 
-    Padding may stand in the middle, and two events of one moment need not see each other: a token's
-    position (B, N) is the number of tokens that it sees before itself, unless `place` gives it.
+    Padding may stand in the middle: a token's position (B, N) is the number of tokens that it sees
+    before itself, unless `place` gives it.
     `sees` (B, N, M) may hold tokens read before; `kept`, e.g. their cache, goes to the model.
     """
     if place is None:
@@ -93,17 +88,10 @@ def forward(
 
 
 def visible(mask: Tensor) -> Tensor:
-    """Which token sees which, (B, S, S), from a mask of real tokens (B, S) or a `Batch.mask`."""
-    if mask.ndim == 3:
-        return mask[:, : mask.shape[2]]
+    """Which token sees which, (B, S, S), from a mask of real tokens (B, S)."""
     mask = mask.bool()
     both_real = mask[:, None, :] & mask[:, :, None]
     return both_real & mask.new_ones(mask.shape[1], mask.shape[1]).tril()
-
-
-def seen_after(mask: Tensor) -> Tensor:
-    """What a token that follows the source sees of it, (B, 1, S), see `Batch.mask`."""
-    return mask.bool()[:, None, :] if mask.ndim == 2 else mask[:, -1:]
 
 
 class OutputLayer(NamedTuple):

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gensar_lite.artifacts import ArtifactError, file_digest, say, write_json
-from gensar_lite.config import as_of_today
+from gensar_lite.config import as_of_today, gone
 from gensar_lite.machine.atomic import sync
 
 Tensors = dict[str, torch.Tensor]
@@ -125,12 +125,12 @@ class Checkpoints:
         return tensors, manifest["progress"]
 
     def _refuse_another(self, identity: dict) -> None:
-        mine = self.identity
-        prefix = "training."
-        recorded = {k.removeprefix(prefix): v for k, v in identity.items() if k.startswith(prefix)}
-        others = {k: v for k, v in identity.items() if not k.startswith(prefix)}
-        settings = as_of_today("training", recorded)
-        identity = others | {f"{prefix}{k}": v for k, v in settings.items()}
+        (settings, identity), (_, mine) = _today(identity), _today(self.identity)
+        if problem := gone("training", settings):
+            raise ArtifactError(
+                f"training: {self.folder} holds a run of an earlier version: {problem}. Delete "
+                "that folder, or give this run another name with --run NAME."
+            )
         # what either has and the other has not, or otherwise
         keys = [k for k in dict.fromkeys([*identity, *mine]) if identity.get(k) != mine.get(k)]
         if not keys:
@@ -142,6 +142,15 @@ class Checkpoints:
             f"{_short(identity.get(keys[0]))}; or start anew: delete that folder, or give this run "
             "another name with --run NAME (in a notebook: start(..., run=NAME))."
         )
+
+
+def _today(identity: dict) -> tuple[dict, dict]:
+    """The settings in an identity as this version would record them, and the whole of it so."""
+    prefix = "training."
+    recorded = {k.removeprefix(prefix): v for k, v in identity.items() if k.startswith(prefix)}
+    settings = as_of_today("training", recorded)
+    others = {k: v for k, v in identity.items() if not k.startswith(prefix)}
+    return settings, others | {f"{prefix}{k}": v for k, v in settings.items()}
 
 
 def _short(value: object) -> str:

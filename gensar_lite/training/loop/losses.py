@@ -4,8 +4,6 @@ In: a model and a `Batch` of tensors. Out: sums, so that parts of a step add up.
 know the kind of backbone, optimisers, nor in which order batches come.
 """
 
-import itertools
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +15,7 @@ from transformers import PreTrainedModel
 from gensar_lite.artifacts import VIEWS
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.identifiers import TokenLayout
-from gensar_lite.training.backbones import forward, hidden_states, output_layer, output_rows
+from gensar_lite.training.backbones import hidden_states, output_layer, output_rows
 from gensar_lite.training.backbones.tree import TreeModel
 from gensar_lite.training.backbones.tree_head import path_loss
 from gensar_lite.training.sequences.events import EventBatch
@@ -28,8 +26,8 @@ from gensar_lite.training.text import PAD
 class Loss(NamedTuple):
     """Sums over one batch; all are tensors without gradient but the first.
 
-    total   () cross-entropy, weighted in a stream
-    tokens  () tokens (their weights in a stream) that it sums over: total / tokens is minimised
+    total   () cross-entropy, weighted in a batch of events
+    tokens  () tokens (their weights, of events) that it sums over: total / tokens is minimised
     hits    (L,) codes of each level that had the highest logit, or (1,) tokens of a text
     count   () of how many
     """
@@ -76,7 +74,7 @@ class Objective(nn.Module):
 def task_loss(
     model: PreTrainedModel, batch: Batch | EventBatch, layout: TokenLayout, settings: TrainingConfig
 ) -> Loss:
-    """The loss of a batch of one task, of a stream (see streams.py), or of questions to a tree.
+    """The loss of a batch of one task, or of questions to a tree.
 
     With the level head a behaviour token before codes is given, not predicted, each code competes
     with the K codes of its level, and text with text; with the vocabulary head every token competes
@@ -84,11 +82,8 @@ def task_loss(
     """
     if isinstance(batch, EventBatch):
         return tree_loss(model, batch)
-    if batch.weight is not None:
-        return stream_loss(model, batch, layout, settings)
     target = batch.target
     hidden = hidden_states(model, batch.source, batch.mask, target)  # (B, T, d)
-    target = target[:, target.shape[1] - hidden.shape[1] :]  # a stream's first token is given
     num_levels, view = layout.num_levels, batch.task.view
     is_text, by_level = batch.task.writes == "text", settings.head == "level"
     if is_text:
@@ -143,42 +138,6 @@ def level_logits(model: PreTrainedModel, hidden: Tensor, layout: TokenLayout, vi
         for level, offset in enumerate(offsets)
     ]
     return torch.stack(levels, dim=1)
-
-
-def stream_loss(
-    model: PreTrainedModel, batch: Batch, layout: TokenLayout, settings: TrainingConfig
-) -> Loss:
-    """As `task_loss`, for whole streams: `target` (B, N) is what each token of `source` (B, N)
-    predicts, PAD where nothing counts, `weight` (B, N) how much it counts."""
-    # 1. one pass over all events of all streams; from here on a stream is only its tokens
-    hidden = forward(model, batch.source, batch.mask).flatten(0, 1)  # (B * N, d)
-    target = batch.target.flatten()  # (B * N,)
-    weight = batch.weight.flatten()
-    total = hidden.new_zeros((), dtype=torch.float32)
-    hits = weight.new_zeros(layout.num_levels)  # (L,)
-    # 2. each codebook, and text, by itself: only the M states that predict one of its tokens meet
-    #    the output layer, and of that only its R rows
-    for level, low, high in _competitors(layout):
-        place = ((target >= low) & (target < high) & (weight > 0)).nonzero().squeeze(1)  # (M,)
-        rows = slice(low, high) if settings.head == "level" else slice(0, None)
-        logits = output_rows(model, hidden[place], rows)  # (M, R)
-        loss, right = _scored(logits, target[place] - rows.start, settings)
-        # 3. a token counts as much as its event's task
-        total = total + (loss * weight[place]).sum()
-        if level is not None:
-            hits[level] += (weight[place] * right).sum()
-    # 4. hits are counted in events: each has as many codes as there are levels
-    codes = (target >= layout.level_offset(VIEWS[0], 0)) * weight
-    return Loss(total, weight.sum(), hits, codes.sum() / layout.num_levels)
-
-
-def _competitors(layout: TokenLayout) -> Iterator[tuple[int | None, int, int]]:
-    """Ranges of token ids that compete with each other: (level, first, end) of every codebook, then
-    (None, ...) of text. A level that both views share stands once."""
-    places = (enumerate(layout.offsets(view)) for view in VIEWS)
-    for level, low in dict.fromkeys(itertools.chain(*places)):
-        yield level, low, low + layout.codebook_size
-    yield None, 0, layout.level_offset(VIEWS[0], 0)
 
 
 def _scored(logits: Tensor, wanted: Tensor, settings: TrainingConfig) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,7 @@ import numpy as np
 from gensar_lite.config import TrainingConfig
 from gensar_lite.training.sequences.events import EventBuilder
 from gensar_lite.training.sequences.examples import SequenceBuilder
-from gensar_lite.training.sequences.ragged import Ragged, hstack
-from gensar_lite.training.sequences.streams import StreamBuilder
+from gensar_lite.training.sequences.ragged import Ragged
 from gensar_lite.training.sequences.tasks import Task
 
 
@@ -47,22 +46,19 @@ def adhoc_sources(
 ) -> Ragged:
     """What the model reads for each history: the task's first prompt, history, (query), end.
 
-    A stream has neither prompt nor end, and as many events as fit; every event of these histories
-    has a moment of its own. `queries` are as many as `histories` where the task reads a query, else
-    none. All texts of a call are tokenised together, each once.
+    `queries` are as many as `histories` where the task reads a query, else none. All texts of a
+    call are tokenised together, each once.
     """
     if isinstance(builder, EventBuilder):
         return _event_sources(builder, histories, queries if "query" in task.reads else ())
-    settings, is_stream = builder.settings, isinstance(builder, StreamBuilder)
-    windows = histories if is_stream else [recent(history, settings) for history in histories]
+    settings = builder.settings
+    windows = [recent(history, settings) for history in histories]
     events = [event for window in windows for event in window]
     history_of = np.repeat(np.arange(len(windows)), [len(window) for window in windows])  # (E,)
     items = np.array([event.item_id for event in events], dtype=np.int64)
     is_search = np.array([event.query is not None for event in events], dtype=bool)
 
-    # a stream's room is counted with the queries of its history, even where they are not shown
-    read_queries = is_stream or settings.history_queries
-    past = [event.query if read_queries else None for event in events]
+    past = [event.query if settings.history_queries else None for event in events]
     asked = list(queries) if "query" in task.reads else [None] * len(histories)
     texts = list(dict.fromkeys(text for text in [*past, *asked] if text is not None))
     row_of = {text: row for row, text in enumerate(texts)} | {None: -1}  # -1: an empty row
@@ -71,17 +67,8 @@ def adhoc_sources(
         spelled.take_or_empty(np.array([row_of[text] for text in wanted], dtype=np.int64))
         for wanted in (past, asked)
     )
-    if is_stream:
-        lengths = builder.spell_events(items, is_search, past_queries).lengths
-        room = settings.max_stream_tokens - asked_queries.lengths - (1 + builder.layout.num_levels)
-        kept = _fitting(lengths, history_of, room)
-        items, is_search, history_of = items[kept], is_search[kept], history_of[kept]
-        past_queries = past_queries.take(kept)
-    if not settings.history_queries:
-        past_queries = Ragged.repeat([], len(items))
     history = builder.spell_history(items, is_search, past_queries)
-    parts = [history.merge(history_of, len(windows)), asked_queries]
-    return hstack(parts) if is_stream else builder.frame(task, parts)
+    return builder.frame(task, [history.merge(history_of, len(windows)), asked_queries])
 
 
 def _event_sources(
@@ -92,11 +79,3 @@ def _event_sources(
     items = Ragged.of([event.item_id for event in history[-read:]] for history in histories)
     words = builder.spell_queries(list(queries) or [""] * len(histories))
     return builder.spell(items, words)
-
-
-def _fitting(lengths: np.ndarray, history_of: np.ndarray, room: np.ndarray) -> np.ndarray:
-    """The events that a stream holds: of each history the newest ones within its `room` tokens."""
-    tokens = np.r_[0, np.cumsum(lengths)]  # (E + 1,)
-    last = np.searchsorted(history_of, np.arange(len(room)), side="right")  # (B,) ends of histories
-    from_here = tokens[last[history_of]] - tokens[:-1]  # (E,) tokens of this event and later ones
-    return np.flatnonzero(from_here <= room[history_of])

@@ -26,7 +26,7 @@ from gensar_lite.identifiers import TokenLayout
 from gensar_lite.machine.ranges import ranges
 from gensar_lite.training.sequences.pseudo import NO_QUERIES, PseudoQueries
 from gensar_lite.training.sequences.ragged import Ragged, hstack, pad_and_mask
-from gensar_lite.training.sequences.tasks import STREAM, Task, answering_views
+from gensar_lite.training.sequences.tasks import EVENTS, Task, answering_views
 from gensar_lite.training.text import WordCodec
 
 PHRASE_DROPOUT = 0.3
@@ -149,18 +149,18 @@ class EventBuilder:
 
     def target_tokens(self, task: Task, rows: np.ndarray) -> float:
         """How much the targets of rows count in the loss."""
-        if task is STREAM:
+        if task is EVENTS:
             edge = self._edges
             return float((self._counted[edge[rows + 1]] - self._counted[edge[rows]]).sum())
         name = "recommend" if task.events == "recommend" else "search"
         return float(len(rows) * self.layout.num_levels * self.num_targets[name])
 
     def batch(self, task: Task, rows: np.ndarray, draw: np.ndarray | None = None) -> EventBatch:
-        """The questions of windows (rows of `STREAM`), or one question per row of another task.
+        """The questions of windows (rows of `EVENTS`), or one question per row of another task.
 
         `draw` (B,) are seeds of the pseudo-queries of each window, default 0.
         """
-        if task is STREAM:
+        if task is EVENTS:
             return self._windows(rows, np.zeros(len(rows), int) if draw is None else draw)
         none = Ragged.repeat([], len(rows))
         items = self.histories(rows) if task.events else none
@@ -261,7 +261,7 @@ class EventBuilder:
         items = table[rows]
         items = items[:, : max(int((items >= 0).sum(axis=1).max(initial=0)), 1)]
         return EventBatch(
-            STREAM,
+            EVENTS,
             items,
             row[order],
             asked.place[chosen[order]],

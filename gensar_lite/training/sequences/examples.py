@@ -1,7 +1,7 @@
 """Single examples: from an event or an item to what the model reads and what it writes.
 
 In: a `Corpus`, `Identifiers`, a `TextCodec`. Out: padded integer batches. All is spelled here:
-examples, streams, histories of a running shop. This file does not know models, losses or beams.
+examples, histories of a running shop. This file does not know models, losses or beams.
 """
 
 from functools import cached_property
@@ -53,11 +53,10 @@ class SequenceBuilder:
         )
         spelled = Ragged.cut(codes.ravel(), np.full(len(codes), layout.num_levels))
         self._items = hstack([marks, spelled])
-        # (E,) each: the event rows that are an event's history, its kind, split, item and query
+        # (E,) each: the event rows that are an event's history, its kind, item and query
         events = corpus.events
         self.start, self.end = history_bounds(events)
         self.is_search = (events["task"] == "search").to_numpy()
-        self.is_train = (events["split"] == "train").to_numpy()
         self.item, self.query = events["item_id"].to_numpy(), events["query_id"].to_numpy()
         self.queries = self.spell_queries(corpus.queries["text"].tolist())
         self.prompts = {
@@ -79,15 +78,12 @@ class SequenceBuilder:
         """Items (B,) by the identifier of a view (one for all, or of each), after its token."""
         return self._items.take(np.where(semantic, items, items + self.num_items))
 
-    def spell_events(self, items: np.ndarray, is_search: np.ndarray, queries: Ragged) -> Ragged:
-        """Events (E,): each one's row of `queries` (empty where none is shown), then its item."""
-        return hstack([queries, self.spell_items(items, is_search)])
-
     def spell_history(self, items: np.ndarray, is_search: np.ndarray, queries: Ragged) -> Ragged:
-        """As `spell_events`, each with the separator that the settings may put after it."""
+        """Events (E,): each one's row of `queries` (empty where none is shown), its item, and the
+        separator that the settings may put after it."""
         after = self.codec.encode(["; "])[0] if self.settings.history_separator else []
-        events = self.spell_events(items, is_search, queries)
-        return hstack([events, Ragged.repeat(after, len(items))])
+        spelled = self.spell_items(items, is_search)
+        return hstack([queries, spelled, Ragged.repeat(after, len(items))])
 
     def _queries_of(self, shown: np.ndarray) -> Ragged:
         """Each event's query, E rows; empty where it is not `shown` (E,)."""

@@ -14,7 +14,7 @@ import numpy as np
 from gensar_lite.artifacts import ArtifactError, Corpus
 from gensar_lite.config import TrainingConfig
 from gensar_lite.training.sequences.events import EventBuilder
-from gensar_lite.training.sequences.tasks import PROMPTS, STREAM, TASK_NAMES, TASKS, variants
+from gensar_lite.training.sequences.tasks import EVENTS, PROMPTS, TASK_NAMES, TASKS, variants
 
 HELD_OUT_RATE = 0.05  # of the items, in tasks whose rows are items or their pseudo-queries
 MEGA_BATCH = 32  # batches sorted by length together: enough to bucket, few enough to stay random
@@ -74,46 +74,12 @@ class TaskMixture:
         return [plans[i] for i in rng.permutation(len(plans))]
 
 
-class StreamMixture:
-    """A `TaskMixture` of tasks on items, and streams of like lengths, ``batch_tokens`` per batch.
-
-    There are as many batches in every epoch; which streams of one length stand together changes.
-    """
-
-    def __init__(self, rest: TaskMixture, lengths: np.ndarray, batch_tokens: int, seed: int):
-        self.rest, self.lengths, self.seed = rest, lengths, seed
-        self.rows = rest.rows | {STREAM.name: np.arange(len(lengths))}
-        # places, in order of length, where a batch begins: one more stream would overfill the last
-        self.edges: list[int] = []
-        begin = 0
-        for place, length in enumerate(np.sort(lengths)):
-            if place > begin and (place + 1 - begin) * length > batch_tokens:
-                self.edges.append(place)
-                begin = place
-        self.num_batches = rest.num_batches + len(self.edges) + 1
-
-    def num_examples(self, task: str) -> int:
-        """Examples of a task per epoch."""
-        return len(self.lengths) if task == STREAM.name else self.rest.num_examples(task)
-
-    def epoch(self, epoch: int) -> list[Plan]:
-        """As of a `TaskMixture`."""
-        rng = np.random.default_rng([self.seed, epoch])
-        # shuffled, then sorted by length in a stable way: random among streams of one length
-        order = rng.permutation(len(self.lengths))
-        order = order[np.argsort(self.lengths[order], kind="stable")]
-        batches = np.split(order, self.edges)
-        plans = [Plan(STREAM.name, rows, np.zeros_like(rows)) for rows in batches]
-        plans += self.rest.epoch(epoch)
-        return [plans[i] for i in rng.permutation(len(plans))]
-
-
 class WindowMixture:
     """Every window of events once per epoch, `batch_size` per step, each with a seed for what is
     drawn anew: its pseudo-queries."""
 
     def __init__(self, num_windows: int, batch_size: int, seed: int):
-        self.rows = {STREAM.name: np.arange(num_windows)}
+        self.rows = {EVENTS.name: np.arange(num_windows)}
         self.batch_size, self.seed = batch_size, seed
         self.num_batches = -(-num_windows // batch_size)
 
@@ -124,11 +90,11 @@ class WindowMixture:
     def epoch(self, epoch: int) -> list[Plan]:
         """As of a `TaskMixture`."""
         rng = np.random.default_rng([self.seed, epoch])
-        order = rng.permutation(len(self.rows[STREAM.name]))
+        order = rng.permutation(len(self.rows[EVENTS.name]))
         draw = rng.integers(2**31, size=len(order))
         cuts = range(0, len(order), self.batch_size)
         return [
-            Plan(STREAM.name, order[low : low + self.batch_size], draw[low : low + self.batch_size])
+            Plan(EVENTS.name, order[low : low + self.batch_size], draw[low : low + self.batch_size])
             for low in cuts
         ]
 
@@ -178,8 +144,8 @@ def task_rows(generator, settings: TrainingConfig, split: str) -> dict[str, np.n
     return rows_by_task
 
 
-def new_mixture(generator, settings: TrainingConfig) -> TaskMixture | StreamMixture | WindowMixture:
-    """Every train row of a task is one example; with streams, the events of a user are one."""
+def new_mixture(generator, settings: TrainingConfig) -> TaskMixture | WindowMixture:
+    """Every train row of a task is one example; for a tree, every window of events is one."""
     builder = generator.builder
     rows_by_task = task_rows(generator, settings, "train")
     for name, rows in rows_by_task.items():
@@ -190,8 +156,6 @@ def new_mixture(generator, settings: TrainingConfig) -> TaskMixture | StreamMixt
             )
     if isinstance(builder, EventBuilder):
         return WindowMixture(len(builder.train[0]), settings.batch_size, settings.seed)
-    if settings.stream:  # these are learned inside the streams
-        rows_by_task = {k: v for k, v in rows_by_task.items() if not TASKS[k].events}
     lengths = {name: builder.lengths(TASKS[name], rows) for name, rows in rows_by_task.items()}
     # a task with two variants gives each half of its weight
     weights = dict(zip(settings.tasks, settings.task_weights, strict=True))
@@ -200,7 +164,4 @@ def new_mixture(generator, settings: TrainingConfig) -> TaskMixture | StreamMixt
     shares = {name: weights[base] / num_variants[base] for name, base in bases.items()}
     num_prompts = min(map(len, PROMPTS.values())) if settings.prompts else 1
     size, seed = settings.batch_size, settings.seed
-    mixture = TaskMixture(rows_by_task, lengths, shares, size, num_prompts, seed)
-    if not settings.stream:
-        return mixture
-    return StreamMixture(mixture, builder.piece_lengths(), settings.batch_tokens, seed)
+    return TaskMixture(rows_by_task, lengths, shares, size, num_prompts, seed)

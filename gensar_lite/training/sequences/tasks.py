@@ -53,9 +53,9 @@ _TASKS = (
 TASKS = {task.name: task for task in _TASKS}  # with variants
 TASK_NAMES = tuple(dict.fromkeys(task.base for task in _TASKS))  # for training.tasks: the paper's
 TASK_OF_EVENTS = {"recommend": TASKS["nrip"], "search": TASKS["nsip"]}  # rank items for a user
-# not in training.tasks: its weights come from the tasks on events
-STREAM = Task("stream", "", "codes", None, ())
-PLANNED = TASKS | {STREAM.name: STREAM}  # what a batch may be of
+# not in training.tasks: its rows are windows of events, and its weights those of the tasks in them
+EVENTS = Task("events", "", "codes", None, ())
+PLANNED = TASKS | {EVENTS.name: EVENTS}  # what a batch may be of
 _TOML = Path(__file__).with_name("prompts.toml").read_text(encoding="utf-8")
 PROMPTS = {task: tuple(sentences) for task, sentences in tomllib.loads(_TOML).items()}
 
@@ -79,21 +79,15 @@ class Batch(NamedTuple):
     """Examples of one task, arrays or tensors.
 
     source  (B, S) token ids, padded with PAD
-    mask    (B, S) which of them are real; or, of a stream, which tokens each of them sees
-            (B, S, S); or, of one event read as in a stream, both (B, S + 1, S): the last row is
-            what the target sees
+    mask    (B, S) which of them are real
     target  (B, T) behaviour token, then code tokens (T = 1 + L), or text that ends with EOS, padded
-    weight  None; or `target` is what each source token predicts (T = S), and this (B, S) is how
-            much it counts
     """
 
     task: Task
     source: np.ndarray
     mask: np.ndarray
     target: np.ndarray
-    weight: np.ndarray | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same as tensors on a device."""
-        tensors = (None if a is None else torch.as_tensor(a).to(device) for a in self[1:])
-        return Batch(self.task, *tensors)
+        return Batch(self.task, *(torch.as_tensor(array).to(device) for array in self[1:]))
