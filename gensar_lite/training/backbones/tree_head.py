@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gensar_lite.training.backbones.branches import Branches
 
-GROUP = 16  # contexts of one parent that are multiplied with its children together
+GROUP = 32  # contexts of one parent that are multiplied with its children together
 # numbers of children up to which parents share a table: padding at most doubles it
 WIDTHS = (2, 4, 8, 16, 32, 64, 128, 256, 1024)
 
@@ -78,6 +78,11 @@ def _sibling_logits(
     """Logits (n, W) of contexts `rows` (n,), sorted by `parent`, for the children of their parents;
     -1e9 where a parent has fewer than W."""
     device = padded.device
+    if parent[0] == parent[-1]:  # one family, as at the root: its children are looked up once
+        first = tree.first[level][parent[0]]
+        family = slice(first, first + tree.count[level][parent[0]])
+        vectors, biases = nodes.vectors[level][family], nodes.biases[level][family]
+        return (padded[torch.from_numpy(rows).to(device)] @ vectors.T).float() + biases
     # 1. contexts of one parent in groups of at most GROUP: (n,) their group and place in it
     begins = np.flatnonzero(np.diff(parent, prepend=-1))
     size = np.diff(np.r_[begins, len(parent)])
