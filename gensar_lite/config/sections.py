@@ -202,7 +202,9 @@ class TrainingConfig:
     accumulate: int = setting(1, "micro-batches per optimiser step and process", low=1)
     # less memory, slower
     gradient_checkpointing: bool = setting(False, "compute activations twice, keep none")
-    epochs: int = setting(10, "upper bound of passes over the mixture", low=1)
+    epochs: int = setting(10, "upper bound of passes over the mixture, see min_steps", low=1)
+    # a small log is read more often
+    min_steps: int = setting(0, "floor of optimiser steps; 0: epochs alone count", low=0)
     # a safety net: the best validation so far is kept
     max_minutes: float = setting(10.0, "wall-clock bound, minutes", low=0)
     eval_every: int = setting(1, "epochs between validations", low=1)

@@ -6,6 +6,7 @@ the learning curve. Ranking quality comes in as a callback: decoding lies downst
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from gensar_lite.artifacts import Corpus, Identifiers, Workspace, path_digest, s
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.embeddings.encoders import local_folder
 from gensar_lite.identifiers import TokenLayout, layout_for
+from gensar_lite.machine.processes import rank_and_world
 from gensar_lite.training.backbones import load_model, new_model
 from gensar_lite.training.backbones.fresh import SIZES
 from gensar_lite.training.backbones.new_tree import is_tree, new_tree
@@ -138,6 +140,7 @@ def train(
         rows = task_rows(generator, settings, "validation")
         untrained = evaluate_loss(model, builder, rows, settings)
         mixture = new_mixture(generator, settings)
+        settings = long_enough(settings, mixture.num_batches)
         judge = make_judge(generator) if make_judge else None
         kept = {"checkpoints": checkpoints, "inputs": inputs, "logs": run / "training-logs"}
         trainer = Trainer(model, builder, mixture, settings, judge, watch=watch, **kept)
@@ -161,6 +164,18 @@ def train(
     if rank == 0:
         remove_checkpoints(checkpoints)
     return folder
+
+
+def long_enough(settings: TrainingConfig, num_batches: int) -> TrainingConfig:
+    """As many epochs as make ``min_steps`` optimiser steps, with as many validations: an epoch of a
+    small log is a few steps. `num_batches` are those of an epoch."""
+    steps = -(-num_batches // (settings.accumulate * rank_and_world()[1]))
+    times = max(1.0, settings.min_steps / (settings.epochs * max(steps, 1)))
+    return dataclasses.replace(
+        settings,
+        epochs=math.ceil(settings.epochs * times),
+        eval_every=math.ceil(settings.eval_every * times),
+    )
 
 
 def model_files(settings: TrainingConfig) -> dict[str, Path]:

@@ -8,16 +8,28 @@ import torch
 
 from gensar_lite.artifacts import Corpus, Identifiers
 from gensar_lite.config import TrainingConfig
+from gensar_lite.config.rules import TREES
 from gensar_lite.data.histories import train_counts
 from gensar_lite.identifiers import TokenLayout
 from gensar_lite.training.backbones.branches import word_weights
 from gensar_lite.training.backbones.tree import TREE_SIZES, TreeConfig, TreeModel, views_of
 from gensar_lite.training.text import WordCodec
 
+# backbone "tree": the first size whose catalogue is not smaller than the items
+SIZE_FOR = {3_000: "tree-micro", 50_000: "tree-mini", None: "tree-small"}
+
 
 def is_tree(backbone: str) -> bool:
-    """Whether a backbone's name is one of `TREE_SIZES`."""
-    return backbone in TREE_SIZES
+    """Whether a backbone's name is one of `TREES`."""
+    return backbone in TREES
+
+
+def sizes_of(backbone: str, num_items: int) -> tuple[int, int, int, int]:
+    """A row of `TREE_SIZES`: the named one, or for ``tree`` the one that suits the catalogue."""
+    if backbone in TREE_SIZES:
+        return TREE_SIZES[backbone]
+    fits = (name for most, name in SIZE_FOR.items() if most is None or num_items <= most)
+    return TREE_SIZES[next(fits)]
 
 
 def new_tree(
@@ -38,7 +50,7 @@ def new_tree(
         codes = identifiers.view(view)
         levels = range(1, codes.shape[1] + 1)
         nodes.append([len(np.unique(codes[:, :level], axis=0)) for level in levels])
-    width, event_size, num_layers, num_heads = TREE_SIZES[settings.backbone]
+    width, event_size, num_layers, num_heads = sizes_of(settings.backbone, corpus.num_items)
     torch.manual_seed(settings.seed)
     config = TreeConfig(
         hidden_size=width,

@@ -102,7 +102,8 @@ class TreeModel(PreTrainedModel):
         self.of_history = nn.ModuleDict(
             {task: nn.Linear(d, width) for task in ("recommend", "search")}
         )
-        self.of_both = _two_layers(width + d, 2 * width, width, QUERY_DROPOUT)
+        self.of_query = _two_layers(width, 2 * width, width, 0.0)
+        self.of_both = _two_layers(width + d, 4 * width, width, QUERY_DROPOUT)
         self.heads = nn.ModuleList(
             TreeTables(sizes, config.codebook_size, width) for sizes in config.nodes
         )
@@ -206,7 +207,7 @@ class TreeModel(PreTrainedModel):
         query = self.drop_query(bag / (end - first).clamp_min(1).sqrt()[:, None])
         # words meet the words of nodes as they are; the rest is learned beside it
         mixed = self.of_both(torch.cat([query, states.to(query.dtype)], dim=1))
-        return query + self.of_history["search"](states) + mixed
+        return query + self.of_query(query) + self.of_history["search"](states) + mixed
 
     def views_of(self, task: str) -> list[int]:
         """The trees whose identifiers a task is answered with: its own first."""
