@@ -159,7 +159,7 @@ class WordCodec:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The words of numbers, in order, without phrases."""
-        known = (i - len(SPECIAL) for i in ids if i < self.first_phrase)
+        known = (i - len(SPECIAL) for i in ids if len(SPECIAL) <= i < self.first_phrase)
         return " ".join(self.words[i] for i in known)
 
 

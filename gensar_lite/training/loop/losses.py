@@ -114,7 +114,7 @@ def tree_loss(model: TreeModel, batch: EventBatch) -> Loss:
     }
     parts = {"recommend": slice(0, count), "search": slice(count, None)}
     total = states.new_zeros((), dtype=torch.float32)
-    hits, answers = torch.zeros_like(batch.weight[:1]), torch.zeros_like(total)
+    hits, answers = batch.weight.new_zeros(model.num_levels), torch.zeros_like(total)
     for view, (tree, nodes) in enumerate(zip(model.branches, model.nodes(), strict=True)):
         tasks = [task for task in contexts if view in model.views_of(task)]
         if not tasks:

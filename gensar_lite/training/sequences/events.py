@@ -11,68 +11,27 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from gensar_lite.artifacts import Corpus, Identifiers
 from gensar_lite.config import TrainingConfig
 from gensar_lite.data import history_bounds
 from gensar_lite.data.histories import run_starts
-from gensar_lite.embeddings.sequences import windows
 from gensar_lite.identifiers import TokenLayout
 from gensar_lite.machine.ranges import ranges
 from gensar_lite.training.sequences.pseudo import NO_QUERIES, PseudoQueries
+from gensar_lite.training.sequences.questions import (
+    EventBatch,
+    Log,
+    Questions,
+    train_questions,
+)
 from gensar_lite.training.sequences.ragged import Ragged, hstack, pad_and_mask
 from gensar_lite.training.sequences.tasks import EVENTS, Task, answering_views
 from gensar_lite.training.text import WordCodec
 
 PHRASE_DROPOUT = 0.3
-
-
-class EventBatch(NamedTuple):
-    """P questions about B histories; recommendations first, then searches.
-
-    items   (B, T) item ids, oldest first, -1 after the last one
-    row     (P,) the history of each question; place (P,) its last event that is known, -1: none
-    target  (P,) the item that answers it; weight (P,) how much it counts
-    words   (E,) words of all S searches, of which those from ``first[s]`` (S,) on are search s's
-    """
-
-    task: Task
-    items: Tensor
-    row: np.ndarray
-    place: np.ndarray
-    target: np.ndarray
-    weight: Tensor
-    words: Tensor
-    first: Tensor
-
-    def to(self, device: torch.device | str) -> EventBatch:
-        """The same, what is computed with as tensors on a device."""
-        moved = {
-            name: torch.as_tensor(getattr(self, name)).to(device)
-            for name in ("items", "weight", "words", "first")
-        }
-        return self._replace(**moved)
-
-    @property
-    def num_recommend(self) -> int:
-        """Questions that are no search."""
-        return len(self.target) - len(self.first)
-
-
-class Questions(NamedTuple):
-    """Train questions (P,), sorted by window: ``window, place, target``, query id (-1: none), and
-    whether it is a purchase with a history, which is a recommendation."""
-
-    window: np.ndarray
-    place: np.ndarray
-    target: np.ndarray
-    query: np.ndarray
-    is_recommend: np.ndarray
 
 
 class EventBuilder:
@@ -177,31 +136,8 @@ class EventBuilder:
     @cached_property
     def train(self) -> tuple[np.ndarray, Questions]:
         """Windows (W, T) of users' train items, padded with -1, and all that is asked of them."""
-        # 1. train rows that count, oldest first per user; E of them
-        kept = self._counting[self.is_train[self._counting]]
-        owner, begin = np.unique(self.start[kept], return_index=True)  # a user is its first row
-        item = self.item[kept]
-        # 2. questions: every train event; its place among the user's own counting rows
-        event = np.flatnonzero(self.is_train)
-        home = np.searchsorted(owner, self.start[event])
-        place = np.searchsorted(kept, self.end[event]) - begin[home] - 1
-        # 3. windows up to the last place that is asked for, one for every user
-        read = np.ones(len(owner), dtype=np.int64)
-        np.maximum.at(read, home, place + 1)
-        first, length, user = windows(read, self.settings.max_history)
-        table = np.full((len(first), max(int(length.max(initial=0)), 1)), -1, dtype=np.int64)
-        within = np.arange(table.shape[1]) < length[:, None]
-        table[within] = item[ranges(begin[user] + first, length)]
-        # 4. each question goes to the first window of its user that ends behind its place
-        end = first + length
-        wide = int(end.max(initial=0)) + 2
-        window = np.searchsorted(user * wide + end, home * wide + np.maximum(place, 0), "right")
-        order = np.argsort(window, kind="stable")
-        window, event, place = window[order], event[order], place[order]
-        place = np.where(place < 0, -1, place - first[window])
-        is_recommend = ~self.is_search[event] & (place >= 0)
-        query = np.where(self.is_search[event], self.query[event], -1)
-        return table, Questions(window, place, self.item[event], query, is_recommend)
+        columns = (self.start, self.end, self.item, self.query, self.is_search, self.is_train)
+        return train_questions(Log(*columns, self._counting), self.settings.max_history)
 
     @cached_property
     def _edges(self) -> np.ndarray:
@@ -210,10 +146,17 @@ class EventBuilder:
         return np.searchsorted(asked.window, np.arange(len(table) + 1))
 
     @cached_property
-    def _pool(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of each item its first pseudo-query with a word, and how many it has, (N,) each."""
-        edges = np.searchsorted(self.pseudo.item, np.arange(self.num_items + 1))
-        return edges[:-1], np.diff(edges)
+    def windows(self) -> np.ndarray:
+        """The windows (W',) of `train` that ask something which counts."""
+        return np.flatnonzero(np.diff(self._counted[self._edges]))
+
+    @cached_property
+    def _pool(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Pseudo-queries with a word, and of each item its first one of these, and how many it has,
+        (N,) each."""
+        rows = np.flatnonzero(self.pseudo_queries.lengths)
+        edges = np.searchsorted(self.pseudo.item[rows], np.arange(self.num_items + 1))
+        return rows, edges[:-1], np.diff(edges)
 
     @property
     def num_made(self) -> int:
@@ -234,7 +177,7 @@ class EventBuilder:
     def _may_be_made(self) -> np.ndarray:
         """(P,) whether a search is made: for purchases whose item has pseudo-queries."""
         _, asked = self.train
-        return (asked.query < 0) & (self._pool[1][asked.target] > 0)
+        return (asked.query < 0) & (self._pool[2][asked.target] > 0)
 
     def _windows(self, rows: np.ndarray, draw: np.ndarray) -> EventBatch:
         """All questions of windows `rows` (B,)."""
@@ -247,12 +190,13 @@ class EventBuilder:
         made = np.flatnonzero(self._may_be_made[chosen] & ("adhoc" in self.weights))
         made = np.tile(made, self.num_made)
         # a pseudo-query of the bought item, as the window's seed and the number of the draw have it
-        begin, size = (part[asked.target[chosen[made]]] for part in self._pool)
+        pool, *of_item = self._pool
+        begin, size = (part[asked.target[chosen[made]]] for part in of_item)
         turn = np.repeat(np.arange(self.num_made), len(made) // max(self.num_made, 1))
-        number = begin + (_uniform(draw[row[made]] + turn, chosen[made]) * size).astype(np.int64)
+        drawn = (_uniform(draw[row[made]] + turn, chosen[made]) * size).astype(np.int64)
         asked_words = self.queries.take(asked.query[chosen[search]])
         asked_words = self._without_phrases(asked_words, draw[row[search]], chosen[search])
-        words = [asked_words, self.pseudo_queries.take(number)]
+        words = [asked_words, self.pseudo_queries.take(pool[begin + drawn])]
         first = np.r_[words[0].offsets[:-1], words[0].offsets[-1] + words[1].offsets[:-1]]
         order = np.r_[recommend, search, made]
         sizes = zip(("nrip", "nsip", "adhoc"), (recommend, search, made), strict=True)

@@ -78,10 +78,10 @@ class WindowMixture:
     """Every window of events once per epoch, `batch_size` per step, each with a seed for what is
     drawn anew: its pseudo-queries."""
 
-    def __init__(self, num_windows: int, batch_size: int, seed: int):
-        self.rows = {EVENTS.name: np.arange(num_windows)}
+    def __init__(self, windows: np.ndarray, batch_size: int, seed: int):
+        self.rows = {EVENTS.name: windows}
         self.batch_size, self.seed = batch_size, seed
-        self.num_batches = -(-num_windows // batch_size)
+        self.num_batches = -(-len(windows) // batch_size)
 
     def num_examples(self, task: str) -> int:
         """Windows per epoch."""
@@ -90,7 +90,7 @@ class WindowMixture:
     def epoch(self, epoch: int) -> list[Plan]:
         """As of a `TaskMixture`."""
         rng = np.random.default_rng([self.seed, epoch])
-        order = rng.permutation(len(self.rows[EVENTS.name]))
+        order = rng.permutation(self.rows[EVENTS.name])
         draw = rng.integers(2**31, size=len(order))
         cuts = range(0, len(order), self.batch_size)
         return [
@@ -131,6 +131,8 @@ def task_rows(generator, settings: TrainingConfig, split: str) -> dict[str, np.n
             rows = corpus.targets(split, task.events)["event_id"].to_numpy()
             if task.reads == ("history",):
                 rows = rows[builder.end[rows] > builder.start[rows]]
+        elif split == "validation" and isinstance(builder, EventBuilder):
+            continue  # its windows learn queries of every item: none is held out
         else:
             text = builder.pseudo_queries if "pseudo" in task.reads else builder.texts
             rows = np.flatnonzero(text.lengths)  # an item without a text is no example
@@ -155,7 +157,7 @@ def new_mixture(generator, settings: TrainingConfig) -> TaskMixture | WindowMixt
                 "and its weight out of training.task_weights."
             )
     if isinstance(builder, EventBuilder):
-        return WindowMixture(len(builder.train[0]), settings.batch_size, settings.seed)
+        return WindowMixture(builder.windows, settings.batch_size, settings.seed)
     lengths = {name: builder.lengths(TASKS[name], rows) for name, rows in rows_by_task.items()}
     # a task with two variants gives each half of its weight
     weights = dict(zip(settings.tasks, settings.task_weights, strict=True))
