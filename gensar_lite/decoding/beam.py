@@ -22,7 +22,7 @@ from gensar_lite.decoding.exclusion import forbid, spent_levels
 from gensar_lite.decoding.paths import Paths, Question, Ranking, keep_best
 from gensar_lite.decoding.read import Cache, advance, encode
 from gensar_lite.decoding.steps import Stacks, linear, read_stacks
-from gensar_lite.decoding.whole import catalogue_scores
+from gensar_lite.decoding.whole import answer_scores
 from gensar_lite.identifiers.trie import Trie
 from gensar_lite.machine.precision import use_bf16
 from gensar_lite.training import TASK_OF_EVENTS, Generator
@@ -214,7 +214,7 @@ class Decoder:
         """Log-probabilities (B, C) of candidate items (B, C), exact: no beam, their codes are
         given."""
         if self.is_tree:
-            scores = catalogue_scores(self.generator.model, question)
+            scores = answer_scores(self.generator.model, question)
             return scores.cpu().numpy()[np.arange(len(scores))[:, None], candidates]
         with self.autocast():
             paths = self.begin(question)

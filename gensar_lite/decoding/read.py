@@ -62,7 +62,8 @@ class TreeCache:
             self.nodes = torch.zeros_like(tokens)
         else:
             code = ((tokens - model.config.num_text - len(BEHAVIOURS)) % size).cpu().numpy()
-            self.nodes = torch.from_numpy(self._child(self.nodes.cpu().numpy(), code))
+            child = self._child(self.nodes.cpu().numpy(), code)
+            self.nodes = torch.from_numpy(child).to(tokens.device)
         self.level += 1
         return self._children()
 

@@ -21,17 +21,25 @@ def catalogue_scores(model: TreeModel, question: Question) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def rank_all(model: TreeModel, question: Question, k: int) -> Ranking:
-    """The best `k` items of B requests; all that may be answered where there are fewer."""
+def answer_scores(model: TreeModel, question: Question) -> torch.Tensor:
+    """(B, N) what every item scores as an answer: its bonus added, -inf where it may not be one."""
     scores = catalogue_scores(model, question)
-    batch, num_items = scores.shape
     if question.bonus is not None:
         scores = scores + torch.from_numpy(question.bonus).to(scores)
     if question.allowed is not None:
-        scores = scores.masked_fill(~_allowed(question.allowed, batch, num_items), -torch.inf)
+        allowed = _allowed(question.allowed, *scores.shape).to(scores.device)
+        scores = scores.masked_fill(~allowed, -torch.inf)
     if question.exclude is not None:
         rows, items = (torch.as_tensor(part).to(scores.device) for part in question.exclude)
         scores[rows, items] = -torch.inf
+    return scores
+
+
+@torch.inference_mode()
+def rank_all(model: TreeModel, question: Question, k: int) -> Ranking:
+    """The best `k` items of B requests; all that may be answered where there are fewer."""
+    scores = answer_scores(model, question)
+    batch, num_items = scores.shape
     kept = min(k, num_items)
     best, items = scores.topk(min(kept + 1, num_items), dim=1)
     # nothing that is missing scores above the first that was cut

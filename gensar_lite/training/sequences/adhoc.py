@@ -74,8 +74,20 @@ def adhoc_sources(
 def _event_sources(
     builder: EventBuilder, histories: Sequence[Sequence[Event]], queries: Sequence[str]
 ) -> Ragged:
-    """As `adhoc_sources`, for a tree: the items of the newest events, the words of the query."""
+    """As `adhoc_sources`, for a tree: the items of the newest events, the words of the query.
+
+    A search right behind the purchase of its item is its twin: they are one event, as in a log.
+    """
     read = builder.settings.max_history
-    items = Ragged.of([event.item_id for event in history[-read:]] for history in histories)
+    items = Ragged.of(_counting_items(history)[-read:] for history in histories)
     words = builder.spell_queries(list(queries) or [""] * len(histories))
     return builder.spell(items, words)
+
+
+def _counting_items(history: Sequence[Event]) -> list[int]:
+    before = [None, *history]
+    return [
+        event.item_id
+        for last, event in zip(before, history, strict=False)
+        if event.query is None or last != Event(event.item_id)
+    ]
