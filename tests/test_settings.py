@@ -32,7 +32,7 @@ from gensar_lite.config import (
     section_dict,
 )
 from gensar_lite.config.declare import Setting
-from gensar_lite.config.tree import CONSTANTS, settings_of, settings_rows, settings_table
+from gensar_lite.config.tree import ADDED, CONSTANTS, settings_of, settings_rows, settings_table
 
 ROOT = Path(__file__).parent.parent
 EVERY = {row.key: row for stage in STAGES for row in settings_of(stage).values()}
@@ -44,6 +44,12 @@ FREE = {
     "decoding.top_k": 10**9,
     "evaluation.ks": (1,),
     "identifiers.num_shared": 0,
+}
+# a tree that learns recommendation and search
+TREE = {
+    "training.backbone": "tree-mini",
+    "training.tasks": ("nrip", "nsip"),
+    "training.task_weights": (1.0, 1.0),
 }
 
 
@@ -107,6 +113,8 @@ def test_a_right_value_is_accepted_up_to_the_bounds(key):
             companions["training.task_weights"] = (1.0,) * len(value)
         if key == "training.task_weights":
             companions["training.tasks"] = EVERY["training.tasks"].choices[: len(value)]
+        if key == "training.views":
+            companions["training.backbone"] = "tree-micro"
         if key == "decoding.weights":  # none, or one per part
             value = value * 3
         if key == "identifiers.quantizer" and value == "pq":
@@ -158,9 +166,21 @@ def test_the_message_of_a_wrong_value(key, value, expected):
     ("changes", "expected"),
     [
         ({"training.tasks": "nrip"}, "1 tasks need as many positive weights"),
-        ({"training.task_weights": "1"}, "2 tasks need as many positive weights"),
+        ({"training.task_weights": "1"}, "3 tasks need as many positive weights"),
         ({"training.stream": "true"}, r"streams of tokens are gone.*tree-mini"),
         ({"training.lora_rank": "4"}, "there are no weights to adapt"),
+        (
+            {"training.backbone": "t5-micro", "training.views": "both"},
+            "both needs a tree, t5-micro",
+        ),
+        (TREE | {"training.tasks": "nrip,nsqp"}, "cannot learn nsqp.*Choose from nrip, nsip, adh"),
+        (TREE | {"training.head": "vocabulary"}, "training.head: has no meaning for tree-mini"),
+        (TREE | {"training.warm_embeddings": True}, "warm_embeddings: has no meaning"),
+        (TREE | {"training.prompts": False}, "prompts: has no meaning"),
+        (TREE | {"training.behaviour_tokens": False}, "behaviour_tokens: has no meaning"),
+        (TREE | {"training.label_smoothing": 0.1}, "label_smoothing: has no meaning"),
+        (TREE | {"training.lora_rank": 4}, "there are no weights to adapt"),
+        ({"training.backbone": "tree-mirco"}, "Did you mean tree-micro"),
         ({"training.backbone": "t5-mirco"}, "Did you mean t5-micro"),
         ({"training.tracker": "tensorbord"}, "Did you mean tensorboard"),
         ({"embeddings.encoder": "minilmm"}, "Did you mean minilm"),
@@ -273,9 +293,15 @@ def test_recorded_settings_of_earlier_versions():
     for stage, constants in CONSTANTS.items():
         for name, value in constants.items():
             assert f"{stage}.{name}" not in EVERY
-            assert as_of_today(stage, {"seed": 0, name: value}) == {"seed": 0}
+            added = ADDED.get(stage, {})
+            assert as_of_today(stage, {"seed": 0, name: value}) == added | {"seed": 0}
             other = {"seed": 0, name: -1}
-            assert as_of_today(stage, other) == other
+            assert as_of_today(stage, other) == added | other
+    # what came later is as it was before it came, and what was recorded stays
+    for stage, added in ADDED.items():
+        assert {f"{stage}.{name}" for name in added} <= set(EVERY)
+        own = dict.fromkeys(added, -1)
+        assert as_of_today(stage, own) == own
     told = {"identifiers": built | {"weight_decay": 1e-5, "no_longer": 3}}
     assert recorded_config(told, "x").identifiers == preset("beauty").identifiers
     with pytest.raises(ArtifactError, match=r"artifacts/x .*identifiers\.quantizer.*Build it"):

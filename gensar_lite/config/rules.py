@@ -136,6 +136,7 @@ def _check_tree(settings: TrainingConfig) -> None:
         )
     wrong = {"head": settings.head != "level", "warm_embeddings": settings.warm_embeddings}
     wrong |= {name: not getattr(settings, name) for name in ("prompts", "behaviour_tokens")}
+    wrong |= {"label_smoothing": settings.label_smoothing > 0}
     for name in (name for name, is_wrong in wrong.items() if is_wrong):
         raise ConfigError(
             f"training.{name}: has no meaning for {settings.backbone}. Leave it at its default."
