@@ -161,6 +161,14 @@ def _recommenders(words: argparse.Namespace) -> str:
     return console_table(rows)
 
 
+@study("seeds", "the run again with other training seeds: means, intervals, paired leads", SEEDS)
+def _seeds(words: argparse.Namespace) -> str:
+    from gensar_lite.evaluation.report import console_table
+    from gensar_lite.experiments.seeds import compare_seeds
+
+    return console_table(compare_seeds(open_workspace(words), seed_numbers(words))["rows"])
+
+
 @study("identifiers", "strategy x quantizer, by the codes alone", SEEDS)
 def _identifiers(words: argparse.Namespace) -> str:
     from gensar_lite.experiments.identifier_grid import compare_identifiers, report_folder
