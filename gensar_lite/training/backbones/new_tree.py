@@ -65,6 +65,7 @@ def new_tree(
         codebook_size=layout.codebook_size,
         nodes=nodes,
         first_item=layout.size,
+        first_phrase=codec.first_phrase,
         recommend_token=layout.recommend_item,
         views=settings.views,
     )

@@ -59,6 +59,7 @@ class TreeConfig(PreTrainedConfig):
         codebook_size: int = 1,
         nodes: Sequence[Sequence[int]] = (),
         first_item: int = 1,
+        first_phrase: int = 1,
         recommend_token: int = 0,
         views: str = "own",
         **kwargs,
@@ -117,8 +118,9 @@ class TreeModel(PreTrainedModel):
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
         if module is getattr(self, "words", None):
-            # words stand in both factors of a score: smaller ones would take epochs to tell apart
-            nn.init.normal_(module.weight, std=0.1)
+            # words stand in both factors of a score: smaller ones would take epochs to tell apart;
+            # phrases stay small, or what is not learned yet would drown the words
+            nn.init.normal_(module.weight[: self.config.first_phrase], std=0.1)
 
     @torch.no_grad()
     def learn_catalogue(
@@ -201,10 +203,15 @@ class TreeModel(PreTrainedModel):
     def searching(self, states: Tensor, words: Tensor, first: Tensor) -> Tensor:
         """Contexts (P, width) of states (P, d) and queries: `words` (E,), of which those from
         ``first[p]`` (P,) on are query p's."""
+        # long queries are no louder than short ones; a phrase counts in full
+        is_word = words < self.config.first_phrase
+        before = F.pad(is_word.cumsum(0), (1, 0))  # (E + 1,) words before each place
         end = torch.cat([first[1:], first.new_tensor([len(words)])])
-        bag = F.embedding_bag(words, self.words.weight, first, mode="sum")
-        # long queries are no louder than short ones
-        query = self.drop_query(bag / (end - first).clamp_min(1).sqrt()[:, None])
+        count = (before[end] - before[first]).clamp_min(1).repeat_interleave(end - first)
+        scale = torch.where(is_word, count.to(self.words.weight.dtype).rsqrt(), 1.0)
+        query = self.drop_query(
+            F.embedding_bag(words, self.words.weight, first, per_sample_weights=scale, mode="sum")
+        )
         # words meet the words of nodes as they are; the rest is learned beside it
         mixed = self.of_both(torch.cat([query, states.to(query.dtype)], dim=1))
         return query + self.of_query(query) + self.of_history["search"](states) + mixed
