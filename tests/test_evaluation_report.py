@@ -590,6 +590,8 @@ def report_of(ws) -> tuple[str, Page]:
     metrics = json.loads((ws.report / "metrics.json").read_text())
     keys = {"system", "task", "protocol", "metric", "value", "low", "high", "num_queries", "seeds"}
     assert all(set(row) == keys for row in metrics)
+    stored = (ws.folder("evaluation") / "kinds.json").read_text()
+    assert json.loads((ws.report / "kinds.json").read_text()) == json.loads(stored)
     return text, Page(text)
 
 

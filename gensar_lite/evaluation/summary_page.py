@@ -1,7 +1,7 @@
 """`write_report`: the finished stages of a run, gathered into ``reports/<run>/``.
 
 In: a workspace whose evaluation is built. Out: ``index.html``, whose sentences stand in
-page.html.j2, and three files beside it; other files of the folder are left alone. A report is
+page.html.j2, and four files beside it; other files of the folder are left alone. A report is
 passed on: item texts appear for the built-in shop only, cells and places of own files never.
 """
 
@@ -34,37 +34,44 @@ from gensar_lite.evaluation.tradeoff import tradeoff_points
 from gensar_lite.identifiers import codebook_usage
 
 NUM_EXAMPLES = 3  # example lists per task
+FILES = ("metrics.json", "kinds.json", "training.json", "tradeoff.png")  # beside the page
 
 
 def write_report(ws: Workspace) -> Path:
-    """Write ``reports/<run>/``: ``index.html``, ``metrics.json``, ``training.json`` (the curve,
-    held-out losses), ``tradeoff.png`` (one axis for a log of one task); returns the page's path.
+    """Write ``reports/<run>/``: ``index.html``, ``metrics.json``, ``kinds.json`` (search by groups
+    of queries), ``training.json`` (the curve, held-out losses), ``tradeoff.png`` (one axis for a
+    log of one task); returns the page's path.
 
     Raises `ArtifactError` naming the stage to run when one is missing or stale, and where the
     folder holds a page that is not ours.
     """
-    metrics = json.loads((ws.require("evaluation") / "metrics.json").read_text())
+    folder = ws.require("evaluation")
+    metrics, kinds = (
+        json.loads((folder / name).read_text()) for name in ("metrics.json", "kinds.json")
+    )
     # before anything is drawn, which takes seconds
-    report.refuse_foreign(ws.report, ("metrics.json", "training.json", "tradeoff.png"))
+    report.refuse_foreign(ws.report, FILES)
     curve = ws.require("training") / "curve.parquet"
     epochs = pd.read_parquet(curve).to_dict("records") if curve.exists() else []
     training = {  # of an epoch only the columns that it has something for
         "curve": [{k: v for k, v in epoch.items() if not pd.isna(v)} for epoch in epochs],
         "held_out": ws.meta("training")["statistics"].get("held_out", {}),
     }
-    page = report.write_page(ws.report, _context(ws, metrics, training))
+    page = report.write_page(ws.report, _context(ws, metrics, kinds, training))
     write_json(ws.report / "metrics.json", metrics)
+    write_json(ws.report / "kinds.json", kinds)
     write_json(ws.report / "training.json", training)
     figure, _ = plots.tradeoff_figure(tradeoff_points(metrics))
     write_bytes(ws.report / "tradeoff.png", figure_png(figure))
     return page
 
 
-def _context(ws: Workspace, metrics: list[dict], training: dict) -> dict[str, object]:
+def _context(
+    ws: Workspace, metrics: list[dict], kinds: list[dict], training: dict
+) -> dict[str, object]:
     """Everything that the template names."""
     corpus = Corpus.load(ws.require("data"))
     identifiers = Identifiers.load(ws.require("identifiers"))
-    kinds = json.loads((ws.require("evaluation") / "kinds.json").read_text())
     statistics = {stage: ws.meta(stage)["statistics"] for stage in STAGES}
     facts = statistics["data"].get("facts", {})
     typed = facts.get("search", "semi-synthetic") != "semi-synthetic"
