@@ -21,7 +21,7 @@ VALID_PAIRS = {(strategy, quantizer) for strategy in _STRATEGIES for quantizer i
 VALID_PAIRS |= {(strategy, "pq") for strategy in get_args(OneView)} | {("random", "none")}
 
 
-TREES = ("tree-micro", "tree-mini", "tree-small")
+TREES = ("tree", "tree-micro", "tree-mini", "tree-small")
 TREE_TASKS = ("nrip", "nsip", "adhoc")  # what a tree can learn: all that ends in an item
 # names of ours among settings that may be any name or folder
 OUR_NAMES = {
