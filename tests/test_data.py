@@ -198,8 +198,8 @@ def test_a_few_training_steps_on_beauty_lower_the_loss(beauty):
     config = override(
         preset("beauty-quick"),
         {
-            "training.backbone": "t5-micro",
-            "training.batch_size": 128,
+            "training.tasks": "nrip,nsip",
+            "training.task_weights": "1,1",
             "training.epochs": 1,
             "training.warmup_rate": 0.005,
         },
