@@ -24,8 +24,8 @@ from gensar_lite.decoding.likelihood import QueryLikelihood, WordCounts
 from gensar_lite.decoding.parts import Weights, search_sum, upper_bounds
 from gensar_lite.decoding.paths import Question
 from gensar_lite.decoding.stage import _decode_channel, read_weights
-from gensar_lite.identifiers.trie import Trie
 from gensar_lite.decoding.weights import _best, fit_weights
+from gensar_lite.identifiers.trie import Trie
 from gensar_lite.training import new_generator
 
 LEVELS, SIZE = 3, 4
