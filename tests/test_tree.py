@@ -142,7 +142,8 @@ def test_identifiers_of_one_view_are_one_tree():
 
 
 @given(shapes, st.integers(0, 60))
-@example((300, 40, 2, 0), 90)  # wider families, more contexts of one parent than a group holds
+@example((300, 40, 2, 0), 90)  # wider families
+@example((20, 3, 3, 0), 300)  # more contexts of one parent than a group holds
 @example((1100, 1100, 1, 0), 5)  # wider than any of `WIDTHS`
 @settings(max_examples=30, deadline=None)
 def test_the_loss_of_paths_is_that_of_dense_scores(shape, num_targets):

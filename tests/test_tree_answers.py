@@ -54,8 +54,10 @@ def check_list(ranking: Ranking, truth: np.ndarray, k: int) -> None:
     for row, values in enumerate(truth):
         items = ranking.items[row][ranking.items[row] >= 0][:k]
         wanted = np.argsort(-values, kind="stable")[: min(k, np.isfinite(values).sum())]
-        assert items.tolist() == wanted.tolist()
-        np.testing.assert_allclose(ranking.scores[row][: len(items)], values[wanted], atol=1e-4)
+        assert len(set(items.tolist())) == len(items) == len(wanted)
+        # two items that differ by rounding may change places
+        np.testing.assert_allclose(values[items], values[wanted], atol=1e-5)
+        np.testing.assert_allclose(ranking.scores[row][: len(items)], values[items], atol=1e-5)
         assert np.isneginf(ranking.scores[row][len(items) : k]).all()
 
 

@@ -25,13 +25,14 @@ def tree_settings(**changes) -> TrainingConfig:
 
 
 def tree_generator(corpus: Corpus, ids: Identifiers | None = None, **changes) -> Generator:
-    """A random model whose scores are far apart."""
+    """A random model whose scores are apart: by more than rounding, not by so much that the best
+    of two views are equal."""
     ids = ids or random_identifiers(corpus.num_items, 8)
     generator = new_generator(corpus, ids, tree_settings(**changes))
     torch.manual_seed(1)
     with torch.no_grad():
         for p in generator.model.parameters():
-            p.normal_(std=0.3)
+            p.normal_(std=0.15)
     generator.model.eval()
     return generator
 
