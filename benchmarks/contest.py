@@ -11,7 +11,6 @@ import platform
 import statistics
 import threading
 import time
-import timeit
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from typing import NamedTuple
 import psutil
 import torch
 
+from benchmarks.products import FORMATS, efficiency, product_speed
 from gensar_lite.machine.memory import give_back
 
 SIDES = ("ours", "baseline")
@@ -32,6 +32,8 @@ class Contest(NamedTuple):
     isolated  each call has a process of its own, where memory is the question: what one side leaves
               in the allocators' pools would hide what the other needs. Calls are then importable
     once      one round and no unmeasured one: for calls of minutes
+    products  format of ours' matrix products, fp32 or bf16, where these are most of its work: then
+              its efficiency is told, by one more call
     more      further contests of the same bench by name, or calls whose answers are reported as
               they are
     """
@@ -44,6 +46,7 @@ class Contest(NamedTuple):
     settings: dict
     isolated: bool = False
     once: bool = False
+    products: str = ""
     more: Mapping[str, Contest | Callable[[], object]] = {}
 
 
@@ -82,8 +85,10 @@ def _figures(contest: Contest, rounds: int) -> dict[str, object]:
             seconds[side].append(took)
             peaks[side] = max(peaks[side], peak)
     ours, baseline = (statistics.median(seconds[side]) for side in SIDES)
+    near = efficiency(contest.ours, ours, contest.products) if contest.products else {}
     return {
         "ratio": round(baseline / ours, 2),  # above 1: ours is faster
+        **near,
         "ours": round(contest.amount / ours, 2),
         "baseline": round(contest.amount / baseline, 2),
         "unit": f"{contest.unit}/s",
@@ -128,18 +133,7 @@ def machine() -> dict[str, object]:
         "cores": psutil.cpu_count(),
         "threads": torch.get_num_threads(),
         "processor": platform.machine(),
-        "gflops": {"fp32": product_speed(torch.float32), "bf16": product_speed(torch.bfloat16)},
+        "gflops": {name: product_speed(name) for name in FORMATS},
         "torch": torch.__version__,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
-
-
-def product_speed(dtype: torch.dtype) -> float:
-    """GFLOP/s of a model's usual product on the CPU, (2048, 512) by (512, 2048), median.
-
-    The ratio of two formats bounds what a change of format alone can gain.
-    """
-    x = torch.ones(2048, 512, dtype=dtype)
-    weight = torch.ones(2048, 512, dtype=dtype)
-    seconds = timeit.repeat(lambda: torch.nn.functional.linear(x, weight), number=1, repeat=9)
-    return round(2 * 2048 * 512 * 2048 / statistics.median(seconds) / 1e9, 1)

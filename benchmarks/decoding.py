@@ -25,6 +25,7 @@ from gensar_lite.artifacts import Identifiers
 from gensar_lite.config import TrainingConfig
 from gensar_lite.decoding import Decoder, Question, Trie
 from gensar_lite.identifiers import layout_for
+from gensar_lite.machine.precision import use_bf16
 from gensar_lite.training import TASK_OF_EVENTS, Generator, SequenceBuilder
 from gensar_lite.training.backbones import new_model
 from gensar_lite.training.stage import train_codec
@@ -77,6 +78,7 @@ def bench_decoding(
         "prepared_mib": round(num_bytes(shipped.stacks) / 2**20, 1),
         "baseline": "transformers generate, prefix_allowed_tokens_fn, fp32",
     }
+    used = "bf16" if use_bf16("auto") else "fp32"
     as_shipped = settings | {"head": "level", "precision": "auto", "compared": "items shared"}
     in_fp32 = settings | {"head": "vocabulary", "precision": "fp32"}
 
@@ -102,9 +104,10 @@ def bench_decoding(
         over_all,
         _overlap,
         as_shipped,
+        products=used,
         more={
-            "identical": contest(search(identical), over_all, _same, in_fp32),
-            "candidates": contest(best_candidates, over_few, _overlap, as_shipped),
+            "identical": contest(search(identical), over_all, _same, in_fp32, products="fp32"),
+            "candidates": contest(best_candidates, over_few, _overlap, as_shipped, products=used),
             "growth": functools.partial(growth, shipped, question, num_beams, sizes, seed),
             "latency_ms": functools.partial(latency, shipped, rows, num_beams),
         },

@@ -174,6 +174,7 @@ def _contest(
         equal=lambda *_: _same(builder, samples),
         amount=len(examples),
         unit="examples",
+        products=precision,
         settings={
             "examples": {name: len(some) for name, some in rows.items()},
             "batch": settings.batch_size,

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import benchmarks as bench
+from benchmarks import products
 from benchmarks.contest import Contest, measure
 from benchmarks.identifiers import _many
 from benchmarks.inputs import generated_embeddings
@@ -19,7 +20,9 @@ from benchmarks.plain_codes import (
     spread_by_groups,
     unique_by_dictionary,
 )
+from benchmarks.products import gflop_of
 from gensar_lite.config import IdentifiersConfig
+from gensar_lite.decoding.steps import linear
 from gensar_lite.identifiers import collision_rate
 from gensar_lite.identifiers.balanced import sinkhorn_codes
 from gensar_lite.identifiers.rqvae import DualRQVAE, initialise
@@ -161,3 +164,33 @@ def test_generated_items_have_twins():
     e = generated_embeddings(500, (8, 6), 0)
     assert len(np.unique(e.semantic, axis=0)) < 500
     assert (e.semantic.shape, e.collaborative.shape) == ((500, 8), (500, 6))
+
+
+def test_gflop_are_those_of_matrix_products_by_hand():
+    x, weight = torch.ones(3, 4), torch.ones(4, 5, requires_grad=True)
+
+    def forward_and_backward():
+        (x @ weight).sum().backward()
+
+    # 2 x 3 x 4 x 5 forward; backward the weight's gradient alone, as large again
+    assert gflop_of(forward_and_backward) == pytest.approx(2 * 120e-9)
+    with torch.inference_mode():
+        batches = torch.ones(7, 3, 4), torch.ones(7, 4, 5)
+        assert gflop_of(lambda: torch.bmm(*batches)) == pytest.approx(7 * 120e-9)
+        large = torch.ones(2048, 96), torch.ones(128, 96)  # by oneDNN, where it is there
+        assert gflop_of(lambda: linear(*large)) == pytest.approx(2e-9 * 2048 * 96 * 128)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_efficiency_is_the_share_of_the_seconds_that_products_need(precision, monkeypatch):
+    monkeypatch.setattr(products, "product_speed", {"fp32": 50.0, "bf16": 200.0}.get)
+    monkeypatch.setattr(products, "gflop_of", lambda call: call())
+    need = {"fp32": 2.0, "bf16": 0.5}[precision]  # seconds for 100 GFLOP
+    told = products.efficiency(lambda: 100.0, 4.0, precision)
+    assert told == {"gflop": 100.0, "efficiency": need / 4}
+
+
+def test_a_contest_that_names_its_format_tells_its_efficiency():
+    told = measure("x", contest([], products="fp32"), 1)
+    assert list(told)[1:4] == ["ratio", "gflop", "efficiency"]
+    assert told["gflop"] == 0.0  # its calls multiply nothing
