@@ -34,7 +34,7 @@ COMMANDS = (
     "bench",
     "doctor",
 )
-STUDIES = ("recommenders", "identifiers", "identifier-ranking", "ablations", "exactness")
+STUDIES = ("recommenders", "seeds", "identifiers", "identifier-ranking", "ablations", "exactness")
 METRIC_KEYS = [
     "system",
     "task",

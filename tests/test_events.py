@@ -40,7 +40,8 @@ def random_log(seed: int, most_steps: int = 14, baskets: bool = True) -> pd.Data
     target says which event it is."""
     rng, rows = np.random.default_rng(seed), []
     for user in range(int(rng.integers(1, 7))):
-        for time in range(int(rng.integers(1, most_steps))):
+        # the first has enough for every split
+        for time in range(int(rng.integers(1, most_steps)) + 3 * (user == 0)):
             for _ in range(int(rng.integers(1, 4)) if baskets else 1):
                 item, kind = len({row[3] for row in rows}), rng.integers(3)
                 if kind < 2:  # a purchase, or one with a search twin
