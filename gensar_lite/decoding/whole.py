@@ -52,7 +52,7 @@ def rank_all(model: TreeModel, question: Question, k: int) -> Ranking:
 def _allowed(allowed: np.ndarray, batch: int, num_items: int) -> torch.Tensor:
     """(B, N) or (1, N) booleans of a mask (N,), or of each request's candidates (B, C)."""
     if allowed.ndim == 1:
-        return torch.from_numpy(allowed)[None]
+        return torch.tensor(allowed)[None]  # a copy: a mask of pandas may not be written to
     table = torch.zeros(batch, num_items, dtype=torch.bool)
     row, column = np.nonzero(allowed >= 0)
     table[row, allowed[row, column]] = True
