@@ -104,3 +104,16 @@ def test_a_second_call_trains_nothing(study):
     assert [path.stat().st_mtime_ns for path in models] == before
     kept = json.loads((ws.root / "reports" / "tiny" / "seeds.json").read_text())
     assert kept == json.loads(json.dumps(record))
+
+
+@pytest.mark.slow
+def test_a_seed_never_stands_on_stages_that_were_rebuilt_since(tmp_path):
+    few = TREE | {"embeddings.joint": "none"}
+    ws = Workspace(tmp_path, override(preset("tiny"), few), "tiny")
+    run_all(ws, "identifiers")
+    compare_seeds(ws, (0, 1))
+    other = Workspace(tmp_path, override(ws.config, {"identifiers.seed": 7}), "tiny")
+    run_all(other, "identifiers")
+    compare_seeds(other, (0, 1))
+    copy = Workspace(tmp_path, other.config, "tiny-1")
+    assert copy.meta("identifiers")["digest"] == other.meta("identifiers")["digest"]

@@ -6,7 +6,6 @@ This file does not read item texts.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,7 +19,7 @@ from sklearn.decomposition import TruncatedSVD
 from gensar_lite.artifacts import Corpus
 from gensar_lite.config import EmbeddingsConfig
 from gensar_lite.data import history_items, seen_items
-from gensar_lite.embeddings.judge import FullRanking, Rules, train_epochs
+from gensar_lite.embeddings.judge import FullRanking, Rules, enough_epochs, train_epochs
 from gensar_lite.embeddings.sasrec import SASRec, chunked_cross_entropy
 from gensar_lite.embeddings.sequences import Sequences, train_sequences
 from gensar_lite.machine.precision import use_bf16
@@ -51,15 +50,9 @@ class SASRecRanker:
 
 
 def schedule(num_windows: int, settings: EmbeddingsConfig) -> tuple[int, int]:
-    """Epochs to train, and epochs between validations.
-
-    That is ``max_epochs``, or as many as make ``min_steps`` optimiser steps: an epoch of a small
-    log is a few steps, and a model that has taken 160 has learned nothing. Validations stand as far
-    apart, in steps, as without the floor.
-    """
+    """Epochs to train, and epochs between validations: see `enough_epochs`."""
     steps = -(-num_windows // settings.batch_size)
-    times = max(1.0, settings.min_steps / (settings.max_epochs * max(steps, 1)))
-    return math.ceil(settings.max_epochs * times), math.ceil(settings.eval_every * times)
+    return enough_epochs(settings.max_epochs, settings.eval_every, steps, settings.min_steps)
 
 
 def train_sasrec(

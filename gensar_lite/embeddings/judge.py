@@ -31,6 +31,17 @@ class Rules(NamedTuple):
     max_minutes: float = math.inf  # of wall-clock time
 
 
+def enough_epochs(epochs: int, eval_every: int, steps: int, min_steps: int) -> tuple[int, int]:
+    """Epochs to train, of `steps` optimiser steps each, and epochs between validations.
+
+    That is `epochs`, or as many as make `min_steps`: an epoch of a small log is a few steps, and a
+    model that has taken 160 has learned nothing. Validations stand as far apart, in steps, as
+    without the floor.
+    """
+    times = max(1.0, min_steps / (epochs * max(steps, 1)))
+    return math.ceil(epochs * times), math.ceil(eval_every * times)
+
+
 class FullRanking:
     """Ranks the whole catalogue for fixed `targets` (rows of the log), once per call.
 

@@ -73,7 +73,7 @@ def _evaluate(ws: Workspace, folder: Path) -> dict:
     scores.to_parquet(folder / "scores.parquet", index=False)
     metrics = summary(scores, config.evaluation, seeds=(config.training.seed,))
     write_json(folder / "metrics.json", metrics)
-    write_json(folder / "kinds.json", _kinds_of_queries(scores, corpus, config))
+    write_json(folder / "kinds.json", kinds_of_queries(scores, corpus, config))
     headline = [r for r in metrics if r["system"] == "joint" and r["protocol"] == FULL]
     return {
         "num_queries": {task: len(rows) for task, rows in targets.items()},
@@ -219,7 +219,7 @@ def _score(
     return join_scores(parts)
 
 
-def _kinds_of_queries(scores: pd.DataFrame, corpus: Corpus, config: Config) -> list[dict]:
+def kinds_of_queries(scores: pd.DataFrame, corpus: Corpus, config: Config) -> list[dict]:
     """Search NDCG@10 inside `query_groups`: rows of `by_group` with the ``column`` that they belong
     to."""
     search, rows = corpus.events[corpus.events["task"] == "search"], []

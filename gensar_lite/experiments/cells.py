@@ -4,7 +4,9 @@ In: cells, each with a file and a function. Out: their results by name. A study 
 on with the first cell that is missing. This file does not know what a cell measures.
 """
 
+import functools
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -139,6 +141,33 @@ def _load(path: Path) -> pd.DataFrame | dict:
         raise ArtifactError(
             f"study: {path} cannot be read ({problem}). Delete it and run the study again."
         ) from problem
+
+
+def cell_workspace(ws: Workspace, config: Config, run: str, stages: Sequence[str]) -> Workspace:
+    """A workspace of a cell's own, with copies of the finished `stages` of `ws`; a copy of what has
+    been rebuilt since is copied anew.
+
+    Raises `ArtifactError` where a stage is missing or stale, or is rebuilt meanwhile.
+    """
+    own = Workspace(ws.root, config, run)
+    for stage in stages:
+        # a stage that read the user's own files knows them by their digests; so must its copy
+        read = {name: Path(path) for name, path in (ws.meta(stage) or {}).get("read", {}).items()}
+        own.build(stage, functools.partial(_copied, ws, stage), outside=read)
+    return own
+
+
+def _copied(ws: Workspace, stage: str, folder: Path) -> dict:
+    """Copy the stage's files as they are, so that its digest is the same; its statistics."""
+    source = ws.require(stage)
+    meta = ws.meta(stage)
+    shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("meta.json"))
+    ws.require(stage)  # again: a rebuild during the copy would leave a mixture
+    if ws.meta(stage)["digest"] != meta["digest"]:
+        raise ArtifactError(
+            f"{stage}: artifacts/{ws.run}/{stage} was rebuilt while it was copied. Run this again."
+        )
+    return meta["statistics"]
 
 
 def input_digests(ws: Workspace, *stages: str) -> dict[str, str]:

@@ -8,9 +8,7 @@ file trains nothing itself.
 
 import functools
 import itertools
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,7 +20,14 @@ from gensar_lite.config import check_pairs, override
 from gensar_lite.drawing.canvas import canvas, figure_png
 from gensar_lite.drawing.palette import GREY, MARKERS, OKABE_ITO, TASK_TITLE
 from gensar_lite.evaluation.runs import to_matrix
-from gensar_lite.experiments.cells import Cell, about, read_rows, run_cells, write_rows
+from gensar_lite.experiments.cells import (
+    Cell,
+    about,
+    cell_workspace,
+    read_rows,
+    run_cells,
+    write_rows,
+)
 from gensar_lite.experiments.identifier_grid import Pair, pair_settings, report_folder
 from gensar_lite.experiments.identifier_page import PAIR
 from gensar_lite.metrics import ndcg_at, rank_of_target
@@ -172,25 +177,8 @@ def _built(ws: Workspace, pair: Pair, seed: int) -> Workspace:
     changes = {f"identifiers.{name}": value for name, value in pair_settings(pair).items()}
     changes |= {"identifiers.seed": seed, "training.seed": seed, "decoding.split": "validation"}
     run = f"identifiers-{ws.run}-{'-'.join(pair)}-{seed}"
-    cell_ws = Workspace(ws.root, override(ws.config, changes), run)
-    for stage in SHARED:
-        # a stage that read the user's own files knows them by their digests; so must its copy
-        read = {name: Path(path) for name, path in (ws.meta(stage) or {}).get("read", {}).items()}
-        cell_ws.build(stage, functools.partial(_copied, ws, stage), outside=read)
+    cell_ws = cell_workspace(ws, override(ws.config, changes), run, SHARED)
     # what differs between cells is built, or reused if an earlier run was killed
     for stage in ("identifiers", "training", "decoding"):
         run_stage(cell_ws, stage)
     return cell_ws
-
-
-def _copied(ws: Workspace, stage: str, folder: Path) -> dict:
-    """Copy the stage's files as they are, so that its digest is the same; its statistics."""
-    source = ws.require(stage)
-    meta = ws.meta(stage)
-    shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("meta.json"))
-    ws.require(stage)  # again: a rebuild during the copy would leave a mixture
-    if ws.meta(stage)["digest"] != meta["digest"]:
-        raise ArtifactError(
-            f"{stage}: artifacts/{ws.run}/{stage} was rebuilt while it was copied. Run this again."
-        )
-    return meta["statistics"]

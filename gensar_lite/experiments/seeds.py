@@ -7,9 +7,7 @@ its own, ``<run>-<seed>``, trained, decoded and evaluated on copies of the run's
 This file computes no metric.
 """
 
-import shutil
 from itertools import product
-from pathlib import Path
 
 import pandas as pd
 
@@ -20,9 +18,10 @@ from gensar_lite.decoding.channel import SYSTEM
 from gensar_lite.decoding.stage import ranking_judge
 from gensar_lite.evaluation import evaluate
 from gensar_lite.evaluation.protocols import FULL
-from gensar_lite.evaluation.scores import by_group, summary, values_of
-from gensar_lite.evaluation.stage import query_groups
+from gensar_lite.evaluation.scores import summary, values_of
+from gensar_lite.evaluation.stage import kinds_of_queries
 from gensar_lite.evaluation.uncertainty import paired_difference
+from gensar_lite.experiments.cells import cell_workspace
 from gensar_lite.training import train
 
 TRAINED = ("joint", SYSTEM)  # systems that a seed changes
@@ -52,25 +51,12 @@ def _scores_of(ws: Workspace, seed: int) -> pd.DataFrame:
     own = ws
     if seed != ws.config.training.seed:
         config = override(ws.config, {"training.seed": seed})
-        own = Workspace(ws.root, config, f"{ws.run}-{seed}")
-        for stage in SHARED:
-            _copy(ws.folder(stage), own.folder(stage))
+        own = cell_workspace(ws, config, f"{ws.run}-{seed}", SHARED)
     say(f"seeds: {own.run}")
     train(own, ranking_judge(own.config))
     decode(own)
     evaluate(own)
     return pd.read_parquet(own.folder("evaluation") / "scores.parquet")
-
-
-def _copy(source: Path, target: Path) -> None:
-    """A stage's folder at another place, unless it is there; half a copy is never left."""
-    if target.exists():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    shutil.copytree(source, draft)
-    draft.rename(target)
 
 
 def _record(scores: dict[int, pd.DataFrame], corpus: Corpus, ws: Workspace) -> dict[str, object]:
@@ -81,11 +67,7 @@ def _record(scores: dict[int, pd.DataFrame], corpus: Corpus, ws: Workspace) -> d
     for row in rows:
         if row["system"] not in TRAINED:
             row["seeds"] = []  # nothing of it was drawn
-    search = corpus.events[corpus.events["task"] == "search"]
-    groups = []
-    for column, names in query_groups(corpus.queries).items():
-        group_of = pd.Series(names.to_numpy()[search["query_id"]], index=search["event_id"])
-        groups += [{"column": column, **row} for row in by_group(mean, group_of, settings)]
+    groups = kinds_of_queries(mean, corpus, ws.config)
     per_seed = [
         {"seed": seed, **dict(zip(KEY[:-1], key, strict=True)), "value": float(value)}
         for seed, table in scores.items()

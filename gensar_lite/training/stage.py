@@ -6,7 +6,6 @@ the learning curve. Ranking quality comes in as a callback: decoding lies downst
 
 import dataclasses
 import json
-import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from transformers import PreTrainedModel
 from gensar_lite.artifacts import Corpus, Identifiers, Workspace, path_digest, say
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.embeddings.encoders import local_folder
+from gensar_lite.embeddings.judge import enough_epochs
 from gensar_lite.identifiers import TokenLayout, layout_for
 from gensar_lite.machine.processes import rank_and_world
 from gensar_lite.training.backbones import load_model, new_model
@@ -83,11 +83,7 @@ def new_generator(
 
     `cache`: see `make_pseudo_queries`.
     """
-    if (
-        settings.warm_embeddings
-        and settings.backbone not in SIZES
-        and not is_tree(settings.backbone)
-    ):
+    if settings.warm_embeddings and settings.backbone not in SIZES:
         raise ConfigError(
             f"training.warm_embeddings: {settings.backbone} brings word vectors of its own. Set it "
             "to false."
@@ -170,12 +166,8 @@ def long_enough(settings: TrainingConfig, num_batches: int) -> TrainingConfig:
     """As many epochs as make ``min_steps`` optimiser steps, with as many validations: an epoch of a
     small log is a few steps. `num_batches` are those of an epoch."""
     steps = -(-num_batches // (settings.accumulate * rank_and_world()[1]))
-    times = max(1.0, settings.min_steps / (settings.epochs * max(steps, 1)))
-    return dataclasses.replace(
-        settings,
-        epochs=math.ceil(settings.epochs * times),
-        eval_every=math.ceil(settings.eval_every * times),
-    )
+    floor = enough_epochs(settings.epochs, settings.eval_every, steps, settings.min_steps)
+    return dataclasses.replace(settings, epochs=floor[0], eval_every=floor[1])
 
 
 def model_files(settings: TrainingConfig) -> dict[str, Path]:
