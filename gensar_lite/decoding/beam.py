@@ -194,9 +194,9 @@ class Decoder:
     def _log_probabilities(self, paths: Paths) -> torch.Tensor:
         """(B, n, K) log-probabilities of the next level's codes."""
         layout, model = self.generator.layout, self.generator.model
-        hidden = advance(model, paths.cache, paths.tokens)  # (B, n, d)
         if self.is_tree:
-            return hidden.float()
+            return paths.cache.advance(paths.tokens).float()
+        hidden = advance(model, paths.cache, paths.tokens)  # (B, n, d)
         offset = layout.level_offset(paths.view, paths.level)
         rows = slice(offset, offset + layout.codebook_size)
         logits = output_rows(model, hidden, rows).float()

@@ -10,7 +10,6 @@ This file does not know what the bonus means.
 import numpy as np
 
 from gensar_lite.identifiers.trie import Trie
-from gensar_lite.machine.ranges import ranges
 
 
 class Bonus:
@@ -52,10 +51,7 @@ class Bonus:
         where there is no such child."""
         trie, size = self.trie, self.trie.codebook_size
         keys, flat = trie.keys[level], nodes.ravel()
-        low, high = np.searchsorted(keys, (flat * size, (flat + 1) * size))
-        count = np.where(flat < 0, 0, high - low)
-        child = ranges(low, count)
-        path = np.repeat(np.arange(len(flat)), count)
+        path, child = trie.children(nodes, level)
         row = path // nodes.shape[1] if trie.num_roots == 1 else np.zeros_like(path)
         added = np.zeros((len(flat), size), dtype=np.float32)
         below = self.depths[level + 1][row, child]

@@ -11,7 +11,6 @@ from transformers import DynamicCache, PreTrainedModel
 
 from gensar_lite.decoding import steps
 from gensar_lite.identifiers.tokens import BEHAVIOURS
-from gensar_lite.machine.ranges import ranges
 from gensar_lite.training.backbones import forward, visible
 from gensar_lite.training.backbones.tree import TreeModel
 from gensar_lite.training.backbones.tree_head import node_log_probabilities
@@ -62,7 +61,8 @@ class TreeCache:
             self.nodes = torch.zeros_like(tokens)
         else:
             code = ((tokens - model.config.num_text - len(BEHAVIOURS)) % size).cpu().numpy()
-            child = self._child(self.nodes.cpu().numpy(), code)
+            # -1 where there is no such child
+            child = model.branches[self.view].trie.step(self.nodes.cpu().numpy(), code, self.level)
             self.nodes = torch.from_numpy(child).to(tokens.device)
         self.level += 1
         return self._children()
@@ -71,25 +71,13 @@ class TreeCache:
         """Path i of request b goes on from the old path ``paths[b, i]``; `paths` (B, n)."""
         self.nodes = self.nodes.expand(len(paths), -1).gather(1, paths)
 
-    def _child(self, nodes: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        """The child (B, n) of nodes (B, n) by codes (B, n), 0 where there is none: whoever asks
-        knows the trie, and has ruled that path out."""
-        tree = self.model.branches[self.view]
-        keys = tree.parent[self.level].numpy() * self.model.config.codebook_size
-        keys = keys + tree.code[self.level].numpy()
-        wanted = nodes * self.model.config.codebook_size + codes
-        place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        return np.where(keys[place] == wanted, place, 0)
-
     def _children(self) -> torch.Tensor:
         """(B, n, K) log-probabilities of the children of the paths' nodes."""
-        tree, values = self.model.branches[self.view], self.values[self.level]
+        trie, values = self.model.branches[self.view].trie, self.values[self.level]
         nodes = self.nodes.cpu().numpy()
-        count = tree.count[self.level][nodes.ravel()]
-        child = ranges(tree.first[self.level][nodes.ravel()], count)
-        path = np.repeat(np.arange(nodes.size), count)
-        table = values.new_full((nodes.size, self.model.config.codebook_size), -torch.inf)
-        code = tree.code[self.level][child]
+        path, child = trie.children(nodes, self.level)
+        table = values.new_full((nodes.size, trie.codebook_size), -torch.inf)
+        code = trie.keys[self.level][child] % trie.codebook_size
         table[path, code] = values[path // nodes.shape[1], child]
         return table.view(*nodes.shape, -1)
 
@@ -141,9 +129,7 @@ def encode(
 
 def advance(model: PreTrainedModel, cache: Cache, tokens: torch.Tensor) -> torch.Tensor:
     """Append tokens (B, n), one to each path; hidden states (B, n, d) for what follows. A tree has
-    log-probabilities (B, n, K) instead."""
-    if isinstance(model, TreeModel):
-        return cache.advance(tokens)
+    no states of paths, see `TreeCache.advance`."""
     if model.config.is_encoder_decoder:
         return steps.advance(model, cache, tokens)
     batch, count = tokens.shape

@@ -92,12 +92,18 @@ class Trie:
         if len(keys) and self.tables[level] is not None:
             return self.tables[level][nodes] & (nodes >= 0)[..., None]
         mask = np.zeros((nodes.size, size), dtype=bool)
-        # a node's children stand side by side among the sorted keys: from the first to the last
-        low, high = np.searchsorted(keys, (nodes.ravel() * size, (nodes.ravel() + 1) * size))
-        count = np.where(nodes.ravel() < 0, 0, high - low)
-        parent = np.repeat(np.arange(nodes.size), count)
-        mask[parent, keys[ranges(low, count)] % size] = True
+        parent, child = self.children(nodes, level)
+        mask[parent, keys[child] % size] = True
         return mask.reshape(*nodes.shape, size)
+
+    def children(self, nodes: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray]:
+        """All children of nodes (...,) of depth `level`, two flat arrays: which of the nodes, by
+        its place among them, and the child. Node -1 has none."""
+        keys, size, flat = self.keys[level], self.codebook_size, nodes.ravel()
+        # a node's children stand side by side among the sorted keys: from the first to the last
+        low, high = np.searchsorted(keys, (flat * size, (flat + 1) * size))
+        count = np.where(flat < 0, 0, high - low)
+        return np.repeat(np.arange(len(flat)), count), ranges(low, count)
 
     def step(self, nodes: np.ndarray, codes: np.ndarray, level: int) -> np.ndarray:
         """The child of nodes (...,) by codes (...,), -1 where there is none."""

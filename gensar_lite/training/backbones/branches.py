@@ -57,7 +57,7 @@ def _sparse(table: csr_matrix) -> torch.Tensor:
 class Branches(NamedTuple):
     """One view's tree. Level l has M_l nodes; the children of a node stand side by side.
 
-    code    per level (M_l,) the last code of each node
+    trie    the same nodes, by their codes
     parent  per level (M_l,) node of the level before; 0, the root, for level 0
     first   per level, of each node of the level before, its first child ...
     count   ... and its number of children
@@ -66,7 +66,7 @@ class Branches(NamedTuple):
     words   per level a `Spread` (M_l, W) of the words of the items below each node
     """
 
-    code: list[torch.Tensor]
+    trie: Trie
     parent: list[torch.Tensor]
     first: list[np.ndarray]
     count: list[np.ndarray]
@@ -92,7 +92,7 @@ def branches(
     leaves[trie.item_ids] = np.arange(len(codes))
     path = np.stack([nodes[leaves] for nodes in trie.ancestors()])  # (L, N)
     share = counts + 1.0
-    code, parent, first, count, shared, words = [], [], [], [], [], []
+    parent, first, count, shared, words = [], [], [], [], []
     num_parents = 1
     for level, keys in enumerate(trie.keys):
         above = keys // codebook_size
@@ -100,13 +100,12 @@ def branches(
         num_parents = len(keys)
         member = np.empty(num_parents, dtype=np.int64)  # any item below each node
         member[path[level]] = np.arange(len(codes))
-        code.append(torch.from_numpy(codes[member, level].astype(np.int64)))
         parent.append(torch.from_numpy(above))
         first.append(edges[:-1])
         count.append(np.diff(edges))
         shared.append(Spread.of(_codes_of(codes[member, : level + 1], codebook_size)))
         words.append(Spread.of(_mean_words(path[level], num_parents, texts, share)))
-    return Branches(code, parent, first, count, path, shared, words)
+    return Branches(trie, parent, first, count, path, shared, words)
 
 
 def _mean_words(
