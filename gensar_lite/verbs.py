@@ -195,6 +195,22 @@ def _ablations(words: argparse.Namespace) -> str:
     return ablate(open_workspace(words), seed_numbers(words)).to_string(index=False)
 
 
+ALL_SEEDS = option("--seeds", metavar="0,1,2", help="default: those of the preset's study")
+SYSTEMS = option("--system", action="append", default=[], help="only this one; may be repeated")
+PLAN = option("--plan", action="store_true", help="only tell cells, minutes and what is done")
+
+
+@study("tradeoff", "search against recommendation, system by system", ALL_SEEDS, SYSTEMS, PLAN)
+def _tradeoff(words: argparse.Namespace) -> str:
+    from gensar_lite.experiments.tradeoff.study import plan_lines, run_study
+
+    ws = open_workspace(words)
+    seeds = seed_numbers(words) if words.seeds is not None else None
+    if words.plan:
+        return "\n".join(plan_lines(ws, seeds))
+    return f"tradeoff: {run_study(ws, seeds, tuple(words.system))}"
+
+
 SAMPLE = option("--sample", type=int, default=500, help="targets per task, a fixed sample (500)")
 
 

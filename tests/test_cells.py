@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from gensar_lite.artifacts import ArtifactError
-from gensar_lite.config import as_of_today, preset, section_dict
+from gensar_lite.config import Config, as_of_today, flat, preset, section_dict
 from gensar_lite.experiments import cells as room
 from gensar_lite.experiments.cells import Cell, read_rows, run_cells
 
@@ -102,7 +102,8 @@ def test_a_damaged_file_is_named(tmp_path):
 
 def test_kept_cells_of_the_repository_name_only_settings_of_today():
     reports = Path(__file__).parent.parent / "reports"
-    records = [("identifiers", pd.read_parquet(path).attrs) for path in reports.rglob("*.parquet")]
+    tables = reports.glob("identifiers-*/**/*.parquet")
+    records = [("identifiers", pd.read_parquet(path).attrs) for path in tables]
     records += [
         ("embeddings", json.loads(path.read_text()))
         for path in reports.glob("baselines/*/*-*.json")
@@ -112,6 +113,11 @@ def test_kept_cells_of_the_repository_name_only_settings_of_today():
     for stage, settings in recorded:
         known = set(section_dict(getattr(preset("tour"), stage)))
         assert set(as_of_today(stage, settings)) | {"seed"} == known
+    # a trade-off cell keeps what differs from the defaults of all its stages
+    kept = list(reports.glob("tradeoff-*/cells/*.parquet"))
+    assert kept
+    for path in kept:
+        assert set(pd.read_parquet(path).attrs["settings"]) <= set(flat(Config()))
 
 
 def test_a_setting_that_became_a_constant_makes_no_cell_stale(tmp_path, monkeypatch):

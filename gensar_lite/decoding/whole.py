@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from gensar_lite.artifacts import VIEWS
 from gensar_lite.decoding.paths import Question, Ranking
 from gensar_lite.decoding.read import tree_context, tree_inputs
 from gensar_lite.training.backbones.tree import TreeModel
@@ -18,6 +19,15 @@ def catalogue_scores(model: TreeModel, question: Question) -> torch.Tensor:
     """(B, N) log-probabilities of every item, whatever may be answered."""
     context = tree_context(model, *tree_inputs(model, question.source), question.task)
     return model.item_scores(context, question.task)
+
+
+@torch.inference_mode()
+def view_scores(model: TreeModel, question: Question) -> dict[str, np.ndarray]:
+    """(B, N) log-probabilities of every item by each identifier alone, of a model whose tasks are
+    answered by both (``training.views=both``)."""
+    context = tree_context(model, *tree_inputs(model, question.source), question.task)
+    views = VIEWS[: len(model.heads)]
+    return {name: model.view_scores(context, i).cpu().numpy() for i, name in enumerate(views)}
 
 
 @torch.inference_mode()

@@ -32,15 +32,10 @@ from gensar_lite.embeddings import load_ranker
 from gensar_lite.evaluation import baselines
 from gensar_lite.evaluation.bayes import bayes_name, tune_bayes
 from gensar_lite.evaluation.dense import Dense
-from gensar_lite.evaluation.protocols import (
-    ALL_RELEVANT,
-    FULL,
-    bm25_candidates,
-    random_candidates,
-    sample_targets,
-)
+from gensar_lite.evaluation.protocols import ALL_RELEVANT, FULL
 from gensar_lite.evaluation.report import console_table
 from gensar_lite.evaluation.runs import check_run, run_from_scores
+from gensar_lite.evaluation.sampled import sampled_candidates
 from gensar_lite.evaluation.scores import by_group, join_scores, score_run, summary
 from gensar_lite.evaluation.tuning import counting_systems
 from gensar_lite.metrics import make_qrels
@@ -61,7 +56,7 @@ def _evaluate(ws: Workspace, folder: Path) -> dict:
     """Write the stage's files; returns its statistics."""
     config, corpus = ws.config, Corpus.load(ws.require("data"))
     targets, without = split_targets(corpus, config), left_out(corpus)
-    scorers, chosen = _systems(ws, corpus, targets)
+    scorers, chosen = other_systems(ws, corpus, targets)
 
     runs, silent = _full_runs(ws, corpus, targets, without, scorers)
     for (system, task), run in runs.items():
@@ -94,7 +89,9 @@ def split_targets(corpus: Corpus, config: Config) -> Targets:
     return {task: rows for task, rows in targets.items() if len(rows)}
 
 
-def _systems(ws: Workspace, corpus: Corpus, targets: Targets) -> tuple[Scorers, dict[str, dict]]:
+def other_systems(
+    ws: Workspace, corpus: Corpus, targets: Targets
+) -> tuple[Scorers, dict[str, dict]]:
     """Every system beside the generative model, and of those with a choice how it was made."""
     scorers, seed = _baselines(ws, corpus), ws.config.evaluation.seed
     recommender, ranker = load_ranker(ws, corpus)
@@ -174,18 +171,10 @@ def _sampled_runs(
     Recommendation: random negatives; search: BM25's best. The joint model's scores are exact
     log-probabilities.
     """
-    settings, depth, decoder = ws.config.evaluation, ws.config.decoding.top_k, load_decoder(ws)
-    draw, sampled, runs = (settings.num_negatives, settings.seed), {}, {}
-    for task, rows in targets.items():
-        part = sampled[task] = sample_targets(rows, settings.max_sampled, settings.seed)
-        # the candidates (B, C) of each target, itself in column 0, are the same for all systems
-        if task == "search":
-            bm25 = scorers[task]["bm25"]
-            # scores of the whole catalogue for some targets at a time: bounds memory
-            cuts = [part.iloc[low : low + 256] for low in range(0, len(part), 256)]
-            items = np.concatenate([bm25_candidates(cut, bm25.scores(cut), *draw) for cut in cuts])
-        else:
-            items = random_candidates(part, without, corpus.num_items, *draw)
+    depth, decoder, runs = ws.config.decoding.top_k, load_decoder(ws), {}
+    bm25 = scorers.get("search", {}).get("bm25")
+    sampled = sampled_candidates(corpus, targets, without, bm25, ws.config.evaluation)
+    for task, (part, items) in sampled.items():
         # padding (-1) is scored as item 0 and never ranked
         scores = decoder.score_candidates(part, np.maximum(items, 0))  # (B, C)
         events = part["event_id"].to_numpy()
@@ -196,7 +185,7 @@ def _sampled_runs(
             runs[SYSTEM, task] = run_from_scores(events, scores, depth, items)
         for system, scorer in scorers[task].items():
             runs[system, task] = baselines.top_k_run(scorer, part, depth, candidates=items)
-    return sampled, runs
+    return {task: part for task, (part, _) in sampled.items()}, runs
 
 
 def _score(

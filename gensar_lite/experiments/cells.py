@@ -107,7 +107,7 @@ def _write_cell(cell: Cell, result: Result) -> None:
     neighbours = _content(cell)
     if neighbours is not None:
         result = pd.concat([neighbours, result], ignore_index=True)
-    result.attrs = cell.made_from
+    result.attrs = result.attrs | cell.made_from
     write_rows(cell.path, result)
 
 

@@ -223,12 +223,12 @@ class TreeModel(PreTrainedModel):
     def item_scores(self, context: Tensor, task: str) -> Tensor:
         """(B, N) log-probabilities of all items for contexts (B, width): of the task's identifier,
         or of the even mixture of both."""
-        nodes, trees = self.nodes(), self.branches
-        parts = [
-            item_log_probabilities(context, trees[view], nodes[view])
-            for view in self.views_of(task)
-        ]
+        parts = [self.view_scores(context, view) for view in self.views_of(task)]
         return torch.logsumexp(torch.stack(parts), dim=0) - float(np.log(len(parts)))
+
+    def view_scores(self, context: Tensor, view: int) -> Tensor:
+        """(B, N) log-probabilities of all items by the identifier of one view."""
+        return item_log_probabilities(context, self.branches[view], self.nodes()[view])
 
 
 class TreeTables(nn.Module):
