@@ -5,6 +5,7 @@ In: a study's folder, the settings of its run. Out: `analyse`: rows, groups, dif
 who gains, sentences. This file reads no artefact of a run.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from gensar_lite.config import Config
@@ -17,7 +18,7 @@ from gensar_lite.experiments.tradeoff.frontier import (
     point_rows,
 )
 from gensar_lite.experiments.tradeoff.gainers import flip_rows, gain_rows, user_shares
-from gensar_lite.experiments.tradeoff.results import SAMPLED, Study, load_study
+from gensar_lite.experiments.tradeoff.results import SAMPLED, Outcome, Study, load_study
 from gensar_lite.experiments.tradeoff.systems import base_name, study_config, systems_of
 from gensar_lite.experiments.tradeoff.tables import (
     Draws,
@@ -41,6 +42,9 @@ def analyse(folder: Path, config: Config) -> dict[str, object]:
         if any((name, task) in study.outcomes for name in names)
     }
     ours, rival = _best_of_both(study)
+    # the paper's model has a table of its own: it is compared with its own ablations
+    paper = _part(study, lambda outcome: outcome.group == "paper")
+    study = _part(study, lambda outcome: outcome.group != "paper")
     both = [name for name in study.systems("search") if (name, "recommend") in study.outcomes]
     joint = [
         name for name in both if study.outcomes[name, "search"].group in JOINT or name == "unisar"
@@ -60,6 +64,7 @@ def analyse(folder: Path, config: Config) -> dict[str, object]:
         "against_joint": difference_rows(study, dict.fromkeys(SAMPLED, base), draws),
         "against_specialists": difference_rows(study, specialists, draws),
         "against_rival": difference_rows(study, dict.fromkeys(SAMPLED, rival), draws),
+        "ablations": difference_rows(paper, dict.fromkeys(SAMPLED, "t5"), draws),
     }
     plane = plane_of(study, joint, specialists, draws)
     lines = lines_of(joint, base)
@@ -73,6 +78,12 @@ def analyse(folder: Path, config: Config) -> dict[str, object]:
         "flips": flip_rows(study, draws),
     }
     return result | {"verdict": sentences(study, base, result)}
+
+
+def _part(study: Study, chosen: Callable[[Outcome], bool]) -> Study:
+    """The study of some outcomes alone."""
+    outcomes = {key: outcome for key, outcome in study.outcomes.items() if chosen(outcome)}
+    return study._replace(outcomes=outcomes)
 
 
 def _validation(study: Study, name: str, task: str) -> float:

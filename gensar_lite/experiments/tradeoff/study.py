@@ -18,6 +18,7 @@ from gensar_lite.experiments.recommenders import log_digest
 from gensar_lite.experiments.tradeoff.making import SHARED, make_cell
 from gensar_lite.experiments.tradeoff.ranks import Court, targets_table
 from gensar_lite.experiments.tradeoff.systems import (
+    PAPER_SEEDS,
     System,
     cell_config,
     seeds_of,
@@ -65,7 +66,8 @@ def _cells(
     planned = []
     for seed in seeds:
         for system in systems:
-            if not system.seeded and seed != seeds[0]:
+            few = PAPER_SEEDS if system.group == "paper" else len(seeds)
+            if seed not in (seeds[:few] if system.seeded else seeds[:1]):
                 continue
             made_from = {"log": log, "settings": _settings(ws.config, system, seed)}
             make = functools.partial(_made, ws, system, seed)

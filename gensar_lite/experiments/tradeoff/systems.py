@@ -26,6 +26,27 @@ QUANTIZERS = ("rq-vae", "balanced", "pq")
 TASK_WEIGHTS = ((1, 4), (1, 2), (2, 1), (4, 1))
 FUSIONS = (0.0, 0.25, 0.5, 0.75, 1.0)  # the semantic identifier's share in a list's score
 
+# the paper's model and tasks at a laptop's size, for its ablations: a T5 reads sequences of tokens
+PAPER: dict[str, object] = {
+    "training.backbone": "t5-micro",
+    "training.tasks": ("nrip", "nsip", "nsqp", "desc2id", "id2desc", "adhoc"),
+    "training.task_weights": (1.0, 1.5, 0.2, 0.5, 0.2, 0.5),
+    "training.max_recommend": 4,
+    "training.max_search": 4,
+    "training.history_queries": False,
+    "training.small_embeddings": True,
+    "training.lr": 2e-3,
+    "training.weight_decay": 0.01,
+    "training.dropout": 0.0,
+    "training.batch_size": 32,
+    "training.epochs": 3,
+    "training.min_steps": 0,
+    "training.eval_every": 3,
+    "training.max_minutes": 60.0,
+}
+PAPER_PRESETS = ("tour",)  # of whose studies it is a part: a cell takes minutes even there
+PAPER_SEEDS = 3
+
 # systems that are fitted together: a cell of them costs one pass
 COUNTS = "counts"  # popularity, transitions, item-knn; bm25, look-ups, dense, the oracle
 RECOMMENDER = "recommender"  # SASRec, and what Bayes' rule makes of it
@@ -40,7 +61,7 @@ class System(NamedTuple):
     """One thing that is trained or fitted, once per seed.
 
     name     in tables, figures and the cell's file
-    group    strategy | quantizer | specialist | weights | fusion | ablation | baseline
+    group    strategy | quantizer | specialist | weights | fusion | ablation | paper | baseline
     changes  dotted settings that make it, against the study's; none of a baseline
     seeded   whether a seed changes it
     """
@@ -73,6 +94,7 @@ def systems_of(config: Config, best: str | None = None) -> list[System]:
         *_weights(config),
         System("both-views", "fusion", {"training.views": "both", "decoding.channel": "words"}),
         *_without(config),
+        *_paper(config),
     ]
     if best is not None:
         trained += _quantizers(next(s for s in trained if s.name == best))
@@ -139,6 +161,23 @@ def _without(config: Config) -> list[System]:
         (gone, tuple(task for task in config.training.tasks if task != gone)) for gone in auxiliary
     )
     return [System(f"no-{gone}", "ablation", _tasks(config, tasks)) for gone, tasks in kept]
+
+
+def _paper(config: Config) -> list[System]:
+    """GenSAR as its paper trains it, and without one of its parts at a time."""
+    if config.name not in PAPER_PRESETS:
+        return []
+    paper = override(config, PAPER)
+    parts = {
+        "no-prompts": {"training.prompts": False},
+        "no-behaviour": {"training.behaviour_tokens": False},
+        "no-trunk": {"identifiers.num_shared": 0},
+    }
+    for gone in paper.training.tasks[2:]:
+        kept = tuple(task for task in paper.training.tasks if task != gone)
+        parts[f"no-{gone}"] = _tasks(paper, kept)
+    whole = System("t5", "paper", PAPER)
+    return [whole, *(System(f"t5-{name}", "paper", PAPER | part) for name, part in parts.items())]
 
 
 def _quantizers(best: System) -> list[System]:
