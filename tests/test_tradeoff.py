@@ -55,8 +55,9 @@ def test_every_system_has_valid_settings_and_a_name_of_its_own(name):
     for name in ("recommend-only", "search-only"):
         own = by_name[name]
         assert all(joint[task] == w for task, w in zip(own.tasks, own.task_weights, strict=True))
-    # all systems read the log equally often
-    assert len({(t.epochs, t.min_steps, t.batch_size) for t in by_name.values()}) == 1
+    # all systems read the log equally often, but for the paper's, which stand apart
+    own = [cell_config(config, s, 0).training for s in systems if s.group != "paper"]
+    assert len({(t.epochs, t.min_steps, t.batch_size) for t in own}) == 1
 
 
 def test_weights_move_recommendation_alone():

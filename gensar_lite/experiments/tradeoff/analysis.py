@@ -43,7 +43,7 @@ def analyse(folder: Path, config: Config) -> dict[str, object]:
     }
     ours, rival = _best_of_both(study)
     # the paper's model has a table of its own: it is compared with its own ablations
-    paper = _part(study, lambda outcome: outcome.group == "paper")
+    whole, paper = study, _part(study, lambda outcome: outcome.group == "paper")
     study = _part(study, lambda outcome: outcome.group != "paper")
     both = [name for name in study.systems("search") if (name, "recommend") in study.outcomes]
     joint = [
@@ -59,7 +59,7 @@ def analyse(folder: Path, config: Config) -> dict[str, object]:
         "protocols": [FULL, *SAMPLED.values(), ALL_RELEVANT],
         "cells": study.cells,
         "missing": _missing(study, config),
-        "rows": metric_rows(study, draws),
+        "rows": metric_rows(whole, draws),
         "groups": group_rows(study, draws),
         "against_joint": difference_rows(study, dict.fromkeys(SAMPLED, base), draws),
         "against_specialists": difference_rows(study, specialists, draws),
