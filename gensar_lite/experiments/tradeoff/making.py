@@ -24,6 +24,7 @@ from gensar_lite.evaluation.bayes import bayes_name, tune_bayes
 from gensar_lite.evaluation.runs import run_from_scores
 from gensar_lite.evaluation.stage import other_systems
 from gensar_lite.experiments.cells import cell_workspace
+from gensar_lite.experiments.rivals import fit_rival
 from gensar_lite.experiments.tradeoff.ranks import Court
 from gensar_lite.experiments.tradeoff.systems import (
     COUNTS,
@@ -32,6 +33,7 @@ from gensar_lite.experiments.tradeoff.systems import (
     RIVALS,
     System,
     cell_config,
+    study_config,
 )
 from gensar_lite.pipeline import run_stage
 from gensar_lite.training import TASK_OF_EVENTS
@@ -94,9 +96,7 @@ def _recommender(ws: Workspace, court: Court, seed: int) -> pd.DataFrame:
 
 def _rival(ws: Workspace, court: Court, name: str, seed: int) -> pd.DataFrame:
     """A learned system without identifiers."""
-    from gensar_lite.experiments.rivals import fit_rival
-
-    scorer = fit_rival(name, ws, seed)
+    scorer = fit_rival(name, Workspace(ws.root, study_config(ws.config), ws.run), seed)
     return pd.concat(
         [court.of_scorer(name, task, scorer) for task in RIVALS[name] if task in court.targets]
     )

@@ -19,9 +19,11 @@ from gensar_lite.experiments.tradeoff.making import SHARED, make_cell
 from gensar_lite.experiments.tradeoff.ranks import Court, targets_table
 from gensar_lite.experiments.tradeoff.systems import (
     PAPER_SEEDS,
+    RIVALS,
     System,
     cell_config,
     seeds_of,
+    study_config,
     systems_of,
 )
 
@@ -85,6 +87,9 @@ def _settings(config: Config, system: System, seed: int) -> dict[str, object]:
     if system.group != "baseline":
         config = cell_config(config, system, seed)
         stages += ["identifiers", "training", "decoding"]
+    elif system.name in RIVALS:  # a transformer among them has the budget of all others
+        config = study_config(config)
+        stages.append("training")
     usual = flat(Config())
     return {
         key: str(value)
