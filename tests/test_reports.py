@@ -16,7 +16,10 @@ from data_download import DownloadError, fetch, missing_files
 from gensar_lite.data.text import clean
 
 ROOT = Path(__file__).parent.parent
-REPORTS = sorted(p for p in (ROOT / "reports").rglob("*") if p.is_file())
+# trec/ (`gensar report --trec`) is ignored by git: it holds items of real data
+REPORTS = sorted(
+    p for p in (ROOT / "reports").rglob("*") if p.is_file() and p.parent.name != "trec"
+)
 TEXTS = [
     p for p in REPORTS if p.suffix in (".html", ".json", ".md", ".csv", ".txt", ".svg", ".tsv")
 ]

@@ -8,6 +8,7 @@ from gensar_lite.evaluation.runs import write_trec
 from gensar_lite.evaluation.scores import values_of
 from gensar_lite.evaluation.stage import evaluate
 from gensar_lite.evaluation.summary_page import write_report
+from gensar_lite.evaluation.trec import write_trec_folder
 from gensar_lite.evaluation.uncertainty import bootstrap_interval, paired_difference
 from gensar_lite.metrics import make_qrels, rank_of_target, relevance_metrics, target_metrics
 
@@ -22,4 +23,5 @@ __all__ = [
     "values_of",
     "write_report",
     "write_trec",
+    "write_trec_folder",
 ]

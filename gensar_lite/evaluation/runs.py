@@ -101,15 +101,31 @@ def write_trec(
     addresses (``a%20b``), so that no two ids become one. Those tools sort by score and order ties
     their own way, so the score is ``1 / rank``, strictly decreasing, not the system's.
     """
-    tag = "_".join(name.split()) or "run"
-
-    def told(item: int) -> str:
-        text = str(item if item_names is None else item_names[item])
-        return re.sub(r"[\s%]", lambda found: quote(found[0], safe=""), text)
-
+    tag, told = "_".join(name.split()) or "run", trec_names(run["item_id"], item_names)
     lines = [
-        f"{event} Q0 {told(item)} {rank} {1 / rank:.9f} {tag}\n"
-        for event, item, rank in zip(run["event_id"], run["item_id"], run["rank"], strict=True)
+        f"{event} Q0 {item} {rank} {1 / rank:.9f} {tag}\n"
+        for event, item, rank in zip(run["event_id"], told, run["rank"], strict=True)
     ]
     Path(path).write_text("".join(lines), encoding="utf-8")
     return Path(path)
+
+
+def write_qrels(
+    qrels: pd.DataFrame, path: Path | str, item_names: Sequence[str] | None = None
+) -> Path:
+    """Write a TREC qrels file, ``event 0 item grade`` per line, from ``event_id, item_id, grade``;
+    items are named as `write_trec` names them."""
+    told = trec_names(qrels["item_id"], item_names)
+    rows = zip(qrels["event_id"], told, qrels["grade"], strict=True)
+    lines = [f"{event} 0 {item} {grade}\n" for event, item, grade in rows]
+    Path(path).write_text("".join(lines), encoding="utf-8")
+    return Path(path)
+
+
+def trec_names(items: pd.Series, item_names: Sequence[str] | None) -> list[str]:
+    """How TREC files name `items` (R,): one word each, see `write_trec`."""
+    if item_names is None:
+        return items.astype(str).tolist()
+    # each name once: a run asks for the same items again and again
+    safe = [re.sub(r"[\s%]", lambda hit: quote(hit[0], safe=""), str(n)) for n in item_names]
+    return [safe[item] for item in items]
