@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gensar_lite import __version__
-from gensar_lite.config import PRESETS, Config, ConfigError, for_own_files, override, preset
+from gensar_lite.config import PRESETS, STAGES, Config, ConfigError, for_own_files, override, preset
 
 if TYPE_CHECKING:
     from gensar_lite.artifacts import Workspace
@@ -80,6 +80,9 @@ def option(*names: str, **settings) -> Option:
     return operator.methodcaller("add_argument", *names, **settings)
 
 
+WORKSPACE = option(
+    "--workspace", type=Path, default=Path(), help="folder of artifacts/ and reports/"
+)
 RUN: tuple[Option, ...] = (  # which run
     option("--preset", help=f"one of {', '.join(PRESETS)} (default: {DEFAULT_PRESET})"),
     option(
@@ -87,7 +90,7 @@ RUN: tuple[Option, ...] = (  # which run
         dest="run_name",
         help="name of the run's folders (default: the preset's; PRESET-own for your own data)",
     ),
-    option("--workspace", type=Path, default=Path(), help="folder of artifacts/ and reports/"),
+    WORKSPACE,
 )
 CHANGES = "change one setting; may be repeated"
 SETTINGS = (*RUN, option("--set", action="append", default=[], metavar="a.b=c", help=CHANGES))
@@ -128,6 +131,26 @@ REQUEST = (  # of a trained run: whose history, which items, how many
     option("--category", help="only items of this category path, or with a level of this name"),
     JSON,
 )
+
+
+PAIR = (  # two runs that exist, and what of them is compared
+    option("runs", nargs=2, metavar="RUN", help="names of evaluated runs; may be the same"),
+    option("--system", default="joint", metavar="A,B", help="of each run, or one for both (joint)"),
+    option("--metric", default="recall@10,ndcg@10", metavar="a,b", help="recall@10,ndcg@10"),
+    WORKSPACE,
+    JSON,
+)
+STAGE_TEXTS = {
+    "data": "stage 1: a validated, split corpus from a source",
+    "embeddings": "stage 2: a semantic and a collaborative vector per item",
+    "identifiers": "stage 3: two code sequences per item",
+    "training": "stage 4: one model for search and recommendation",
+    "decoding": "stage 5: ranked items per target, by constrained beam search",
+    "evaluation": "stage 6: metrics with intervals, beside baselines",
+}
+UNTIL = option("--until", choices=STAGES, default=STAGES[-1], help="the last stage to build")
+TREC = option("--trec", action="store_true", help="TREC run files and qrels, too, for other tools")
+STAGE = option("stage", nargs="?", help="of this stage only")
 
 
 # ------------------------------------------------------------------------ which run, which settings

@@ -10,13 +10,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gensar_lite.config import STAGES, ConfigError, preset
+from gensar_lite.config import ConfigError, preset
 from gensar_lite.parser import (
     DEFAULT_PRESET,
     JSON,
+    PAIR,
     REQUEST,
     SEEDS,
     SETTINGS,
+    STAGE,
+    STAGE_TEXTS,
+    TREC,
+    UNTIL,
     WITH_FILES,
     Option,
     Verb,
@@ -86,23 +91,11 @@ def _stage(words: argparse.Namespace) -> None:
     run_stage(open_workspace(words), words.command)
 
 
-for stage, text in (
-    ("data", "stage 1: a validated, split corpus from a source"),
-    ("embeddings", "stage 2: a semantic and a collaborative vector per item"),
-    ("identifiers", "stage 3: two code sequences per item"),
-    ("training", "stage 4: one model for search and recommendation"),
-    ("decoding", "stage 5: ranked items per target, by constrained beam search"),
-    ("evaluation", "stage 6: metrics with intervals, beside baselines"),
-):
+for stage, text in STAGE_TEXTS.items():
     verb(stage, text, *WITH_FILES)(_stage)
 
 
-@verb(
-    "run",
-    "all stages, then the report",
-    *WITH_FILES,
-    option("--until", choices=STAGES, default=STAGES[-1], help="the last stage to build"),
-)
+@verb("run", "all stages, then the report", *WITH_FILES, UNTIL)
 def _run(words: argparse.Namespace) -> None:
     from gensar_lite.pipeline import run_all
 
@@ -132,11 +125,22 @@ def _notebooks(words: argparse.Namespace) -> int:
     return run_lessons(ws, words.folder or ws.root / "notebooks", words.only, words.save)
 
 
-@verb("report", "write reports/<run>/ from finished stages", *WITH_FILES)
+@verb("report", "write reports/<run>/ from finished stages", *WITH_FILES, TREC)
 def _report(words: argparse.Namespace) -> None:
-    from gensar_lite.evaluation import write_report
+    from gensar_lite.evaluation import write_report, write_trec_folder
 
-    print(f"report: {write_report(open_workspace(words))}")
+    ws = open_workspace(words)
+    print(f"report: {write_report(ws)}")
+    if words.trec:
+        print(f"trec: {write_trec_folder(ws)}")
+
+
+@verb("compare", "two evaluated runs, or two systems: differences and how sure they are", *PAIR)
+def _compare(words: argparse.Namespace) -> None:
+    from gensar_lite.evaluation.compare import compare_runs, comparison_table
+
+    record = compare_runs(words.workspace, words.runs, words.system, words.metric)
+    print(json.dumps(record, indent=1) if words.json else comparison_table(record))
 
 
 # ------------------------------------------------------------------------------------------ studies
@@ -248,12 +252,7 @@ def _request(words: argparse.Namespace) -> None:
 # -------------------------------------------------------------------------------------- information
 
 
-@verb(
-    "settings",
-    "every setting: meaning, valid values, default, presets",
-    option("stage", nargs="?", help="of this stage only"),
-    JSON,
-)
+@verb("settings", "every setting: meaning, valid values, default, presets", STAGE, JSON)
 def _settings(words: argparse.Namespace) -> None:
     from gensar_lite.config.tree import settings_rows, settings_table
 

@@ -27,6 +27,7 @@ COMMANDS = (
     "run",
     "notebooks",
     "report",
+    "compare",
     "study",
     "search",
     "recommend",
@@ -90,11 +91,17 @@ def test_every_command_explains_itself(command, capsys):
     assert left.value.code == 0
     page = capsys.readouterr().out
     assert page.startswith(f"usage: gensar {command}")
-    if command not in ("download", "study", "settings", "bench", "doctor"):
+    if command not in ("download", "compare", "study", "settings", "bench", "doctor"):
         assert "--preset" in page
         assert ("--set a.b=c" in page) != (
             command in ("search", "recommend")
         )  # these ask a run as it was built
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_readme_has_every_command(command):
+    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    assert f"gensar {command}" in text
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["settings"], ["study"], ["dta"]])
