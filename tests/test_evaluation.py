@@ -193,7 +193,9 @@ def test_bootstrap_covers_the_truth_as_often_as_it_says():
 def test_bootstrap_is_seeded_and_does_not_depend_on_chunks(monkeypatch):
     values = np.random.default_rng(0).random((50, 3))
     whole = bootstrap_means(values, 40, seed=5)
-    monkeypatch.setattr("gensar_lite.evaluation.uncertainty._CHUNK", 120)
+    assert (bootstrap_means(values, 40, seed=5) == whole).all()  # from the counts that were kept
+    for limit, value in (("_CHUNK", 120), ("_KEPT", 0)):  # small parts, none of them kept
+        monkeypatch.setattr(f"gensar_lite.evaluation.uncertainty.{limit}", value)
     np.testing.assert_allclose(
         bootstrap_means(values, 40, seed=5), whole, rtol=0, atol=1e-14
     )  # up to a product's rounding

@@ -9,11 +9,14 @@ is then Clopper and Pearson's (1934) for the share of queries that are different
 which bounds the mean of any metric in [0, 1], if more widely than need be.
 """
 
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 _CHUNK = 4_000_000  # numbers drawn at once, to bound memory
+_KEPT = 32_000_000  # counts that are kept for the next call
 
 
 class Interval(NamedTuple):
@@ -42,17 +45,32 @@ def bootstrap_means(values: np.ndarray, num_bootstrap: int, seed: int) -> np.nda
             "bootstrap: a value is NaN or infinite; every query needs a number, 0 if it has no "
             "answer"
         )
-    n, rng = len(values), np.random.default_rng(seed)
+    n = len(values)
     means = np.empty((num_bootstrap, values.shape[1]))
-    step = max(1, _CHUNK // n)
+    # counts of a moderate size are kept: studies ask for the same draws thousands of times
+    draws = _kept_times if n * num_bootstrap <= _KEPT else _times
+    first = 0
+    for times in draws(n, num_bootstrap, seed):
+        # how often each query was drawn (size, n), times its values (n, m): the sums of the draws
+        means[first : first + len(times)] = times.astype(np.float64) @ values / n
+        first += len(times)
+    return means
+
+
+def _times(n: int, num_bootstrap: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each of `n` queries is drawn, (size, n) for one part of the draws after another."""
+    rng, step = np.random.default_rng(seed), max(1, _CHUNK // n)
     for first in range(0, num_bootstrap, step):
         size = min(step, num_bootstrap - first)
         # n query numbers per draw; those of draw b are moved by b * n, so that one count serves all
         drawn = rng.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
-        # how often each query was drawn (size, n), times its values (n, m): the sums of the draws
-        means[first : first + size] = times.astype(np.float64) @ values / n
-    return means
+        yield np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
+
+
+@lru_cache(maxsize=8)
+def _kept_times(n: int, num_bootstrap: int, seed: int) -> list[np.ndarray]:
+    """The same in the smallest whole numbers that hold the counts, nearly always bytes."""
+    return [part.astype(np.min_scalar_type(part.max())) for part in _times(n, num_bootstrap, seed)]
 
 
 def rare_share(num_queries: int, confidence: float = 0.95) -> float:
