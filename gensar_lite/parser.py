@@ -136,7 +136,7 @@ REQUEST = (  # of a trained run: whose history, which items, how many
 PAIR = (  # two runs that exist, and what of them is compared
     option("runs", nargs=2, metavar="RUN", help="names of evaluated runs; may be the same"),
     option("--system", default="joint", metavar="A,B", help="of each run, or one for both (joint)"),
-    option("--metric", default="recall@10,ndcg@10", metavar="a,b", help="recall@10,ndcg@10"),
+    option("--metric", default="recall@10,ndcg@10", metavar="a,b", help="as in metrics.json"),
     WORKSPACE,
     JSON,
 )
