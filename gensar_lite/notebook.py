@@ -3,6 +3,7 @@
 In: papermill parameters. Out: a `Workspace`, displays. This file does not know any stage.
 """
 
+import hashlib
 import inspect
 import json
 import math
@@ -101,5 +102,35 @@ def check(answer, expected, hint: str, tolerance: float = 0.0) -> None:
     except (TypeError, ValueError):  # no numbers, or another shape
         right = answer == expected
     if not right:
+        raise AssertionError(f"Not yet: {answer!r}. Hint: {hint}")
+    print("Right.")
+
+
+def seal(answer, salt: str, digits: int = 3) -> str:
+    """A fingerprint of an exercise's answer: a cell can hold it without telling the answer.
+
+    Numbers are rounded to `digits`, texts lose case and outer blanks, sequences keep their order.
+    `salt` names the exercise, so that equal answers of two exercises look different.
+    """
+    return hashlib.sha256(f"{salt}: {_rounded(answer, digits)}".encode()).hexdigest()[:16]
+
+
+def _rounded(answer, digits: int) -> str:
+    if isinstance(answer, str):
+        return answer.strip().lower()
+    if isinstance(answer, bool | np.bool_):  # a yes is not a 1
+        return str(bool(answer)).lower()
+    if np.iterable(answer):
+        return f"[{', '.join(_rounded(part, digits) for part in answer)}]"
+    try:
+        # adding 0 turns -0.0 into 0.0
+        return f"{round(float(answer), digits) + 0.0:.{digits}f}"
+    except (TypeError, ValueError):  # no number: wrong, whatever it is
+        return repr(answer)
+
+
+def sealed_check(answer, sealed: str, salt: str, hint: str, digits: int = 3) -> None:
+    """As `check`, where the cell knows the answer's `seal` alone."""
+    if seal(answer, salt, digits) != sealed:
         raise AssertionError(f"Not yet: {answer!r}. Hint: {hint}")
     print("Right.")
