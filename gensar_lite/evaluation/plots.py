@@ -52,7 +52,7 @@ def tradeoff_figure(points: list[Point], metric: str = "ndcg@10") -> Drawn:
         elif recommend:
             axes.axhline(recommend.value, ls=":", lw=1.5, **style)
     # the oracle knows the answers: it is no system to be compared
-    _staircase(axes, [p for p in points if p.search and p.recommend and p.system != "oracle"])
+    staircase(axes, [p for p in points if p.search and p.recommend and p.system != "oracle"])
     names = [f"{title} {metric}, full catalogue" for title in TASK_TITLE.values()]
     # from 0: a small difference looks small
     axes.set(xlabel=names[0], ylabel=names[1], xlim=(0, None), ylim=(0, None))
@@ -79,8 +79,9 @@ def _one_axis(points: list[Point], task: str, metric: str) -> Drawn:
     return figure, f"{TASK_TITLE[task]} {metric}, higher is better. {words}."
 
 
-def _staircase(axes: Axes, both: list[Point]) -> None:
-    """The border of what the systems on the Pareto front dominate, down to both axes."""
+def staircase(axes: Axes, both: list[Point], **look: object) -> None:
+    """The border of what the systems on the Pareto front dominate, down to both axes; `look` are
+    settings of a line."""
     if not both:
         return
     values = np.array([[p.search.value, p.recommend.value] for p in both])
@@ -88,7 +89,7 @@ def _staircase(axes: Axes, both: list[Point]) -> None:
     front = front[np.argsort(front[:, 0])]  # from left to right, so from top to bottom
     x = np.r_[0, front[:, 0], front[-1, 0]]
     y = np.r_[front[0, 1], front[:, 1], 0]
-    axes.step(x, y, where="pre", color=GREY, lw=1, zorder=0)
+    axes.step(x, y, where="pre", **({"color": GREY, "lw": 1, "zorder": 0} | look))
 
 
 def _in_words(point: Point) -> str:
