@@ -202,13 +202,19 @@ def _ablations(words: argparse.Namespace) -> str:
 ALL_SEEDS = option("--seeds", metavar="0,1,2", help="default: those of the preset's study")
 SYSTEMS = option("--system", action="append", default=[], help="only this one; may be repeated")
 PLAN = option("--plan", action="store_true", help="only tell cells, minutes and what is done")
+PAGE = option("--report", action="store_true", help="only write the report of the kept cells again")
 
 
-@study("tradeoff", "search against recommendation, system by system", ALL_SEEDS, SYSTEMS, PLAN)
+@study(
+    "tradeoff", "search against recommendation, system by system", ALL_SEEDS, SYSTEMS, PLAN, PAGE
+)
 def _tradeoff(words: argparse.Namespace) -> str:
-    from gensar_lite.experiments.tradeoff.study import plan_lines, run_study
+    from gensar_lite.experiments.tradeoff.page import write_study
+    from gensar_lite.experiments.tradeoff.study import plan_lines, run_study, study_folder
 
     ws = open_workspace(words)
+    if words.report:
+        return f"tradeoff: {write_study(study_folder(ws), ws.config)}"
     seeds = seed_numbers(words) if words.seeds is not None else None
     if words.plan:
         return "\n".join(plan_lines(ws, seeds))

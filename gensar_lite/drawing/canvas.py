@@ -41,7 +41,12 @@ def figure_png(figure: Figure, dpi: int = 110) -> bytes:
 
 def figure_uri(figure: Figure) -> str:
     """The figure as a ``data:`` address, to stand in a page that loads nothing."""
-    return "data:image/png;base64," + base64.b64encode(figure_png(figure)).decode()
+    return png_uri(figure_png(figure))
+
+
+def png_uri(png: bytes) -> str:
+    """PNG bytes as a ``data:`` address."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def drawable_labels(names: Sequence[str], noun: str = "name") -> tuple[list[str], list[str], str]:

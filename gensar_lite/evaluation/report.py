@@ -180,13 +180,17 @@ def refuse_foreign(folder: Path, others: tuple[str, ...]) -> None:
         )
 
 
-def write_page(folder: Path, context: dict[str, object]) -> Path:
+def write_page(
+    folder: Path, context: dict[str, object], package: str = "gensar_lite.evaluation"
+) -> Path:
     """The page of `context` as ``folder/index.html``: a reader sees the old page or the new one,
-    never half. A name that the context lacks raises ``jinja2.UndefinedError``."""
-    room = files("gensar_lite.evaluation")  # package data: a wheel holds both beside this module
-    template, style = (
-        (room / name).read_text(encoding="utf-8") for name in ("page.html.j2", "page.css")
-    )
+    never half. A name that the context lacks raises ``jinja2.UndefinedError``.
+
+    `package` holds the template, page.html.j2; the style sheet of all pages is this room's.
+    """
+    # package data: a wheel holds both beside the modules
+    template = (files(package) / "page.html.j2").read_text(encoding="utf-8")
+    style = (files("gensar_lite.evaluation") / "page.css").read_text(encoding="utf-8")
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(template)
     write_text(folder / "index.html", page.render(style=style, **context))
     return folder / "index.html"

@@ -8,6 +8,7 @@ who gains, sentences. This file reads no artefact of a run.
 from collections.abc import Callable
 from pathlib import Path
 
+from gensar_lite.artifacts import ArtifactError
 from gensar_lite.config import Config
 from gensar_lite.evaluation.protocols import ALL_RELEVANT, FULL
 from gensar_lite.experiments.tradeoff.frontier import (
@@ -19,7 +20,12 @@ from gensar_lite.experiments.tradeoff.frontier import (
 )
 from gensar_lite.experiments.tradeoff.gainers import flip_rows, gain_rows, user_shares
 from gensar_lite.experiments.tradeoff.results import SAMPLED, Outcome, Study, load_study
-from gensar_lite.experiments.tradeoff.systems import base_name, study_config, systems_of
+from gensar_lite.experiments.tradeoff.systems import (
+    ONE_IDENTIFIER,
+    base_name,
+    study_config,
+    systems_of,
+)
 from gensar_lite.experiments.tradeoff.tables import (
     Draws,
     difference_rows,
@@ -33,9 +39,11 @@ SPECIALISTS = {"recommend": ("recommend-only", "tiger"), "search": ("search-only
 
 
 def analyse(folder: Path, config: Config) -> dict[str, object]:
-    """Everything, ready for json. Raises `ArtifactError` where the folder holds no cell."""
+    """Everything, ready for json. Raises `ArtifactError` where the folder holds no cell, or none of
+    a system that all others are compared with."""
     study, draws = load_study(folder, config), Draws.of(config.evaluation)
     base = base_name(config)
+    _refuse_few(study, base)
     specialists = {
         task: next(iter(sorted(names, key=lambda name: -_validation(study, name, task))))
         for task, names in SPECIALISTS.items()
@@ -78,6 +86,17 @@ def analyse(folder: Path, config: Config) -> dict[str, object]:
         "flips": flip_rows(study, draws),
     }
     return result | {"verdict": sentences(study, base, result)}
+
+
+def _refuse_few(study: Study, base: str) -> None:
+    """Refuse a study without the joint model, a specialist of a task, or one identifier."""
+    needed = [(base,), *SPECIALISTS.values(), ONE_IDENTIFIER]
+    lacking = [" or ".join(names) for names in needed if not study.cells.keys() & set(names)]
+    if lacking:
+        raise ArtifactError(
+            f"tradeoff: no report yet, for there is no cell of {'; of '.join(lacking)}. Run gensar "
+            "study tradeoff to train what is missing."
+        )
 
 
 def _part(study: Study, chosen: Callable[[Outcome], bool]) -> Study:

@@ -1,8 +1,8 @@
 """The trade-off study, cell by cell: what there is to do, what is done, doing it.
 
 In: a run whose data and embeddings stand. Out: ``reports/tradeoff-<name>/cells/<system>-<seed>
-.parquet`` and ``targets.parquet``, from which everything else is made (analysis.py). A cell counts
-as done where it was made from the same log with the same settings, on whatever machine.
+.parquet`` and ``targets.parquet``, from which everything else is made (analysis.py, page.py). A
+cell counts as done where it was made from the same log with the same settings, on whatever machine.
 """
 
 import functools
@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gensar_lite.artifacts import ArtifactError, Corpus, Workspace, replacing
+from gensar_lite.artifacts import ArtifactError, Corpus, Workspace, replacing, say
 from gensar_lite.config import Config, flat
 from gensar_lite.experiments.cells import Cell, read_cell, run_cells
 from gensar_lite.experiments.recommenders import log_digest
 from gensar_lite.experiments.tradeoff.making import SHARED, make_cell
+from gensar_lite.experiments.tradeoff.page import write_study
 from gensar_lite.experiments.tradeoff.ranks import Court, targets_table
 from gensar_lite.experiments.tradeoff.systems import (
     PAPER_SEEDS,
@@ -127,7 +128,8 @@ def _court(ws: Workspace) -> Court:
 def run_study(
     ws: Workspace, seeds: tuple[int, ...] | None = None, names: tuple[str, ...] = ()
 ) -> Path:
-    """Make every missing cell of the study, best strategies' quantizers last; its folder.
+    """Make every missing cell of the study, best strategies' quantizers last, then its report; its
+    folder.
 
     Raises `ArtifactError` where data or embeddings of the run are missing or stale.
     """
@@ -139,6 +141,10 @@ def run_study(
     run_cells("tradeoff", [cell for _, _, cell in planned])
     if not names:  # the quantizers, now that the best strategy is known
         run_cells("tradeoff", [cell for _, _, cell in plan_cells(ws, seeds)])
+    try:
+        write_study(folder, ws.config)
+    except ArtifactError as problem:  # too few cells for a page: those that there are stay kept
+        say(str(problem))
     return folder
 
 

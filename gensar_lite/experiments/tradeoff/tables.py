@@ -54,7 +54,7 @@ def metric_rows(study: Study, draws: Draws) -> list[dict]:
                     continue
                 interval = crossed_interval(table, clusters, *draws)
                 rows.append(
-                    {"system": system, "group": outcome.group, "task": task}
+                    {"system": system, "cell": outcome.cell, "group": outcome.group, "task": task}
                     | {"protocol": protocol, "metric": metric}
                     | interval._asdict()
                     | {"num_queries": table.shape[1], "seeds": list(outcome.seeds)}
