@@ -35,7 +35,15 @@ COMMANDS = (
     "bench",
     "doctor",
 )
-STUDIES = ("recommenders", "seeds", "identifiers", "identifier-ranking", "ablations", "exactness")
+STUDIES = (
+    "recommenders",
+    "seeds",
+    "identifiers",
+    "identifier-ranking",
+    "ablations",
+    "tradeoff",
+    "exactness",
+)
 METRIC_KEYS = [
     "system",
     "task",
