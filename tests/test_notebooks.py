@@ -39,7 +39,7 @@ from gensar_lite.notebook import check, records
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"
 STAGE_LESSONS = [f"{number:02d}_{stage}" for number, stage in enumerate(STAGES, start=1)]
-NAMES = ["00_tour", *STAGE_LESSONS, "09_your_own_data"]
+NAMES = ["00_tour", *STAGE_LESSONS, "07_tradeoff", "09_your_own_data"]
 LESSONS = [FOLDER / f"{name}.ipynb" for name in NAMES]
 SOLUTIONS = [FOLDER / "solutions" / f"{name}.ipynb" for name in NAMES]
 ALL = LESSONS + SOLUTIONS
