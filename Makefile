@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-COURSE := $(foreach number,00 01 02 03 04 05 06,--only $(number))
+COURSE := $(foreach number,00 01 02 03 04 05 06 07,--only $(number))
 
 .PHONY: venv tour test lint clean
 
