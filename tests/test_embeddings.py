@@ -12,8 +12,9 @@ from gensar_lite.data import left_out
 from gensar_lite.embeddings import SASRecRanker, encode, item_texts, train_sasrec
 from gensar_lite.embeddings.collaborative import full_softmax
 from gensar_lite.embeddings.judge import Rules, train_epochs
-from gensar_lite.embeddings.sasrec import SASRec, chunked_cross_entropy
+from gensar_lite.embeddings.sasrec import SASRec
 from gensar_lite.machine.dropout import ByteDropout
+from gensar_lite.machine.softmax import chunked_cross_entropy
 
 SMALL = EmbeddingsConfig(dim=16, max_epochs=2, eval_every=1, max_length=5, dropout=0.0)
 

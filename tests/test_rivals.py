@@ -19,13 +19,14 @@ from gensar_lite.evaluation.baselines import Scorer
 from gensar_lite.evaluation.counts import Past
 from gensar_lite.evaluation.dense import Dense
 from gensar_lite.experiments.rivals import RIVALS, fit_rival
-from gensar_lite.experiments.rivals.behaviours import BehaviourBuilder, behaviours
 from gensar_lite.experiments.rivals.choosing import best_of
 from gensar_lite.experiments.rivals.fit_unisar import event_tasks, new_unisar, train_unisar
+from gensar_lite.experiments.rivals.item_events import item_builder
 from gensar_lite.experiments.rivals.personal import Personal, fit_personal
 from gensar_lite.experiments.rivals.towers import Towers, fit_towers, train_towers, tuned_vectors
 from gensar_lite.experiments.rivals.unisar import UniSAR, UniSARRanker
 from gensar_lite.pipeline import run_all
+from gensar_lite.training.sequences.behaviours import behaviours
 from gensar_lite.training.sequences.tasks import EVENTS
 from gensar_lite.training.stage import train_codec
 
@@ -95,7 +96,7 @@ def test_behaviours_by_hand():
 def test_histories_are_marked_and_targets_are_not():
     corpus = small_corpus(num_items=9, twin_rate=0.5)
     settings = settings_of()
-    builder = BehaviourBuilder(corpus, train_codec(corpus, settings), settings)
+    builder = item_builder(corpus, train_codec(corpus, settings), settings)
     mark, item = behaviours(corpus.events), corpus.events["item_id"].to_numpy()
     assert set(mark) == {0, 1, 2}
     table, asked = builder.train
@@ -160,7 +161,7 @@ def test_what_comes_later_changes_no_score(learned):
     moved = []
     for event in rows.tolist():
         cut, target = without_future(corpus, event)
-        builder = BehaviourBuilder(cut, ranker.builder.codec, ranker.builder.settings)
+        builder = item_builder(cut, ranker.builder.codec, ranker.builder.settings)
         pairs = [(ranker, UniSARRanker(ranker.model, builder))]
         if target["task"].iloc[0] == "search":
             pairs.append((personal, dataclasses.replace(personal, past=Past(cut))))
@@ -174,7 +175,7 @@ def test_what_comes_later_changes_no_score(learned):
 def test_the_loss_is_torchs_cross_entropy_with_its_gradient():
     corpus, settings = small_corpus(twin_rate=0.5), settings_of(task_weights=(3.0, 0.5))
     model = random_unisar(corpus, settings)
-    builder = BehaviourBuilder(corpus, train_codec(corpus, settings), settings)
+    builder = item_builder(corpus, train_codec(corpus, settings), settings)
     batch = builder.batch(EVENTS, builder.windows).to("cpu")
     assert set(batch.weight.tolist()) == {3.0, 0.5}
     losses = F.cross_entropy(

@@ -39,7 +39,8 @@ def test_a_tree_of_six_items_by_hand():
     counts = np.array([0, 3, 1, 0, 2, 5])
     tree = branches(CODES, 3, csr_matrix(texts), counts)
     # nodes by prefix: 0 1 2 | 01 10 12 22 | 010 011 100 102 120 221
-    assert [(keys % 3).tolist() for keys in tree.trie.keys] == [[0, 1, 2], [1, 0, 2, 2], [0, 1, 0, 2, 0, 1]]
+    codes = [[0, 1, 2], [1, 0, 2, 2], [0, 1, 0, 2, 0, 1]]
+    assert [(keys % 3).tolist() for keys in tree.trie.keys] == codes
     parents = [[0, 0, 0], [0, 1, 1, 2], [0, 0, 1, 1, 2, 3]]
     assert [parent.tolist() for parent in tree.parent] == parents
     assert [first.tolist() for first in tree.first] == [[0], [0, 1, 3], [0, 2, 4, 5]]

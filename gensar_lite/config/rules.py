@@ -122,10 +122,14 @@ def _check_training(config: Config) -> None:
 def _check_tree(settings: TrainingConfig) -> None:
     """A tree reads events and writes identifiers; other backbones know nothing of both views."""
     if settings.backbone not in TREES:
-        if settings.views != "own":
+        usual = {"views": "own", "item_vectors": False}
+        wrong = [name for name, value in usual.items() if getattr(settings, name) != value]
+        wrong += ["head"] * (settings.head == "catalogue")
+        for name in wrong:
             raise ConfigError(
-                f"training.views: {settings.views} needs a tree, {settings.backbone} writes one "
-                f"identifier. Set training.backbone to one of {', '.join(TREES)}, or views to own."
+                f"training.{name}: {getattr(settings, name)} needs a tree over events, "
+                f"not {settings.backbone}. Set training.backbone to one of {', '.join(TREES)}, or "
+                f"leave training.{name} at its default."
             )
         return
     other = [name for name in settings.tasks if name not in TREE_TASKS]
@@ -134,8 +138,8 @@ def _check_tree(settings: TrainingConfig) -> None:
             f"training.tasks: {settings.backbone} cannot learn {', '.join(other)}: it writes "
             f"identifiers of items only. Choose from {', '.join(TREE_TASKS)}."
         )
-    wrong = {"head": settings.head != "level", "warm_embeddings": settings.warm_embeddings}
-    wrong |= {name: not getattr(settings, name) for name in ("prompts", "behaviour_tokens")}
+    wrong = {"head": settings.head == "vocabulary", "warm_embeddings": settings.warm_embeddings}
+    wrong |= {"prompts": not settings.prompts}
     wrong |= {"label_smoothing": settings.label_smoothing > 0}
     for name in (name for name, is_wrong in wrong.items() if is_wrong):
         raise ConfigError(

@@ -165,8 +165,11 @@ class TrainingConfig:
     tasks: tuple[TaskName, ...] = setting(("nrip", "nsip"), "what is learned together", needed=True)
     # share of its examples in an epoch, relative to its size
     task_weights: tuple[float, ...] = setting((1.0, 1.0), "weight of each of tasks", above=0)
-    # level: softmax over the level's codes; vocabulary: over every token, as Hugging Face scores
-    head: Literal["level", "vocabulary"] = setting("level", "what a code competes with")
+    # level: softmax over the level's codes; vocabulary: over every token, as Hugging Face scores;
+    # catalogue: a tree's whole identifiers compete, a code is worth what the items below it are
+    head: Literal["level", "vocabulary", "catalogue"] = setting(
+        "level", "what a code competes with"
+    )
     num_text_tokens: int = setting(2000, "from scratch: size of the BPE vocabulary", low=260)
     # word pieces come with them
     warm_embeddings: bool = setting(False, "from scratch: word vectors of all-MiniLM-L6-v2")
@@ -176,6 +179,8 @@ class TrainingConfig:
         "own", "tree: which tasks are answered by both identifiers"
     )
     max_history: int = setting(50, "tree: items per history; longer ones: windows", low=1)
+    # an item read in a history is a part of what it is as an answer
+    item_vectors: bool = setting(False, "tree: items start from the collaborative view, see above")
     max_recommend: int = setting(5, "recommended items per prompt's history (paper: 5)", low=0)
     max_search: int = setting(5, "search sessions per prompt's history (paper: 5)", low=0)
     history_queries: bool = setting(True, "past searches show query and click; false: the click")

@@ -30,7 +30,7 @@ GONE = {
 }
 # settings that came later: runs that did not record them were built with these values
 ADDED = {
-    "training": {"views": "own", "max_history": 50, "min_steps": 0},
+    "training": {"views": "own", "max_history": 50, "min_steps": 0, "item_vectors": False},
     "decoding": {"channel": "none", "weights": []},
 }
 

@@ -13,7 +13,6 @@ from gensar_lite.decoding import steps
 from gensar_lite.identifiers.tokens import BEHAVIOURS
 from gensar_lite.training.backbones import forward, visible
 from gensar_lite.training.backbones.tree import TreeModel
-from gensar_lite.training.backbones.tree_head import node_log_probabilities
 from gensar_lite.training.text import SPECIAL
 
 
@@ -57,7 +56,7 @@ class TreeCache:
             context = tree_context(model, self.states, self.words, self.first, task)
             self.view = model.views_of(task)[0]
             tree, nodes = model.branches[self.view], model.nodes()[self.view]
-            self.values = node_log_probabilities(context, tree, nodes)
+            self.values = model.head.node_log_probabilities(context, tree, nodes)
             self.nodes = torch.zeros_like(tokens)
         else:
             code = ((tokens - model.config.num_text - len(BEHAVIOURS)) % size).cpu().numpy()

@@ -20,9 +20,10 @@ from gensar_lite.artifacts import Corpus
 from gensar_lite.config import EmbeddingsConfig
 from gensar_lite.data import history_items, seen_items
 from gensar_lite.embeddings.judge import FullRanking, Rules, enough_epochs, train_epochs
-from gensar_lite.embeddings.sasrec import SASRec, chunked_cross_entropy
+from gensar_lite.embeddings.sasrec import SASRec
 from gensar_lite.embeddings.sequences import Sequences, train_sequences
 from gensar_lite.machine.precision import use_bf16
+from gensar_lite.machine.softmax import chunked_cross_entropy
 
 _PADDED_TOGETHER = 64  # windows of like length that run as one table
 SVD_TASK = "recommend"  # the events SVD learns from: a click after a query answers the query

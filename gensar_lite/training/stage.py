@@ -15,7 +15,14 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedModel
 
-from gensar_lite.artifacts import Corpus, Identifiers, Workspace, path_digest, say
+from gensar_lite.artifacts import (
+    Corpus,
+    Identifiers,
+    ItemEmbeddings,
+    Workspace,
+    path_digest,
+    say,
+)
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.embeddings.encoders import local_folder
 from gensar_lite.embeddings.judge import enough_epochs
@@ -77,11 +84,15 @@ def train_codec(corpus: Corpus, settings: TrainingConfig) -> TextCodec | WordCod
 
 
 def new_generator(
-    corpus: Corpus, identifiers: Identifiers, settings: TrainingConfig, cache: Path | None = None
+    corpus: Corpus,
+    identifiers: Identifiers,
+    settings: TrainingConfig,
+    cache: Path | None = None,
+    vectors: np.ndarray | None = None,
 ) -> Generator:
     """An untrained model and its tokenizer for a corpus and its identifiers.
 
-    `cache`: see `make_pseudo_queries`.
+    `cache`: see `make_pseudo_queries`; `vectors` (N, d): see `new_tree`.
     """
     if settings.warm_embeddings and settings.backbone not in SIZES:
         raise ConfigError(
@@ -94,7 +105,7 @@ def new_generator(
     pseudo = make_pseudo_queries(corpus.items, settings, cache) if asks else NO_QUERIES
     if is_tree(settings.backbone):
         builder = EventBuilder(corpus, identifiers, layout, codec, settings, pseudo)
-        model = new_tree(settings, layout, corpus, identifiers, codec)
+        model = new_tree(settings, layout, corpus, identifiers, codec, vectors)
         return Generator(model, builder, codec, corpus, identifiers)
     # after the vocabulary: its embedding table has a row per token of text, behaviour and code
     model = new_model(settings, layout)
@@ -131,7 +142,11 @@ def train(
             tasks = ", ".join(settings.tasks)
             say(f"training: {tasks} only, the corpus has nothing to learn other tasks from")
         identifiers = Identifiers.load(ws.require("identifiers"))
-        generator = new_generator(corpus, identifiers, settings, ws.root / "artifacts" / "cache")
+        vectors = None
+        if settings.item_vectors:
+            vectors = ItemEmbeddings.load(ws.require("embeddings")).collaborative
+        cache = ws.root / "artifacts" / "cache"
+        generator = new_generator(corpus, identifiers, settings, cache, vectors)
         model, builder = generator.model, generator.builder
         rows = task_rows(generator, settings, "validation")
         untrained = evaluate_loss(model, builder, rows, settings)
@@ -199,6 +214,9 @@ def load_generator(ws: Workspace) -> Generator:
     tree = is_tree(settings.backbone)
     codec = WordCodec.load(folder) if tree else TextCodec.load(folder, layout.num_text)
     pseudo = PseudoQueries.load(folder / "pseudo_queries.parquet")
+    model = load_model(folder)
+    if tree:  # one of an earlier version has no behaviours, whatever the settings say
+        settings = dataclasses.replace(settings, behaviour_tokens=model.config.behaviours)
     kind = EventBuilder if tree else SequenceBuilder
     builder = kind(corpus, identifiers, layout, codec, settings, pseudo)
-    return Generator(load_model(folder), builder, codec, corpus, identifiers)
+    return Generator(model, builder, codec, corpus, identifiers)

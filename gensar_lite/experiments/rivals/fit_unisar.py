@@ -20,7 +20,7 @@ from gensar_lite.artifacts import TASKS, ArtifactError, Corpus
 from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.embeddings.judge import FullRanking, Rules, train_epochs
 from gensar_lite.evaluation.protocols import sample_targets
-from gensar_lite.experiments.rivals.behaviours import BehaviourBuilder
+from gensar_lite.experiments.rivals.item_events import item_builder
 from gensar_lite.experiments.rivals.unisar import Sizes, UniSAR, UniSARRanker
 from gensar_lite.training import harmonic_mean
 from gensar_lite.training.backbones.branches import word_weights
@@ -49,7 +49,7 @@ def train_unisar(
     codec = train_codec(corpus, settings)
     asks = "adhoc" in settings.tasks
     pseudo = make_pseudo_queries(corpus.items, settings, cache) if asks else NO_QUERIES
-    builder = BehaviourBuilder(corpus, codec, settings, pseudo)
+    builder = item_builder(corpus, codec, settings, pseudo)
     mixture = WindowMixture(builder.windows, settings.batch_size, settings.seed)
     if not mixture.num_batches:
         raise ArtifactError(

@@ -7,7 +7,7 @@ transitions, for its cross-attention and its experts; cross-entropy over the who
 sampled negatives and its contrastive losses. Added: the words of an item's text, which are words of
 queries, too; and popularity as a bias.
 
-In: histories of marked items (behaviours.py), words. Out: scores of all items, a loss. The trunk
+In: histories of marked items (item_events.py), words. Out: scores of all items, a loss. The trunk
 and the reading of queries are those of `TreeModel`, so that what is compared is the output layer.
 This file does not know events, splits or optimisers.
 """
@@ -21,12 +21,14 @@ import torch.nn.functional as F
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from gensar_lite.embeddings.sasrec import Block, chunked_cross_entropy
-from gensar_lite.experiments.rivals.behaviours import BEHAVIOURS, BehaviourBuilder
+from gensar_lite.embeddings.sasrec import Block
 from gensar_lite.machine.dropout import ByteDropout
+from gensar_lite.machine.softmax import weighted_cross_entropy
 from gensar_lite.training import TASK_OF_EVENTS
 from gensar_lite.training.backbones.branches import Spread
 from gensar_lite.training.backbones.tree import QUERY_DROPOUT, TreeModel
+from gensar_lite.training.sequences.behaviours import BEHAVIOURS
+from gensar_lite.training.sequences.events import EventBuilder
 from gensar_lite.training.sequences.questions import EventBatch
 
 
@@ -109,12 +111,7 @@ class UniSAR(nn.Module):
         contexts = F.pad(contexts, (0, 1), value=1.0)  # (P, d + 1)
         table = torch.cat([self.vectors(), self.bias[:, None]], dim=1)  # (N, d + 1)
         target = torch.from_numpy(batch.target)
-        # questions of one task weigh the same and stand side by side
-        edges = np.r_[0, np.flatnonzero(np.diff(weight.numpy())) + 1, len(weight)]
-        total = contexts.new_zeros(())
-        for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-            part = chunked_cross_entropy(contexts[low:high], table, target[low:high])
-            total = total + part * weight[low:high].sum()
+        total = weighted_cross_entropy(contexts, table, target, weight)
         return total / weight.sum()
 
 
@@ -122,7 +119,7 @@ class UniSARRanker(NamedTuple):
     """A trained `UniSAR` as a `Scorer` of both tasks, from strictly earlier events alone."""
 
     model: UniSAR
-    builder: BehaviourBuilder
+    builder: EventBuilder
 
     @torch.no_grad()
     def scores(self, targets: pd.DataFrame) -> np.ndarray:

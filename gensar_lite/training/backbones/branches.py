@@ -64,6 +64,7 @@ class Branches(NamedTuple):
     path    (L, N) the node of each item at each level
     codes   per level a `Spread` (M_l, (l + 1) K) of all codes of each node
     words   per level a `Spread` (M_l, W) of the words of the items below each node
+    items   per level a `Spread` (M_l, N) of the items below each node, their mean
     """
 
     trie: Trie
@@ -73,6 +74,7 @@ class Branches(NamedTuple):
     path: np.ndarray
     codes: list[Spread]
     words: list[Spread]
+    items: list[Spread]
 
     @property
     def num_levels(self) -> int:
@@ -92,7 +94,7 @@ def branches(
     leaves[trie.item_ids] = np.arange(len(codes))
     path = np.stack([nodes[leaves] for nodes in trie.ancestors()])  # (L, N)
     share = counts + 1.0
-    parent, first, count, shared, words = [], [], [], [], []
+    parent, first, count, shared, words, items = [], [], [], [], [], []
     num_parents = 1
     for level, keys in enumerate(trie.keys):
         above = keys // codebook_size
@@ -104,18 +106,17 @@ def branches(
         first.append(edges[:-1])
         count.append(np.diff(edges))
         shared.append(Spread.of(_codes_of(codes[member, : level + 1], codebook_size)))
-        words.append(Spread.of(_mean_words(path[level], num_parents, texts, share)))
-    return Branches(trie, parent, first, count, path, shared, words)
+        below = _mean_items(path[level], num_parents, share)
+        items.append(Spread.of(below))
+        words.append(Spread.of((below @ texts).tocsr()))
+    return Branches(trie, parent, first, count, path, shared, words, items)
 
 
-def _mean_words(
-    node: np.ndarray, num_nodes: int, texts: csr_matrix, share: np.ndarray
-) -> csr_matrix:
-    """(M, W) the mean of its items' words for every node; `node` (N,) is where each item hangs."""
+def _mean_items(node: np.ndarray, num_nodes: int, share: np.ndarray) -> csr_matrix:
+    """(M, N) each item's share in the nodes that it hangs below; `node` (N,) is which, `share` (N,)
+    how much it counts."""
     total = np.bincount(node, weights=share, minlength=num_nodes)
-    item = np.arange(len(node))
-    mean = csr_matrix((share / total[node], (node, item)), (num_nodes, len(node)))
-    return (mean @ texts).tocsr()
+    return csr_matrix((share / total[node], (node, np.arange(len(node)))), (num_nodes, len(node)))
 
 
 def _codes_of(prefix: np.ndarray, codebook_size: int) -> csr_matrix:

@@ -17,6 +17,7 @@ from gensar_lite.training.text import WordCodec
 
 # backbone "tree": the first size whose catalogue is not smaller than the items
 SIZE_FOR = {3_000: "tree-micro", 50_000: "tree-mini", None: "tree-small"}
+START = 0.1  # deviation of the numbers of item vectors at the start
 
 
 def is_tree(backbone: str) -> bool:
@@ -38,8 +39,10 @@ def new_tree(
     corpus: Corpus,
     identifiers: Identifiers,
     codec: WordCodec,
+    vectors: np.ndarray | None = None,
 ) -> TreeModel:
-    """A tree of random weights over a catalogue."""
+    """A tree of random weights over a catalogue; with ``training.item_vectors`` its items start
+    from `vectors` (N, d), the collaborative view, where there are any."""
     titles, texts = (corpus.items[name].fillna("").tolist() for name in ("title", "text"))
     whole = [f"{title} {text}" for title, text in zip(titles, texts, strict=True)]
     # an item's text is no query: it has words and no phrase
@@ -68,5 +71,22 @@ def new_tree(
         first_phrase=codec.first_phrase,
         recommend_token=layout.recommend_item,
         views=settings.views,
+        head=settings.head,
+        item_vectors=settings.item_vectors,
+        behaviours=settings.behaviour_tokens,
     )
-    return TreeModel(config).learn_catalogue(identifiers, words, train_counts(corpus))
+    model = TreeModel(config).learn_catalogue(identifiers, words, train_counts(corpus))
+    if settings.item_vectors and vectors is not None:
+        with torch.no_grad():
+            model.items.weight.copy_(torch.from_numpy(_start(vectors, event_size)))
+    return model
+
+
+def _start(vectors: np.ndarray, size: int) -> np.ndarray:
+    """(N, size) the principal components of item vectors (N, d), zeros where they have fewer, in
+    numbers as large as those of words."""
+    centred = vectors.astype(np.float64) - vectors.mean(axis=0)
+    left, strength, _ = np.linalg.svd(centred, full_matrices=False)
+    kept = (left * strength)[:, :size]
+    kept = np.pad(kept, ((0, 0), (0, size - kept.shape[1])))
+    return (kept * (START / max(float(kept.std()), 1e-12))).astype(np.float32)

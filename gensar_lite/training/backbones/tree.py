@@ -14,6 +14,7 @@ so that exact lists need no beam. This file does not know events, splits or loss
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -25,10 +26,14 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from gensar_lite.artifacts import VIEWS, Identifiers
 from gensar_lite.embeddings.sasrec import Block
 from gensar_lite.machine.dropout import ByteDropout
+from gensar_lite.training.backbones import tree_head, tree_whole
 from gensar_lite.training.backbones.branches import Branches, branches
-from gensar_lite.training.backbones.tree_head import Nodes, item_log_probabilities
+from gensar_lite.training.backbones.tree_head import Nodes
+from gensar_lite.training.sequences.behaviours import BEHAVIOURS
 from gensar_lite.training.sequences.tasks import answering_views
 
+# what a code competes with: its siblings, or, as a part of whole identifiers, all others
+HEADS = {"level": tree_head, "catalogue": tree_whole}
 # width of contexts and nodes, width of an event, blocks, heads
 TREE_SIZES = {
     "tree-micro": (96, 48, 1, 1),
@@ -41,7 +46,8 @@ QUERY_DROPOUT = 0.2  # of queries: they are short
 
 class TreeConfig(PreTrainedConfig):
     """Sizes. `hidden_size` is the width of contexts, `nodes` (views, L) how many nodes each level
-    of each tree has, `num_pairs` the words of all items together."""
+    of each tree has, `num_pairs` the words of all items together. `head`: see `HEADS`; with
+    `item_vectors` what an item is as an event is a part of what it is as an answer."""
 
     model_type = "gensar-tree"
 
@@ -62,6 +68,9 @@ class TreeConfig(PreTrainedConfig):
         first_phrase: int = 1,
         recommend_token: int = 0,
         views: str = "own",
+        head: str = "level",
+        item_vectors: bool = False,
+        behaviours: bool = False,
         **kwargs,
     ):
         sizes = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
@@ -92,6 +101,8 @@ class TreeModel(PreTrainedModel):
             nn.Embedding(config.codebook_size, d) for _ in range(len(config.nodes) * num_levels)
         )
         self.items = nn.Embedding(n, d)
+        # what was done with an item, beside it; none in trees of earlier versions
+        self.behaviours = nn.Embedding(len(BEHAVIOURS), d) if config.behaviours else None
         self.positions = nn.Embedding(config.max_history, d)
         self.blocks = nn.ModuleList(
             Block(d, config.num_heads, config.dropout) for _ in range(config.num_layers)
@@ -108,6 +119,10 @@ class TreeModel(PreTrainedModel):
         self.heads = nn.ModuleList(
             TreeTables(sizes, config.codebook_size, width) for sizes in config.nodes
         )
+        # the first columns of both are the same at the start
+        self.of_items = nn.ModuleList(
+            nn.Linear(d, width, bias=False) for _ in (config.nodes if config.item_vectors else ())
+        )
         self._branches: list[Branches] | None = None
         self._nodes: list[Nodes] | None = None
         self.post_init()
@@ -117,6 +132,8 @@ class TreeModel(PreTrainedModel):
             nn.init.normal_(module.weight, std=0.02)
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
+        if isinstance(module, nn.Linear) and module in list(getattr(self, "of_items", ())):
+            nn.init.eye_(module.weight)
         if module is getattr(self, "words", None):
             # words stand in both factors of a score: smaller ones would take epochs to tell apart;
             # phrases stay small, or what is not learned yet would drown the words
@@ -135,6 +152,11 @@ class TreeModel(PreTrainedModel):
         self.text_weights.copy_(torch.from_numpy(texts.data))
         self._branches = None
         return self
+
+    @property
+    def head(self) -> ModuleType:
+        """The functions that make probabilities of nodes' vectors: one of `HEADS`."""
+        return HEADS[self.config.head]
 
     @property
     def branches(self) -> list[Branches]:
@@ -164,18 +186,27 @@ class TreeModel(PreTrainedModel):
 
     def _new_nodes(self) -> list[Nodes]:
         pairs = zip(self.heads, self.branches, strict=True)
-        return [head(tree, self.words.weight) for head, tree in pairs]
+        made = [head(tree, self.words.weight) for head, tree in pairs]
+        for of_items, tree, (vectors, _) in zip(self.of_items, self.branches, made, strict=False):
+            known = of_items(self.items.weight)  # (N, width)
+            for level, below in enumerate(tree.items):
+                vectors[level] = vectors[level] + below(known)
+        return made
 
     def item_table(self) -> Tensor:
-        """(N, d) what an event on each item is read as."""
+        """(N, d) what an event on each item is read as; with behaviours (3 N, d), a row per marked
+        item."""
         tables = iter(self.item_codes)
         columns = self.codes.permute(0, 2, 1).flatten(0, 1)  # (V * L, N)
-        return sum((next(tables)(column) for column in columns), self.items.weight)
+        table = sum((next(tables)(column) for column in columns), self.items.weight)
+        if self.behaviours is None:
+            return table
+        return (table + self.behaviours.weight[:, None]).flatten(0, 1)
 
     def states(self, items: Tensor, row: np.ndarray, place: np.ndarray) -> Tensor:
         """States (P, d) after event ``place[p]`` of history ``items[row[p]]``; -1: before all.
 
-        items (B, T) item ids, oldest first, -1 after the last one.
+        items (B, T) item ids (marked ones, see `item_table`), oldest first, -1 after the last one.
         """
         lengths = (items >= 0).sum(dim=1).cpu().numpy()
         order = np.argsort(lengths, kind="stable")
@@ -228,7 +259,7 @@ class TreeModel(PreTrainedModel):
 
     def view_scores(self, context: Tensor, view: int) -> Tensor:
         """(B, N) log-probabilities of all items by the identifier of one view."""
-        return item_log_probabilities(context, self.branches[view], self.nodes()[view])
+        return self.head.item_log_probabilities(context, self.branches[view], self.nodes()[view])
 
 
 class TreeTables(nn.Module):

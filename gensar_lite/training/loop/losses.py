@@ -17,7 +17,6 @@ from gensar_lite.config import ConfigError, TrainingConfig
 from gensar_lite.identifiers import TokenLayout
 from gensar_lite.training.backbones import hidden_states, output_layer, output_rows
 from gensar_lite.training.backbones.tree import TreeModel
-from gensar_lite.training.backbones.tree_head import path_loss
 from gensar_lite.training.sequences.events import EventBatch
 from gensar_lite.training.sequences.tasks import Batch
 from gensar_lite.training.text import PAD
@@ -122,7 +121,7 @@ def tree_loss(model: TreeModel, batch: EventBatch) -> Loss:
         context = torch.cat([contexts[task] for task in tasks])
         weight = torch.cat([batch.weight[parts[task]] for task in tasks])
         target = np.concatenate([batch.target[parts[task]] for task in tasks])
-        loss = path_loss(context, target, weight, tree, nodes)
+        loss = model.head.path_loss(context, target, weight, tree, nodes)
         total, hits, answers = total + loss.total, hits + loss.hits, answers + weight.sum()
     return Loss(total, answers * model.num_levels, hits, answers)
 

@@ -1,10 +1,11 @@
 """Events for a tree backbone: a history is one token per item, a query a bag of words.
 
 In: a corpus, identifiers, a `WordCodec`. Out: `EventBatch` records, and sources as token ids:
-words, then items from `first_item` on. One row of training is a window of a user's items with all
-that is asked about it: every purchase and search, and for each purchase as many searches that could
-have led to it as ``adhoc`` weighs, by queries made from the item's text, drawn anew in each epoch.
-This file does not know models, losses or beams.
+words, then items from `first_item` on, marked with what was done (behaviours.py). One row of
+training is a window of a user's items with all that is asked about it: every purchase and search,
+and for each purchase as many searches that could have led to it as ``adhoc`` weighs, by queries
+made from the item's text, drawn anew in each epoch. This file does not know models, losses or
+beams.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from gensar_lite.data import history_bounds
 from gensar_lite.data.histories import run_starts
 from gensar_lite.identifiers import TokenLayout
 from gensar_lite.machine.ranges import ranges
+from gensar_lite.training.sequences.behaviours import marked_items
 from gensar_lite.training.sequences.pseudo import NO_QUERIES, PseudoQueries
 from gensar_lite.training.sequences.questions import (
     EventBatch,
@@ -54,6 +56,10 @@ class EventBuilder:
         self.start, self.end = history_bounds(events)
         columns = ("user_id", "time", "item_id", "query_id", "task", "split")
         user, time, self.item, self.query, task, split = (events[c].to_numpy() for c in columns)
+        # what a history holds of an event: its item, and what was done with it
+        self.met = self.item
+        if settings.behaviour_tokens:
+            self.met = marked_items(events, self.num_items)
         self.is_search, self.is_train = task == "search", split == "train"
         self.queries = self.spell_queries(corpus.queries["text"].tolist())
         # a purchase and its search twin are one event of a history: the first of the two counts
@@ -76,10 +82,10 @@ class EventBuilder:
         return self.spell_queries(self.pseudo.texts)
 
     def histories(self, rows: np.ndarray) -> Ragged:
-        """The last ``max_history`` item ids of strictly earlier steps than events `rows` (B,)."""
+        """The last ``max_history`` marked items of strictly earlier steps than events `rows`."""
         high = self._before[self.end[rows]]
         low = np.maximum(self._before[self.start[rows]], high - self.settings.max_history)
-        return Ragged.cut(self.item[self._counting[ranges(low, high - low)]], high - low)
+        return Ragged.cut(self.met[self._counting[ranges(low, high - low)]], high - low)
 
     def items(self, task: Task, rows: np.ndarray) -> np.ndarray:
         """The item (B,) behind each row of a task."""
@@ -99,7 +105,8 @@ class EventBuilder:
         return self.spell(items, self.queries.take_or_empty(query))
 
     def spell(self, items: Ragged, words: Ragged) -> Ragged:
-        """Histories of item ids and the words of queries as sources."""
+        """Histories of item ids, marked or plain ones (purchases), and the words of queries as
+        sources."""
         return hstack([Ragged(items.flat + self.first_item, items.offsets), words])
 
     def lengths(self, task: Task, rows: np.ndarray) -> np.ndarray:
@@ -135,8 +142,9 @@ class EventBuilder:
 
     @cached_property
     def train(self) -> tuple[np.ndarray, Questions]:
-        """Windows (W, T) of users' train items, padded with -1, and all that is asked of them."""
-        columns = (self.start, self.end, self.item, self.query, self.is_search, self.is_train)
+        """Windows (W, T) of users' marked train items, -1 for none, and what is asked of them."""
+        columns = (self.start, self.end, self.item, self.met)
+        columns += (self.query, self.is_search, self.is_train)
         return train_questions(Log(*columns, self._counting), self.settings.max_history)
 
     @cached_property

@@ -21,7 +21,7 @@ from gensar_lite.training.sequences.tasks import Task
 class EventBatch(NamedTuple):
     """P questions about B histories; recommendations first, then searches.
 
-    items   (B, T) item ids, oldest first, -1 after the last one
+    items   (B, T) marked item ids, oldest first, -1 after the last one
     row     (P,) the history of each question; place (P,) its last event that is known, -1: none
     target  (P,) the item that answers it; weight (P,) how much it counts
     words   (E,) words of all S searches, of which those from ``first[s]`` (S,) on are search s's
@@ -62,12 +62,13 @@ class Questions(NamedTuple):
 
 
 class Log(NamedTuple):
-    """Events (E,): the rows ``start:end`` of each one's history, item, query id, what it is, and
-    the rows that count in histories (twins count once)."""
+    """Events (E,): the rows ``start:end`` of each one's history, its item, what a history holds of
+    it, query id, what it is, and the rows that count in histories (twins count once)."""
 
     start: np.ndarray
     end: np.ndarray
     item: np.ndarray
+    met: np.ndarray
     query: np.ndarray
     is_search: np.ndarray
     is_train: np.ndarray
@@ -94,7 +95,7 @@ def train_questions(log: Log, max_history: int) -> tuple[np.ndarray, Questions]:
     length = np.minimum(length, held[user])
     table = np.full((len(first), max(int(length.max(initial=0)), 1)), -1, dtype=np.int64)
     within = np.arange(table.shape[1]) < length[:, None]
-    table[within] = log.item[kept[ranges(begin[user] + first, length)]]
+    table[within] = log.met[kept[ranges(begin[user] + first, length)]]
     # 4. each question goes to the first window of its user that ends behind its place
     wide = int(end.max(initial=0)) + 2
     window = np.searchsorted(user * wide + end, home * wide + np.maximum(place, 0), "right")
