@@ -111,13 +111,15 @@ def _validation(study: Study, name: str, task: str) -> float:
 
 
 def _best_of_both(study: Study) -> tuple[str, str]:
-    """On validation the best joint system with two identifiers, and the best with one."""
+    """On validation the best joint system with two identifiers, and the best with one or none."""
     two, one = {}, {}
     for name, facts in study.cells.items():
         single = facts["group"] == "strategy" and not name.startswith("dual-")
-        (one if single else two)[name] = facts
+        (one if single or facts["group"] == "baseline" else two)[name] = facts
     found = (
-        chosen_on_validation(study._replace(cells=cells), JOINT) for cells in (two, one) if cells
+        chosen_on_validation(study._replace(cells=cells), (*JOINT, "baseline"))
+        for cells in (two, one)
+        if cells
     )
     return tuple(found)
 

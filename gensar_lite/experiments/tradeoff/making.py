@@ -20,7 +20,9 @@ from gensar_lite.decoding.channel import SYSTEM, Channel
 from gensar_lite.decoding.stage import read_weights
 from gensar_lite.decoding.whole import view_scores
 from gensar_lite.embeddings import load_ranker
+from gensar_lite.embeddings.judge import FullRanking
 from gensar_lite.evaluation.bayes import bayes_name, tune_bayes
+from gensar_lite.evaluation.protocols import sample_targets
 from gensar_lite.evaluation.runs import run_from_scores
 from gensar_lite.evaluation.stage import other_systems
 from gensar_lite.experiments.cells import cell_workspace
@@ -97,9 +99,15 @@ def _recommender(ws: Workspace, court: Court, seed: int) -> pd.DataFrame:
 def _rival(ws: Workspace, court: Court, name: str, seed: int) -> pd.DataFrame:
     """A learned system without identifiers."""
     scorer = fit_rival(name, Workspace(ws.root, study_config(ws.config), ws.run), seed)
-    return pd.concat(
-        [court.of_scorer(name, task, scorer) for task in RIVALS[name] if task in court.targets]
-    )
+    tasks = [task for task in RIVALS[name] if task in court.targets]
+    table = pd.concat([court.of_scorer(name, task, scorer) for task in tasks])
+    table.attrs["validation"] = {}
+    for task in tasks:  # on as many targets as a generative model is chosen by
+        targets = court.corpus.targets("validation", task)
+        targets = sample_targets(targets, ws.config.training.eval_sample, seed)
+        value = FullRanking(court.corpus, targets, batch=256)(scorer)["ndcg@10"]
+        table.attrs["validation"][task] = value
+    return table
 
 
 def _generative(ws: Workspace, court: Court, system: System, seed: int) -> pd.DataFrame:
