@@ -122,10 +122,8 @@ def _check_training(config: Config) -> None:
 def _check_tree(settings: TrainingConfig) -> None:
     """A tree reads events and writes identifiers; other backbones know nothing of both views."""
     if settings.backbone not in TREES:
-        usual = {"views": "own", "item_vectors": False}
-        wrong = [name for name, value in usual.items() if getattr(settings, name) != value]
-        wrong += ["head"] * (settings.head == "catalogue")
-        for name in wrong:
+        wrong = {"views": settings.views != "own", "head": settings.head == "catalogue"}
+        for name in (name for name, is_wrong in wrong.items() if is_wrong):
             raise ConfigError(
                 f"training.{name}: {getattr(settings, name)} needs a tree over events, "
                 f"not {settings.backbone}. Set training.backbone to one of {', '.join(TREES)}, or "

@@ -166,8 +166,9 @@ class TrainingConfig:
     # share of its examples in an epoch, relative to its size
     task_weights: tuple[float, ...] = setting((1.0, 1.0), "weight of each of tasks", above=0)
     # level: softmax over the level's codes; vocabulary: over every token, as Hugging Face scores;
-    # catalogue: a tree's whole identifiers compete, a code is worth what the items below it are
-    head: Literal["level", "vocabulary", "catalogue"] = setting(
+    # catalogue: a tree's whole identifiers compete, a code is worth what the items below it are;
+    # auto: catalogue for a tree of at most 50,000 items, else level
+    head: Literal["level", "vocabulary", "catalogue", "auto"] = setting(
         "level", "what a code competes with"
     )
     num_text_tokens: int = setting(2000, "from scratch: size of the BPE vocabulary", low=260)

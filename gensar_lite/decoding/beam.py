@@ -200,7 +200,7 @@ class Decoder:
         offset = layout.level_offset(paths.view, paths.level)
         rows = slice(offset, offset + layout.codebook_size)
         logits = output_rows(model, hidden, rows).float()
-        if self.settings.head == "level":
+        if self.settings.head != "vocabulary":
             return logits.log_softmax(dim=-1)
         # the vocabulary head divides by all tokens, in parts: a vocabulary per beam is much memory
         norms = [

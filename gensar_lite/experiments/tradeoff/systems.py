@@ -29,8 +29,6 @@ FUSIONS = (0.0, 0.25, 0.5, 0.75, 1.0)  # the semantic identifier's share in a li
 # the paper's model and tasks at a laptop's size, for its ablations: a T5 reads sequences of tokens
 PAPER: dict[str, object] = {
     "training.backbone": "t5-micro",
-    "training.head": "level",
-    "training.item_vectors": False,
     "training.tasks": ("nrip", "nsip", "nsqp", "desc2id", "id2desc", "adhoc"),
     "training.task_weights": (1.0, 1.5, 0.2, 0.5, 0.2, 0.5),
     "training.max_recommend": 4,

@@ -17,6 +17,7 @@ from gensar_lite.training.text import WordCodec
 
 # backbone "tree": the first size whose catalogue is not smaller than the items
 SIZE_FOR = {3_000: "tree-micro", 50_000: "tree-mini", None: "tree-small"}
+MOST_ITEMS = 50_000  # of a catalogue that competes as a whole
 START = 0.1  # deviation of the numbers of item vectors at the start
 
 
@@ -31,6 +32,14 @@ def sizes_of(backbone: str, num_items: int) -> tuple[int, int, int, int]:
         return TREE_SIZES[backbone]
     fits = (name for most, name in SIZE_FOR.items() if most is None or num_items <= most)
     return TREE_SIZES[next(fits)]
+
+
+def head_for(head: str, num_items: int) -> str:
+    """The named head, or for ``auto`` the one that suits the catalogue: every step of `catalogue`
+    scores all of its items."""
+    if head != "auto":
+        return head
+    return "catalogue" if num_items <= MOST_ITEMS else "level"
 
 
 def new_tree(
@@ -71,7 +80,7 @@ def new_tree(
         first_phrase=codec.first_phrase,
         recommend_token=layout.recommend_item,
         views=settings.views,
-        head=settings.head,
+        head=head_for(settings.head, corpus.num_items),
         item_vectors=settings.item_vectors,
         behaviours=settings.behaviour_tokens,
     )

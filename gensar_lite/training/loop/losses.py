@@ -84,7 +84,7 @@ def task_loss(
     target = batch.target
     hidden = hidden_states(model, batch.source, batch.mask, target)  # (B, T, d)
     num_levels, view = layout.num_levels, batch.task.view
-    is_text, by_level = batch.task.writes == "text", settings.head == "level"
+    is_text, by_level = batch.task.writes == "text", settings.head != "vocabulary"
     if is_text:
         real = target != PAD  # (B, T): padding does not count
         target = target[real]  # (M,)

@@ -166,7 +166,7 @@ class SequenceBuilder:
         """How many target tokens count in the loss. With the level head a behaviour token before
         codes is given, not predicted."""
         count = int(self.written(task, rows).lengths.sum())
-        if task.writes == "codes" and self.settings.head == "level":
+        if task.writes == "codes" and self.settings.head != "vocabulary":
             count -= len(self.forced(task)) * len(rows)
         return count
 
