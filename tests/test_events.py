@@ -22,6 +22,7 @@ from gensar_lite.identifiers import layout_for
 from gensar_lite.training import TASK_OF_EVENTS, new_generator
 from gensar_lite.training.loop.loop import Trainer
 from gensar_lite.training.loop.losses import tree_loss
+from gensar_lite.training.sequences.behaviours import behaviours
 from gensar_lite.training.sequences.events import PHRASE_DROPOUT, EventBuilder
 from gensar_lite.training.sequences.mixture import WindowMixture, new_mixture
 from gensar_lite.training.sequences.pseudo import PseudoQueries
@@ -75,11 +76,23 @@ def builder_of(corpus: Corpus, **changes) -> EventBuilder:
 
 
 def earlier(events: pd.DataFrame, row) -> list[int]:
-    """The items of strictly earlier steps of an event's user that train, oldest first, of a
+    """The event ids of strictly earlier steps of an event's user that train, oldest first, of a
     purchase and its search twin the first."""
     once = events.drop_duplicates(["user_id", "time", "item_id"])
     same = (once["user_id"] == row.user_id) & (once["time"] < row.time)
-    return once[same & (once["split"] == "train")]["item_id"].tolist()
+    return once[same & (once["split"] == "train")]["event_id"].tolist()
+
+
+def marked(corpus: Corpus) -> dict[int, int]:
+    """By event id what histories hold of an event: its item, a catalogue further where it was found
+    by a search, two where it was bought as well."""
+    places = {("recommend",): 0, ("search",): 1, ("recommend", "search"): 2}
+    held = {}
+    for _, group in corpus.events.groupby(["user_id", "time", "item_id"]):
+        place = places[tuple(group["task"])]
+        for event, item in zip(group["event_id"], group["item_id"], strict=True):
+            held[event] = item + corpus.num_items * place
+    return held
 
 
 @given(st.integers(0, 10**6), st.integers(1, 9), st.sampled_from(sorted(SPLITS)))
@@ -88,43 +101,57 @@ def test_every_train_event_is_asked_once_after_its_own_history(seed, most, split
     corpus = corpus_of(random_log(seed), split)
     events = corpus.events
     builder = builder_of(corpus, max_history=most)
+    held = marked(corpus)
     table, asked = builder.train
     train = events[events["split"] == "train"]
     given_ = sorted(zip(asked.target.tolist(), asked.query.tolist(), strict=True))
     assert given_ == sorted(zip(train["item_id"], train["query_id"], strict=True))
     once = events.drop_duplicates(["user_id", "time", "item_id"])
-    assert set(table.ravel()) - {-1} <= set(once[once["split"] == "train"]["item_id"])
+    met = once[once["split"] == "train"]["event_id"]
+    assert set(table.ravel()) - {-1} <= {held[event] for event in met}
     assert (np.diff(asked.window) >= 0).all()
     row_of = {(row.item_id, row.query_id): row for row in train.itertuples()}
     for window, place, target, query, is_recommend in zip(*asked, strict=True):
         row = row_of[target, query]
         history = table[window, : place + 1].tolist()
-        whole = earlier(events, row)
+        whole = [held[event] for event in earlier(events, row)]
         assert history == whole[len(whole) - len(history) :]
         assert len(history) >= min(len(whole), max(most // 2, 1))
         assert table.shape[1] <= most
         assert is_recommend == (query < 0 and len(whole) > 0)
         # when it is asked, it is what all of the library reads
         read = history_items(events, np.array([row.event_id]), most)[0]
-        read = read[read >= 0].tolist()
-        assert builder.histories([row.event_id])[0].tolist() == read
-        assert split == "per-task" or read == whole[-most:]
+        mine = builder.histories([row.event_id])[0].tolist()
+        assert [mark % corpus.num_items for mark in mine] == read[read >= 0].tolist()
+        assert split == "per-task" or mine == whole[-most:]
 
 
-def test_sources_of_held_out_events_are_their_histories_and_words():
+@given(st.integers(0, 10**6), st.sampled_from(["joint-time", "each-task"]))
+@settings(max_examples=20, deadline=None)
+def test_marks_of_train_events_say_nothing_of_held_out_ones(seed, split):
+    events = corpus_of(random_log(seed), split).events
+    is_train = (events["split"] == "train").to_numpy()
+    alone = behaviours(events[is_train])
+    assert alone.tolist() == behaviours(events)[is_train].tolist()
+
+
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_sources_of_held_out_events_are_their_histories_and_words(is_marked):
     corpus = corpus_of(random_log(3), "joint-time")
-    builder = builder_of(corpus, max_history=4)
+    builder = builder_of(corpus, max_history=4, behaviour_tokens=is_marked)
     first, codec = builder.layout.size, builder.codec
+    held = marked(corpus)
     for task in ("recommend", "search"):
         targets = corpus.targets("test", task)
         sources = builder.sources(TASK_OF_EVENTS[task], targets["event_id"].to_numpy())
         for i, row in enumerate(targets.itertuples()):
             before = corpus.events.query("user_id == @row.user_id and time < @row.time")
-            items = list(dict.fromkeys(before["item_id"]))[-4:]
+            name = "event_id" if is_marked else "item_id"
+            kept = before.drop_duplicates("item_id")[name].tolist()[-4:]
+            items = [held[event] for event in kept] if is_marked else kept
             asked = corpus.queries["text"][row.query_id] if task == "search" else ""
-            assert (
-                sources[i].tolist() == [first + item for item in items] + codec.encode([asked])[0]
-            )
+            wanted = [first + item for item in items] + codec.encode([asked])[0]
+            assert sources[i].tolist() == wanted
         batch = builder.batch(TASK_OF_EVENTS[task], targets["event_id"].to_numpy())
         assert (batch.items >= 0).sum(axis=1).tolist() == (batch.place + 1).tolist()
         assert batch.target.tolist() == targets["item_id"].tolist()

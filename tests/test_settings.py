@@ -113,7 +113,7 @@ def test_a_right_value_is_accepted_up_to_the_bounds(key):
             companions["training.task_weights"] = (1.0,) * len(value)
         if key == "training.task_weights":
             companions["training.tasks"] = EVERY["training.tasks"].choices[: len(value)]
-        if key == "training.views":
+        if key == "training.views" or value == "catalogue":
             companions["training.backbone"] = "tree-micro"
         if key == "decoding.weights":  # none, or one per part
             value = value * 3
@@ -171,13 +171,16 @@ def test_the_message_of_a_wrong_value(key, value, expected):
         ({"training.lora_rank": "4"}, "there are no weights to adapt"),
         (
             {"training.backbone": "t5-micro", "training.views": "both"},
-            "both needs a tree, t5-micro",
+            "training.views: both needs a tree over events, not t5-micro",
+        ),
+        (
+            {"training.backbone": "t5-micro", "training.head": "catalogue"},
+            "training.head: catalogue needs a tree over events, not t5-micro",
         ),
         (TREE | {"training.tasks": "nrip,nsqp"}, "cannot learn nsqp.*Choose from nrip, nsip, adh"),
         (TREE | {"training.head": "vocabulary"}, "training.head: has no meaning for tree-mini"),
         (TREE | {"training.warm_embeddings": True}, "warm_embeddings: has no meaning"),
         (TREE | {"training.prompts": False}, "prompts: has no meaning"),
-        (TREE | {"training.behaviour_tokens": False}, "behaviour_tokens: has no meaning"),
         (TREE | {"training.label_smoothing": 0.1}, "label_smoothing: has no meaning"),
         (TREE | {"training.lora_rank": 4}, "there are no weights to adapt"),
         ({"training.backbone": "tree-mirco"}, "Did you mean tree-micro"),
@@ -202,6 +205,12 @@ def test_the_message_of_a_wrong_value(key, value, expected):
 def test_settings_that_do_not_fit_each_other(changes, expected):
     with pytest.raises(ConfigError, match=expected):
         override(preset(), changes)
+
+
+def test_a_tree_may_leave_out_behaviours_and_let_the_catalogue_compete():
+    changes = {"head": "catalogue", "item_vectors": True, "behaviour_tokens": False}
+    made = override(preset(), TREE | {f"training.{name}": v for name, v in changes.items()})
+    assert {name: getattr(made.training, name) for name in changes} == changes
 
 
 def test_settings_that_depend_on_each_other_may_come_in_any_order():

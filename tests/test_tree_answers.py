@@ -16,25 +16,28 @@ from gensar_lite.decoding.channel import Channel
 from gensar_lite.decoding.parts import Weights
 from gensar_lite.decoding.paths import Ranking
 from gensar_lite.decoding.whole import catalogue_scores, rank_all
-from gensar_lite.training import Event
+from gensar_lite.training import TASK_OF_EVENTS, Event
+from gensar_lite.training.sequences.adhoc import adhoc_sources
 
 N = 40
 TASKS = ("recommend", "search")
 
 
-def decoder_of(views: str) -> Decoder:
-    generator = tree_generator(small_corpus(twin_rate=0.3), views=views)
+def decoder_of(views: str, head: str, **changes) -> Decoder:
+    generator = tree_generator(small_corpus(twin_rate=0.3), views=views, head=head, **changes)
     return Decoder.of(generator, generator.builder.settings)
 
 
-@pytest.fixture(scope="module")
-def own() -> Decoder:
-    return decoder_of("own")
+@pytest.fixture(scope="module", params=["level", "catalogue"])
+def own(request) -> Decoder:
+    return decoder_of("own", request.param)
 
 
-@pytest.fixture(scope="module", params=["own", "both"])
-def decoder(request, own) -> Decoder:
-    return own if request.param == "own" else decoder_of(request.param)
+@pytest.fixture(
+    scope="module", params=["own level", "own catalogue", "both level", "both catalogue"]
+)
+def decoder(request) -> Decoder:
+    return decoder_of(*request.param.split())
 
 
 def asked(decoder: Decoder, task: str) -> np.ndarray:
@@ -207,11 +210,42 @@ def test_a_history_typed_by_hand_is_answered_as_the_events_own(decoder, shop, ta
         )
 
 
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_typed_events_are_marked_as_those_of_a_log(is_marked):
+    typed = {
+        # a twin is one event with its purchase; another item's search is not
+        (Event(3), Event(3, "thing"), Event(5, "thing"), Event(7)): [3 + 2 * N, 5 + N, 7],
+        (Event(3, "thing"), Event(3)): [3 + N, 3],
+        (Event(3), Event(3), Event(3, "thing")): [3, 3 + 2 * N],
+        (Event(3, "thing"), Event(3, "thing")): [3 + N, 3 + N],
+        (Event(4), Event(4, "thing"), *map(Event, range(30, 35))): [30, 31, 32, 33, 34],
+        (): [],
+    }
+    generator = tree_generator(small_corpus(), behaviour_tokens=is_marked)
+    first = generator.builder.first_item
+    for task in TASKS:
+        queries = ["zebra"] * len(typed) if task == "search" else []
+        sources = adhoc_sources(generator.builder, TASK_OF_EVENTS[task], list(typed), queries)
+        for row, wanted in enumerate(typed.values()):
+            wanted = wanted if is_marked else [mark % N for mark in wanted]
+            assert (sources[row] - first).tolist() == wanted
+
+
+def test_without_behaviours_a_search_is_read_as_a_purchase():
+    made = decoder_of("own", "catalogue", behaviour_tokens=False)
+    shop = Recommender.of(made.generator, DecodingConfig(num_beams=5))
+    searched = [Event(3), Event(3, "thing"), Event(5, "thing"), Event(7)]
+    assert shop.recommend(searched) == shop.recommend([3, 5, 7])
+
+
 def test_a_search_of_another_item_and_a_second_purchase_are_events_of_their_own(shop):
-    twins = [Event(3), Event(3, "thing"), Event(5, "thing"), Event(7)]
     once, again = [3, Event(5, "thing"), 7], [3, 3, Event(5, "thing"), 7]
-    assert shop.recommend(twins) == shop.recommend(once)
-    assert shop.recommend(again) != shop.recommend(once)
+    # what is typed without a query is a purchase; what was done with an item matters
+    assert shop.recommend([3, 5, 7]) == shop.recommend([Event(3), Event(5), (7, None)])
+    twin = [3, Event(3, "thing"), Event(5, "thing"), 7]
+    kinds = [[3, 5, 7], once, twin, again]
+    scores = {tuple(answer.score for answer in shop.recommend(kind)) for kind in kinds}
+    assert len(scores) == 4
     assert shop.recommend([Event(3, "thing"), 3]) != shop.recommend([3])
     # only the newest ones are read; all are left out
     old = shop.recommend([30, *once, 8, 9, 10], exclude_seen=False)

@@ -1,7 +1,7 @@
 """Sources of histories and queries that stand in no corpus: what a running shop has at hand.
 
-In: what a user did, in time order, and perhaps a query. Out: the token ids that a `SequenceBuilder`
-makes of equal events. This file does not know models, beams or whether an item exists.
+In: what a user did, in time order, and perhaps a query. Out: the token ids that a builder makes
+of equal events. This file does not know models, beams or whether an item exists.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gensar_lite.config import TrainingConfig
+from gensar_lite.training.sequences.behaviours import BEHAVIOURS
 from gensar_lite.training.sequences.events import EventBuilder
 from gensar_lite.training.sequences.examples import SequenceBuilder
 from gensar_lite.training.sequences.ragged import Ragged
@@ -74,20 +75,24 @@ def adhoc_sources(
 def _event_sources(
     builder: EventBuilder, histories: Sequence[Sequence[Event]], queries: Sequence[str]
 ) -> Ragged:
-    """As `adhoc_sources`, for a tree: the items of the newest events, the words of the query.
-
-    A search right behind the purchase of its item is its twin: they are one event, as in a log.
-    """
-    read = builder.settings.max_history
-    items = Ragged.of(_counting_items(history)[-read:] for history in histories)
+    """As `adhoc_sources`, for a tree: the newest events, marked as those of a log, the words of the
+    query. A search right behind the purchase of its item is its twin: they are one event."""
+    settings = builder.settings
+    apart = builder.num_items if settings.behaviour_tokens else 0
+    rows = [_marked_items(history, apart)[-settings.max_history :] for history in histories]
     words = builder.spell_queries(list(queries) or [""] * len(histories))
-    return builder.spell(items, words)
+    return builder.spell(Ragged.of(rows), words)
 
 
-def _counting_items(history: Sequence[Event]) -> list[int]:
-    before = [None, *history]
-    return [
-        event.item_id
-        for last, event in zip(before, history, strict=False)
-        if event.query is None or last != Event(event.item_id)
-    ]
+def _marked_items(history: Sequence[Event], apart: int) -> list[int]:
+    """``item + apart * behaviour`` of what a history counts, see behaviours.py."""
+    bought, found, both = (apart * place for place in range(len(BEHAVIOURS)))
+    marked: list[int] = []
+    for last, event in zip([None, *history], history, strict=False):
+        if event.query is None:
+            marked.append(event.item_id + bought)
+        elif last == Event(event.item_id):
+            marked[-1] = event.item_id + both
+        else:
+            marked.append(event.item_id + found)
+    return marked
