@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gensar_lite.artifacts import Corpus, Identifiers, Workspace
+from gensar_lite.artifacts import Corpus, Identifiers, ItemEmbeddings, Workspace
 from gensar_lite.config import DataConfig, override, preset
 from gensar_lite.data import Tables, build_corpus
 
@@ -70,12 +70,19 @@ def random_identifiers(num_items: int, num_codes: int, seed: int = 0) -> Identif
     return Identifiers(views[0], views[1], num_shared=1, codebook_size=num_codes).check()
 
 
-def workspace(root: Path, corpus: Corpus, identifiers, training: dict) -> Workspace:
-    """A workspace whose stages before training are simply put there."""
+def workspace(
+    root: Path,
+    corpus: Corpus,
+    identifiers,
+    training: dict,
+    embeddings: ItemEmbeddings | None = None,
+) -> Workspace:
+    """A workspace whose stages before training are simply put there; nothing but the training of
+    some trees reads `embeddings`."""
     ws = Workspace.open(
         override(preset("tiny"), {f"training.{k}": v for k, v in training.items()}), root
     )
     ws.build("data", lambda folder: corpus.save(folder) or {})
-    ws.build("embeddings", lambda folder: {})
+    ws.build("embeddings", lambda folder: (embeddings and embeddings.save(folder)) or {})
     ws.build("identifiers", lambda folder: identifiers.save(folder) or {})
     return ws

@@ -19,6 +19,7 @@ from trees import by_loops, random_nodes, steps, tree_generator, tree_of, tree_s
 from gensar_lite.decoding import Decoder
 from gensar_lite.training import load_generator, new_generator, train
 from gensar_lite.training.backbones.branches import Spread, branches, word_weights
+from gensar_lite.training.backbones.tree import HEADS
 from gensar_lite.training.backbones.tree_head import item_log_probabilities, path_loss
 from gensar_lite.training.loop.figures import evaluate_loss
 from gensar_lite.training.loop.loop import Trainer
@@ -115,14 +116,17 @@ def test_items_sum_to_one_and_equal_loops_over_siblings(shape):
         ("both", [1, 0], [0, 1]),
     ],
 )
-def test_a_task_is_answered_by_its_view_or_by_the_even_mixture(views, recommend, search):
-    model = tree_generator(small_corpus(), views=views).model
+@pytest.mark.parametrize("head", HEADS)
+def test_a_task_is_answered_by_its_view_or_by_the_even_mixture(views, recommend, search, head):
+    model = tree_generator(small_corpus(), views=views, head=head).model
     context = torch.randn(4, model.config.hidden_size)
     for task, answering in (("recommend", recommend), ("search", search)):
         with torch.no_grad():
             scores = model.item_scores(context, task)
             parts = [
-                item_log_probabilities(context, model.branches[view], model.nodes()[view])
+                HEADS[head].item_log_probabilities(
+                    context, model.branches[view], model.nodes()[view]
+                )
                 for view in answering
             ]
         assert model.views_of(task) == answering
@@ -182,8 +186,9 @@ def test_the_loss_of_paths_is_that_of_dense_scores(shape, num_targets):
     np.testing.assert_allclose(loss.hits, hits, atol=1e-4)
 
 
-def test_the_held_out_loss_is_minus_the_mean_score_per_code():
-    generator = tree_generator(small_corpus(twin_rate=0.3))
+@pytest.mark.parametrize("head", HEADS)
+def test_the_held_out_loss_is_minus_the_mean_score_per_code(head):
+    generator = tree_generator(small_corpus(twin_rate=0.3), head=head)
     for task, name in (("search", "nsip"), ("recommend", "nrip")):
         targets = generator.corpus.targets("validation", task)
         rows, items = targets["event_id"].to_numpy(), targets["item_id"].to_numpy()
@@ -198,7 +203,9 @@ def test_the_held_out_loss_is_minus_the_mean_score_per_code():
 
 def trainer_for(folder=None, **changes) -> Trainer:
     changed = tree_settings(checkpoint_minutes=0.0, epochs=3, **changes)
-    generator = new_generator(small_corpus(), random_identifiers(40, 8), changed)
+    vectors = np.random.default_rng(0).normal(size=(40, 9))  # of a tree that starts from them
+    ids = random_identifiers(40, 8)
+    generator = new_generator(small_corpus(), ids, changed, vectors=vectors)
     mixture = new_mixture(generator, changed)
     return Trainer(generator.model, generator.builder, mixture, changed, None, folder)
 
@@ -207,8 +214,10 @@ class Killed(BaseException):
     pass
 
 
-def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path):
-    whole, killed, again = trainer_for(), trainer_for(tmp_path), trainer_for(tmp_path)
+@pytest.mark.parametrize("changes", [{}, {"head": "catalogue", "item_vectors": True}])
+def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, changes):
+    folders = (None, tmp_path, tmp_path)
+    whole, killed, again = (trainer_for(folder, **changes) for folder in folders)
     curve, one_step = whole.fit(), killed._one_step
 
     def stops(plans):

@@ -75,3 +75,18 @@ def by_loops(codes: np.ndarray, nodes: Nodes, context: np.ndarray, item: int) ->
     """The log-probability of an item."""
     way = enumerate(steps(codes, nodes, context, item), 1)
     return sum(step[tuple(codes[item, :level].tolist())] for level, step in way)
+
+
+def whole_by_loops(codes: np.ndarray, nodes: Nodes, context: np.ndarray) -> list[float]:
+    """The log-probabilities of all items where whole identifiers compete: an item scores the sum of
+    the nodes on its path."""
+    scores = [0.0] * len(codes)
+    for level in range(codes.shape[1]):
+        prefixes = sorted({tuple(row[: level + 1]) for row in codes.tolist()})
+        vectors, biases = (part[level].double().numpy() for part in nodes)
+        for item, row in enumerate(codes.tolist()):
+            node = prefixes.index(tuple(row[: level + 1]))
+            scores[item] += float(context @ vectors[node] + biases[node])
+    most = max(scores)
+    total = most + math.log(sum(math.exp(score - most) for score in scores))
+    return [score - total for score in scores]
