@@ -20,13 +20,15 @@ from gensar_lite.decoding.parts import Weights
 from gensar_lite.metrics import ndcg_at
 
 SMOOTHING = 2.0  # mu of the likelihood, in words
-MAX_TARGETS = 300  # validation searches per group that a choice is made by
+MAX_TARGETS = 300  # validation searches per group that a choice is made by ...
+MAX_TREE_TARGETS = 2000  # ... and of a tree, which scores a catalogue at once, ...
+MAX_SCORES = 50_000_000  # ... as long as their scores fit in memory
 MIN_TARGETS = 50  # a smaller group takes the other one's weights, or those of all
 DEEP = 50  # items that each part brings among the candidates
 GRID = Weights(
     history=(0.0, 0.3, 0.6, 1.0, 2.0, 4.0),
     likelihood=(0.0, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0),
-    popularity=(0.0, 0.3, 1.0, 2.0),
+    popularity=(0.0, 0.3, 0.6, 1.0, 1.5, 2.0),
 )
 
 
@@ -78,13 +80,16 @@ def fit_weights(decoder: Decoder, seed: int = 0, known: Known | None = None) -> 
     seen = known.seen[targets["query_id"]]
     groups = {"seen": targets[seen], "unseen": targets[~seen]}
     rng = np.random.default_rng(seed)
+    most = MAX_TARGETS
+    if decoder.is_tree:
+        most = max(most, min(MAX_TREE_TARGETS, MAX_SCORES // corpus.num_items))
     fitted = {}
     for name, pool in groups.items():
         if len(pool) >= MIN_TARGETS:
-            chosen = np.sort(rng.permutation(len(pool))[:MAX_TARGETS])
+            chosen = np.sort(rng.permutation(len(pool))[:most])
             fitted[name] = _best(*part_scores(decoder, pool.iloc[chosen], known))
     if not fitted:
-        chosen = np.sort(rng.permutation(len(targets))[:MAX_TARGETS])
+        chosen = np.sort(rng.permutation(len(targets))[:most])
         fitted["all"] = _best(*part_scores(decoder, targets.iloc[chosen], known))
     # a group that is too small takes the weights of the other, or of all
     return {name: fitted.get(name) or next(iter(fitted.values())) for name in groups}
