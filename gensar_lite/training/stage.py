@@ -134,7 +134,8 @@ def train(
 
     def make(folder: Path) -> dict:
         # digests are those before anything is read
-        inputs = {name: ws.meta(name)["digest"] for name in ("data", "identifiers")}
+        read = ["data", "identifiers"] + ["embeddings"] * ws.config.training.item_vectors
+        inputs = {name: ws.meta(name)["digest"] for name in read}
         inputs |= {name: path_digest(path) for name, path in own_models.items()}
         corpus = Corpus.load(ws.require("data"))
         settings = present_tasks(corpus, ws.config.training)
