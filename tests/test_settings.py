@@ -235,6 +235,7 @@ def test_every_choice_has_its_code():
     from gensar_lite.data.sources import SOURCES
     from gensar_lite.embeddings.collaborative import LOSSES
     from gensar_lite.identifiers.fitted import SPACES
+    from gensar_lite.training.backbones.tree import HEADS
     from gensar_lite.training.sequences.tasks import TASK_NAMES
 
     choices = {key: set(row.choices) for key, row in EVERY.items()}
@@ -242,6 +243,7 @@ def test_every_choice_has_its_code():
     assert choices["data.query_families"] == set(DESCRIPTIONS)
     assert choices["embeddings.loss"] == set(LOSSES)
     assert choices["identifiers.strategy"] == {*SPACES, "random"}
+    assert choices["training.head"] == {*HEADS, "vocabulary", "auto"}
     assert choices["training.tasks"] == set(TASK_NAMES)
 
 

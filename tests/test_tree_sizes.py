@@ -6,8 +6,8 @@ import pytest
 
 from gensar_lite.config import TrainingConfig
 from gensar_lite.config.rules import TREES
-from gensar_lite.training.backbones.new_tree import is_tree, sizes_of
-from gensar_lite.training.backbones.tree import TREE_SIZES
+from gensar_lite.training.backbones.new_tree import head_for, is_tree, sizes_of
+from gensar_lite.training.backbones.tree import HEADS, TREE_SIZES
 from gensar_lite.training.stage import long_enough
 
 
@@ -28,6 +28,15 @@ def test_a_larger_catalogue_never_has_a_smaller_tree():
     widths = [sizes_of("tree", count)[0] for count in counts]
     assert widths == sorted(widths)
     assert {sizes_of("tree", count) for count in counts} == set(TREE_SIZES.values())
+
+
+@pytest.mark.parametrize(
+    ("num_items", "chosen"), [(1, "catalogue"), (50_000, "catalogue"), (50_001, "level")]
+)
+def test_a_head_is_chosen_where_none_is_named(num_items, chosen):
+    assert head_for("auto", num_items) == chosen
+    for head in HEADS:
+        assert head_for(head, num_items) == head
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,19 @@ def test_the_loss_of_whole_items_is_a_log_softmax(shape, count):
     np.testing.assert_allclose(held_out.hits, hits_by_loops(codes, nodes, *facts), rtol=1e-4)
 
 
+def test_hits_are_counted_in_full_where_products_are_bf16():
+    """A third of 1,000 targets, 1.1 each; bf16 has eight bits."""
+    codes = np.array([[0], [1], [2]])
+    nodes = Nodes([torch.eye(3)], [torch.zeros(3)])
+    context, items = torch.eye(3)[[0] * 1000], np.arange(1000) % 3
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = tree_whole.path_loss(
+            context, items, torch.full((1000,), 1.1), tree_of(codes, 3), nodes
+        )
+    assert loss.hits.tolist() == pytest.approx([334 * 1.1], rel=1e-5)
+    assert (loss.total.dtype, loss.hits.dtype) == (torch.float32, torch.float32)
+
+
 # ----------------------------------------------------------------------------------- item vectors
 
 

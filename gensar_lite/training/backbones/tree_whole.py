@@ -51,7 +51,8 @@ def path_loss(
         found = torch.cat([(some @ table.T).argmax(dim=1) for some in rows]).cpu().numpy()
         right = np.stack([path[found] == path[items[part]] for path in tree.path])  # (L, P')
         counted = weight[part] * (weight.sum() / weight[part].sum())
-        hits = torch.from_numpy(right).to(weight) @ counted
+        # no product: autocast would count in bf16
+        hits = (torch.from_numpy(right).to(counted) * counted).sum(dim=1)
     return PathLoss(total, hits)
 
 
