@@ -9,6 +9,7 @@ import functools
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from gensar_lite.artifacts import TASKS, ArtifactError, Corpus, Identifiers, Workspace, say
@@ -17,7 +18,7 @@ from gensar_lite.decoding import ranking_judge
 from gensar_lite.experiments.cells import Cell, about, read_rows, run_cells
 from gensar_lite.training import TASK_OF_EVENTS, new_generator
 from gensar_lite.training.loop.loop import Trainer
-from gensar_lite.training.stage import new_mixture
+from gensar_lite.training.stage import new_mixture, start_vectors
 
 VARIANTS: dict[str, dict[str, object]] = {
     "both": {},
@@ -56,6 +57,7 @@ def ablate(
     # read once: all cells learn from the same, even if a stage is rebuilt meanwhile
     corpus = Corpus.load(ws.require("data"))
     identifiers = Identifiers.load(ws.require("identifiers"))
+    vectors = start_vectors(ws)
     cells = []
     for seed in seeds:
         for name in names:
@@ -65,7 +67,7 @@ def ablate(
                 say(f"ablations: without {name!r}, which these settings do not allow: {problem}")
                 continue
             key = {"variant": name, "seed": seed}
-            make = functools.partial(_row, key, corpus, identifiers, cell_config)
+            make = functools.partial(_row, key, corpus, identifiers, cell_config, vectors)
             cells.append(Cell(f"{name}, seed {seed}", path, made_from, make, key))
     if not cells:
         raise ArtifactError("ablations: these settings allow none of the variants; see above.")
@@ -89,13 +91,17 @@ def read_ablation(path: Path) -> pd.DataFrame | None:
 
 
 def _row(
-    key: dict[str, object], corpus: Corpus, identifiers: Identifiers, config: Config
+    key: dict[str, object],
+    corpus: Corpus,
+    identifiers: Identifiers,
+    config: Config,
+    vectors: np.ndarray | None,
 ) -> pd.DataFrame:
     """Train one cell in memory; the judge of trainings ranks its sample of validation targets."""
     # minutes are of all that a cell costs, the making of the model included
     started = time.perf_counter()
     settings = config.training
-    generator = new_generator(corpus, identifiers, settings)
+    generator = new_generator(corpus, identifiers, settings, vectors=vectors)
     mixture = new_mixture(generator, settings)
     judge = ranking_judge(config)(generator)
     trainer = Trainer(generator.model, generator.builder, mixture, settings, judge)

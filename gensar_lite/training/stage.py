@@ -58,6 +58,14 @@ class Generator(NamedTuple):
         return self.builder.layout
 
 
+def start_vectors(ws: Workspace) -> np.ndarray | None:
+    """(N, d) the vectors that a tree's items start from: None without ``training.item_vectors``.
+    Raises `ArtifactError` where the run's embeddings are missing or stale."""
+    if not ws.config.training.item_vectors:
+        return None
+    return ItemEmbeddings.load(ws.require("embeddings")).collaborative
+
+
 def train_codec(corpus: Corpus, settings: TrainingConfig) -> TextCodec | WordCodec:
     """The backbone's own tokenizer, or a vocabulary of what training reads: titles, descriptions
     where a task reads them, train queries, prompts."""
@@ -143,10 +151,7 @@ def train(
             tasks = ", ".join(settings.tasks)
             say(f"training: {tasks} only, the corpus has nothing to learn other tasks from")
         identifiers = Identifiers.load(ws.require("identifiers"))
-        vectors = None
-        if settings.item_vectors:
-            vectors = ItemEmbeddings.load(ws.require("embeddings")).collaborative
-        cache = ws.root / "artifacts" / "cache"
+        vectors, cache = start_vectors(ws), ws.root / "artifacts" / "cache"
         generator = new_generator(corpus, identifiers, settings, cache, vectors)
         model, builder = generator.model, generator.builder
         rows = task_rows(generator, settings, "validation")
