@@ -43,7 +43,7 @@ def test_a_cell_is_trained_as_its_variant_says(ws):
 def test_cells_are_kept_until_something_changes(ws, monkeypatch):
     trained = []
 
-    def row(key, corpus, identifiers, config):
+    def row(key, corpus, identifiers, config, vectors):
         trained.append(config.training)
         return pd.DataFrame([key | NUMBERS])
 
