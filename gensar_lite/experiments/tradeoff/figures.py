@@ -153,7 +153,7 @@ def _interval(axes: Axes, place: int, row: dict, colour: str) -> None:
     sure = is_sure(row)
     shown = colour if sure else DARK_GREY
     axes.plot((row["low"], row["high"]), (place, place), color=shown, lw=1.6 if sure else 1.1)
-    face = {"markerfacecolor": shown if sure else "white", "markeredgecolor": shown}
+    face = {"markerfacecolor": shown if sure else WHITE, "markeredgecolor": shown}
     axes.plot(row["value"], place, "o", ms=5.5, zorder=3, **face)
 
 
