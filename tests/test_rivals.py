@@ -18,8 +18,8 @@ from gensar_lite.data import Tables, build_corpus
 from gensar_lite.evaluation.baselines import Scorer
 from gensar_lite.evaluation.counts import Past
 from gensar_lite.evaluation.dense import Dense
+from gensar_lite.evaluation.tuning import best_of
 from gensar_lite.experiments.rivals import RIVALS, fit_rival
-from gensar_lite.experiments.rivals.choosing import best_of
 from gensar_lite.experiments.rivals.fit_unisar import event_tasks, new_unisar, train_unisar
 from gensar_lite.experiments.rivals.item_events import item_builder
 from gensar_lite.experiments.rivals.personal import Personal, fit_personal

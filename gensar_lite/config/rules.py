@@ -137,8 +137,7 @@ def _check_tree(settings: TrainingConfig) -> None:
             f"identifiers of items only. Choose from {', '.join(TREE_TASKS)}."
         )
     wrong = {"head": settings.head == "vocabulary", "warm_embeddings": settings.warm_embeddings}
-    wrong |= {"prompts": not settings.prompts}
-    wrong |= {"label_smoothing": settings.label_smoothing > 0}
+    wrong |= {"prompts": not settings.prompts, "label_smoothing": settings.label_smoothing > 0}
     for name in (name for name, is_wrong in wrong.items() if is_wrong):
         raise ConfigError(
             f"training.{name}: has no meaning for {settings.backbone}. Leave it at its default."

@@ -4,7 +4,7 @@ In: a corpus. Out: the best scorer of each system and what was chosen. A choice 
 events are never read. This file does not know how anything is counted (counts.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import NamedTuple
 
@@ -67,18 +67,26 @@ GRIDS = {  # of each system its task and its choices
 
 
 def tune(corpus: Corpus, system: str, seed: int = 0) -> Tuned:
-    """The first of the best by NDCG@10; the first of all where there is no validation target."""
+    """The `best_of` a system's grid."""
     task, grid = GRIDS[system]
+    return best_of(corpus, task, grid(corpus), seed)
+
+
+def best_of(
+    corpus: Corpus, task: str, choices: Iterable[tuple[dict[str, float], Scorer]], seed: int = 0
+) -> Tuned:
+    """The first of the best by NDCG@10 on at most `MAX_TARGETS` validation targets; the first of
+    all where there is no target."""
     targets = sample_targets(corpus.targets("validation", task), MAX_TARGETS, seed)
     judge = FullRanking(corpus, targets, batch=256)
-    best, choices = None, 0
-    for names, scorer in grid(corpus):  # one scorer in memory at a time, and the best
+    best, count = None, 0
+    for names, scorer in choices:  # one in memory at a time, and the best
         value = judge(scorer)["ndcg@10"] if len(targets) else 0.0
-        choices += 1
+        count += 1
         if best is None or value > best[0]:
             best = value, names, scorer
     value, names, scorer = best
-    figures = {"validation_ndcg@10": round(value, 4), "targets": len(targets), "choices": choices}
+    figures = {"validation_ndcg@10": round(value, 4), "targets": len(targets), "choices": count}
     return Tuned(scorer, names | figures)
 
 

@@ -17,8 +17,7 @@ import pandas as pd
 from gensar_lite.artifacts import Corpus
 from gensar_lite.evaluation.counts import Past
 from gensar_lite.evaluation.dense import Dense
-from gensar_lite.evaluation.tuning import Tuned
-from gensar_lite.experiments.rivals.choosing import best_of
+from gensar_lite.evaluation.tuning import Tuned, best_of
 
 # the grid; the first of each is taken where nothing tells choices apart
 WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)

@@ -23,8 +23,7 @@ from gensar_lite.embeddings.joint import contrastive
 from gensar_lite.embeddings.judge import FullRanking, Rules, train_epochs
 from gensar_lite.evaluation.dense import Dense
 from gensar_lite.evaluation.protocols import sample_targets
-from gensar_lite.evaluation.tuning import MAX_TARGETS, Tuned
-from gensar_lite.experiments.rivals.choosing import best_of
+from gensar_lite.evaluation.tuning import MAX_TARGETS, Tuned, best_of
 
 TEMPERATURES = (0.1, 0.05, 0.2)  # the grid: cosines are divided by it in the loss
 HIDDEN = 256  # width of an adapter's hidden layer

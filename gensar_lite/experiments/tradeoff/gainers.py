@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 
 from gensar_lite.evaluation.protocols import FULL
 from gensar_lite.evaluation.significance import crossed_difference, crossed_interval
+from gensar_lite.experiments.tradeoff.lookup import is_sure
 from gensar_lite.experiments.tradeoff.results import SAMPLED, Study, values
 from gensar_lite.experiments.tradeoff.tables import Draws
 
@@ -93,6 +94,6 @@ def flip_rows(study: Study, draws: Draws) -> list[dict]:
                 tables = (values(outcome, METRIC, way) for outcome in pair)
                 ends = crossed_difference(*tables, users[asked], *draws)
                 row[name] = ends._asdict()
-                sure &= ends.low > 0 or ends.high < 0
+                sure &= is_sure(row[name])
             rows.append(row | {"sure": sure})
     return sorted(rows, key=lambda row: (not row["sure"], -abs(row["sampled"]["value"])))

@@ -27,6 +27,7 @@ from gensar_lite.experiments.tradeoff.systems import (
     study_config,
     systems_of,
 )
+from gensar_lite.training import harmonic_mean
 
 NAMES = {"tour": "shop", "beauty-quick": "beauty"}  # of the reports of presets
 # settings that change no rank of a cell
@@ -109,8 +110,8 @@ def best_strategy(planned: list[tuple[System, int, Cell]]) -> str | None:
         table = read_cell(cell)
         if table is None:
             return None
-        values = np.array(list(table.attrs["validation"].values()))
-        scores.setdefault(system.name, []).append(float(len(values) / (1 / values).sum()))
+        both = harmonic_mean([*table.attrs["validation"].values()])
+        scores.setdefault(system.name, []).append(both)
     return max(scores, key=lambda name: np.mean(scores[name]))
 
 

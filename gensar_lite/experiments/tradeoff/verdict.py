@@ -3,26 +3,20 @@
 In: the tables of a study. Out: sentences, whatever the numbers are. This file measures nothing.
 """
 
-import numpy as np
-
 from gensar_lite.drawing.palette import TASK_TITLE
+from gensar_lite.experiments.tradeoff.lookup import is_sure
 from gensar_lite.experiments.tradeoff.results import Study, values
+from gensar_lite.training import harmonic_mean
 
 AMBITION = 0.08  # lead over the best other joint system in both tasks at once
 LEADS = {"search": "ndcg@10", "recommend": "recall@20"}  # what that lead is measured by
-
-
-def harmonic(validation: dict[str, float]) -> float:
-    """Harmonic mean of both tasks' validation NDCG@10: what all choices are made by."""
-    scores = np.array(list(validation.values()))
-    return float(len(scores) / (1 / scores).sum())
 
 
 def chosen_on_validation(study: Study, groups: tuple[str, ...], task: str | None = None) -> str:
     """The cell of `groups` that is best on validation: for one task, or for both of those that do
     both. Raises `ValueError` where there is none."""
     scores = {
-        name: facts["validation"][task] if task else harmonic(facts["validation"])
+        name: facts["validation"][task] if task else harmonic_mean([*facts["validation"].values()])
         for name, facts in study.cells.items()
         if facts["group"] in groups
         and (task in facts.get("validation", {}) if task else len(facts.get("validation", {})) == 2)
@@ -67,10 +61,6 @@ def _change(row: dict) -> str:
     return f"{ends}, {row['relative']:+.1%}"
 
 
-def _sure(row: dict) -> bool:
-    return row["low"] > 0 or row["high"] < 0
-
-
 def _rows(tables: dict, name: str, metric: str = "ndcg@10", **wanted: str) -> list[dict]:
     return [
         row
@@ -89,7 +79,7 @@ def _trunk(tables: dict, base: str) -> list[str]:
         # the table has dual-0 less the joint model; the trunk's worth is the other way round
         ends = f"{-row['value']:+.4f} [{-row['high']:+.4f}, {-row['low']:+.4f}]"
         verb = "buys" if row["value"] < 0 else "costs"
-        sure = "" if _sure(row) else ", which may be chance"
+        sure = "" if is_sure(row) else ", which may be chance"
         parts.append(f"{verb} {TASK_TITLE[row['task']].lower()} NDCG@10 {ends}{sure}")
     return [f"The shared trunk of {base} {' and '.join(parts)}, against none (dual-0)."]
 
